@@ -1,0 +1,103 @@
+"""AcpiSpec: what a machine's firmware says about itself in its ACPI tables.
+
+Two kinds of machine share it: a described one, whose tables are built from these figures, and a captured one, whose
+tables are kept as bytes in ``raw``. Addresses are physical, lengths bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from hw.acpi.layout import TableIds
+
+Byte = Annotated[int, Meta(ge=0, le=0xFF)]
+Word = Annotated[int, Meta(ge=0, le=0xFFFF)]
+Dword = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
+Address = Annotated[int, Meta(ge=0, lt=1 << 52)]
+
+DEFAULT_RSDP = 0xF_5A00  # inside the window Linux searches, 0xE0000-0xFFFFF
+BOOT_ARCH_NO_ASPM = 1 << 4  # Source: ACPI 6.5 table 5.11
+
+
+class RawTable(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A captured table: its bytes and where the firmware had put them."""
+
+    signature: Annotated[str, Meta(min_length=4, max_length=4)]
+    address: Address
+    data: bytes
+
+
+class IoApicSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One I/O APIC. ``version`` and ``pins`` are what its version register reports."""
+
+    id: Byte = 0
+    address: Dword = 0xFEC0_0000
+    gsi_base: Dword = 0
+    version: Byte = 0x20
+    pins: Annotated[int, Meta(ge=1, le=256)] = 24
+
+
+class Override(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Interrupt source override: ISA ``irq`` arrives at ``gsi``. ``flags`` are MPS INTI flags."""
+
+    irq: Byte
+    gsi: Dword
+    flags: Word = 0
+
+
+class LapicNmi(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """NMI wiring of one processor (uid 0xff, or 0xffffffff with ``x2apic``: all of them)."""
+
+    uid: Dword = 0xFF
+    flags: Word = 0
+    lint: Byte = 1
+    x2apic: bool = False
+
+
+class AcpiSpec(msgspec.Struct, forbid_unknown_fields=True):
+    """The firmware's ACPI side. ``enabled`` False gives a machine without an RSDP.
+
+    Built tables start at ``base`` and fill at most ``size`` bytes; 0 means the first e820 range of type 3.
+    ``aml`` selects how rich the namespace is: ``small`` for a PC, ``server`` for per-CPU power tables and SSDTs.
+    """
+
+    enabled: bool = True
+    rsdp_address: Address | None = DEFAULT_RSDP
+    rsdp_revision: Byte = 2
+    root_kind: Literal["rsdt", "xsdt"] = "xsdt"
+    oem_id: Annotated[str, Meta(max_length=6)] = "MINIKN"
+    oem_table_id: Annotated[str, Meta(max_length=8)] = "MINIKERN"
+    oem_revision: Dword = 1
+    creator_id: Annotated[str, Meta(max_length=4)] = "MKRN"
+    creator_revision: Dword = 1
+    base: Address = 0
+    size: Annotated[int, Meta(ge=0)] = 0
+    raw: list[RawTable] = []
+    rsdp: bytes | None = None
+    fadt_revision: Literal[1, 3, 6] = 6
+    sci_irq: Byte = 9
+    pm_base: Word = 0x500  # PM1a event block; control at +4, timer at +8
+    pm_timer_port: Word = 0x508
+    gpe0_address: Word = 0x520
+    gpe0_length: Byte = 0x20  # bytes: half status, half enable registers
+    boot_arch: Word = 0x3  # legacy devices, 8042
+    lapic_address: Dword = 0xFEE0_0000
+    ioapics: list[IoApicSpec] = msgspec.field(default_factory=lambda: [IoApicSpec()])
+    overrides: list[Override] = msgspec.field(default_factory=lambda: [Override(0, 2), Override(9, 9, 0xD)])
+    lapic_nmis: list[LapicNmi] = msgspec.field(default_factory=lambda: [LapicNmi()])
+    hpet_address: Dword = 0xFED0_0000  # 0: no HPET table
+    hpet_id: Dword = 0x8086_A701
+    sleep_states: list[Annotated[int, Meta(ge=0, le=5)]] = msgspec.field(default_factory=lambda: [0, 5])
+    gpe_methods: list[Annotated[str, Meta(pattern="^_[LE][0-9A-F]{2}$")]] = msgspec.field(
+        default_factory=lambda: ["_L01", "_E02"]
+    )
+    aml: Literal["small", "server"] = "small"
+    oem_loads: Annotated[int, Meta(ge=0, le=2)] = 0  # tables that processor methods load at run time (aml = server)
+    hotplug_cpus: Annotated[int, Meta(ge=0)] = 0  # disabled, online-capable MADT entries after the present CPUs
+
+    def ids(self) -> TableIds:
+        """The identification every built table carries."""
+        return TableIds(self.oem_id, self.oem_table_id, self.oem_revision, self.creator_id, self.creator_revision)

@@ -1,0 +1,101 @@
+"""Everything the firmware writes to memory for ACPI."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from hw.acpi import static
+from hw.acpi.dsdt import Described, build_dsdt
+from hw.acpi.layout import FACS
+from hw.acpi.spec import DEFAULT_RSDP, AcpiSpec
+from hw.acpi.ssdt import build_oem_tables, build_ssdts
+from hw.errors import InputError
+from hw.pci.spec import PciSpec
+
+if TYPE_CHECKING:
+    from hw.spec import CpuPlace
+
+ALIGNMENT = 64  # of every table; the FACS must have it. Source: ACPI 6.5 clause 5.2.10
+Placed = tuple[int, bytes]
+NodePlace = tuple[int, Sequence[int], Sequence[static.MemoryLike]]
+"""A node: proximity domain, positions of its CPUs in MADT order, memory ranges."""
+
+
+def build_tables(
+    spec: AcpiSpec,
+    cpus: Sequence[CpuPlace] = (),
+    nodes: Sequence[NodePlace] = (),
+    distances: Sequence[Sequence[int]] = (),
+    pci: PciSpec | None = None,
+) -> list[Placed]:
+    """(address, bytes) of RSDP and every table: captured ones as they were, described ones built.
+
+    ``cpus`` are in MADT order. Described tables lie one after the other in [``spec.base``, ``spec.base + spec.size``).
+    InputError: no such range, or one that is too small.
+    """
+    if not spec.enabled:
+        return []
+    if spec.raw:
+        return _captured(spec)
+    if not spec.base:
+        raise InputError("acpi: no place for the tables: expected acpi.base, or an e820 range of type 3 (ACPI data)")
+    area = _Area(spec.base, spec.base + spec.size if spec.size else 1 << 32)
+    pci = pci or PciSpec()
+    affinity = sorted((at, pxm) for pxm, members, _ in nodes for at in members if at < len(cpus))
+    memory = [(pxm, item) for pxm, _, ranges in nodes for item in ranges]
+    described = Described(spec, list(cpus), {cpus[at].apic_id: pxm for at, pxm in affinity}, pci)
+    ids = spec.ids()
+    facs_address = area.put(static.facs())
+    roots = [area.put(static.fadt(spec, facs_address, area.put(build_dsdt(described))))]
+    roots.append(area.put(static.madt(spec, cpus)))
+    if affinity or memory:
+        listed = [(pxm, cpus[at].apic_id) for at, pxm in affinity]
+        roots.append(area.put(static.srat(listed, memory, ids)))
+    if distances:
+        roots.append(area.put(static.slit(distances, ids)))
+    if pci.ecam_base is not None:
+        window = (pci.ecam_base, 0, pci.ecam_start_bus, pci.ecam_end_bus)
+        roots.append(area.put(static.mcfg([window], ids)))
+    if spec.hpet_address:
+        roots.append(area.put(static.hpet(spec.hpet_address, spec.hpet_id, ids)))
+    if pci.drhd:
+        roots.append(area.put(static.dmar(pci.drhd, ids, pci.dmar_address_width)))
+    roots.extend(area.put(table) for table in (*build_ssdts(described), *build_oem_tables(described)))
+    return [_rsdp(spec, area, roots), *area.placed]
+
+
+def _rsdp(spec: AcpiSpec, area: _Area, roots: Sequence[int]) -> Placed:
+    ids = spec.ids()
+    rsdt = area.put(static.rsdt(roots, ids)) if spec.root_kind == "rsdt" or spec.rsdp_revision < 2 else 0
+    xsdt = 0 if rsdt else area.put(static.xsdt(roots, ids))
+    address = DEFAULT_RSDP if spec.rsdp_address is None else spec.rsdp_address
+    return address, static.rsdp(spec.rsdp_revision, spec.oem_id, rsdt, xsdt)
+
+
+def _captured(spec: AcpiSpec) -> list[Placed]:
+    placed = [(table.address, table.data) for table in spec.raw]
+    if spec.rsdp is not None and spec.rsdp_address is not None:
+        placed.insert(0, (spec.rsdp_address, spec.rsdp))
+    return placed
+
+
+class _Area:
+    """Memory filled from the bottom up."""
+
+    def __init__(self, start: int, end: int) -> None:
+        self.start, self.end, self.next = start, end, start
+        self.placed: list[Placed] = []
+
+    def put(self, data: bytes) -> int:
+        """Place ``data`` at the next aligned address and return it."""
+        address = -(-self.next // ALIGNMENT) * ALIGNMENT
+        self.next = address + len(data)
+        if self.next > self.end:
+            what = "FACS" if len(data) == FACS.size else data[:4].decode("latin-1")
+            raise InputError(
+                f"acpi: table {what} ({len(data)} bytes) does not fit the ACPI data region"
+                f" [{self.start:#x}, {self.end:#x}): at least {self.next - self.start:#x} bytes are needed"
+            )
+        self.placed.append((address, data))
+        return address

@@ -1,0 +1,136 @@
+"""Options that change a machine: virtme-ng's and QEMU's spellings of CPUs, memory and nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hw.errors import InputError
+from hw.memmap import place_nodes
+from hw.spec import MAX_CPUS, MachineSpec, parse_cpulist
+from hw.units import parse_size
+
+
+@dataclass(frozen=True)
+class Adjustments:
+    """What the command line says about the machine, unparsed; empty means unchanged."""
+
+    cpus: str = ""
+    memory: str = ""
+    numa: Sequence[str] = ()
+    numa_distance: Sequence[str] = ()
+
+
+def adjust(spec: MachineSpec, options: Adjustments) -> None:
+    """Apply the options to ``spec``. InputError names the option and what it takes."""
+    if options.cpus:
+        _set_cpus(spec, options.cpus)
+    if options.memory:
+        _set_memory(spec, parse_size(options.memory, "--memory"))
+    if options.numa:
+        _set_nodes(spec, options.numa)
+    if options.numa_distance:
+        _set_distances(spec, options.numa_distance)
+
+
+def _set_cpus(spec: MachineSpec, text: str) -> None:
+    # "8,sockets=2,cores=2,threads=2", the value of QEMU's -smp
+    fields = {"cpus": 0, "sockets": 0, "cores": 0, "threads": 0}
+    for index, part in enumerate(text.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals and index == 0:
+            name, value = "cpus", part
+        if name not in fields or not value.isdigit() or int(value) < 1:
+            raise InputError(f"--cpus: {part!r} is not a positive count, sockets=N, cores=N or threads=N")
+        fields[name] = int(value)
+    threads, sockets = fields["threads"] or 1, fields["sockets"] or 1
+    count = fields["cpus"] or sockets * (fields["cores"] or 1) * threads
+    if count > MAX_CPUS:
+        raise InputError(f"--cpus: {count} CPUs: expected at most {MAX_CPUS}")
+    cores = fields["cores"] or -(-count // (sockets * threads))
+    if sockets * cores * threads < count:
+        raise InputError(f"--cpus: {count} CPUs do not fit {sockets} sockets x {cores} cores x {threads} threads")
+    cpus = spec.cpus
+    cpus.count, cpus.sockets, cpus.cores, cpus.threads = count, sockets, cores, threads
+    if cpus.cpuid:
+        raise InputError("--cpus: a captured machine keeps its CPUs: its CPUID leaves are data")
+    for node in spec.nodes:
+        node.cpus = ""
+    if spec.nodes:
+        _spread_cpus(spec)
+
+
+def _spread_cpus(spec: MachineSpec) -> None:
+    places = spec.cpus.topology()
+    packages = max(place.package for place in places) + 1
+    lists: list[list[int]] = [[] for _ in spec.nodes]
+    for index, place in enumerate(places):
+        lists[place.package * len(spec.nodes) // packages].append(index)
+    for node, cpus in zip(spec.nodes, lists, strict=True):
+        node.cpus = ",".join(map(str, cpus))
+
+
+def _set_memory(spec: MachineSpec, size: int) -> None:
+    shares = [sum(part.length for part in node.memory) for node in spec.nodes]
+    spec.memory, spec.e820 = str(size), []
+    _forget_places(spec)
+    if not shares:
+        return
+    total = sum(shares)
+    unit = 128 << 20  # nodes are cut at section boundaries
+    sizes = [size * share // total // unit * unit for share in shares]
+    last = max(index for index, share in enumerate(shares) if share)
+    sizes[last] += size - sum(sizes)
+    spec.nodes = place_nodes(sizes, [node.cpus for node in spec.nodes], "--memory")
+
+
+def _forget_places(spec: MachineSpec) -> None:
+    # Addresses that belonged to the old map.
+    spec.acpi.base = spec.acpi.size = 0
+    spec.boot.ramdisk_address = spec.boot.ramdisk_bytes = 0
+    spec.boot.setup_data = []
+    if spec.acpi.raw:
+        raise InputError("--memory: a captured machine keeps its map: its tables lie at fixed addresses")
+
+
+def _set_nodes(spec: MachineSpec, options: Sequence[str]) -> None:
+    # "2G,cpus=0-3,cpus=7" a node, virtme-ng's --numa
+    sizes: list[int] = []
+    lists: list[str] = []
+    for text in options:
+        first, *rest = text.split(",")
+        size = 0 if first.strip() == "0" else parse_size(first, "--numa")
+        cpus: list[str] = []
+        for part in rest:
+            name, equals, value = part.partition("=")
+            if name == "cpus" and equals:
+                cpus.append(value)
+            elif part and cpus and part[0].isdigit():
+                cpus.append(part)
+            else:
+                raise InputError(f"--numa: {part!r} is not cpus=LIST, as in --numa 2G,cpus=0-3")
+        joined = ",".join(cpus)
+        parse_cpulist(joined, "--numa")
+        sizes.append(size)
+        lists.append(joined)
+    nodes = place_nodes(sizes, lists, "--numa")
+    _set_memory(spec, sum(sizes))
+    spec.nodes, spec.distances = nodes, []
+
+
+def _set_distances(spec: MachineSpec, options: Sequence[str]) -> None:
+    count = len(spec.nodes)
+    if not count:
+        raise InputError("--numa-distance: the machine has no nodes: give --numa first")
+    table = spec.distances or [[10 if a == b else 20 for b in range(count)] for a in range(count)]
+    for text in options:
+        pair, equals, value = text.partition("=")
+        source, comma, target = pair.partition(",")
+        numbers = (source, target, value)
+        if not equals or not comma or not all(number.isdigit() for number in numbers):
+            raise InputError(f"--numa-distance: {text!r} is not SRC,DST=VALUE, as in 0,1=21")
+        a, b, distance = map(int, numbers)
+        if a >= count or b >= count or not 10 <= distance <= 254:
+            raise InputError(f"--numa-distance: {text!r}: expected nodes 0 to {count - 1} and a value of 10 to 254")
+        table[a][b] = table[b][a] = distance
+    spec.distances = table

@@ -1,0 +1,92 @@
+"""The zero page: what a boot loader fills in for the kernel. Sizes in bytes, addresses physical.
+
+Source: Documentation/arch/x86/zero-page.rst, boot.rst; arch/x86/include/uapi/asm/bootparam.h @ v6.12
+"""
+
+from __future__ import annotations
+
+import struct
+
+from hw.memory import PhysicalMemory
+from hw.spec import MachineSpec
+
+SIZE = 4096
+BOOT_PARAMS_ADDRESS = 0x10000
+E820_ENTRY = struct.Struct("<QQI")
+
+FIELDS: dict[str, tuple[int, int]] = {
+    "ext_mem_k": (0x002, 2),
+    "acpi_rsdp_addr": (0x070, 8),
+    "ext_ramdisk_image": (0x0C0, 4),
+    "ext_ramdisk_size": (0x0C4, 4),
+    "ext_cmd_line_ptr": (0x0C8, 4),
+    "alt_mem_k": (0x1E0, 4),
+    "e820_entries": (0x1E8, 1),
+    "boot_flag": (0x1FE, 2),
+    "header": (0x202, 4),
+    "version": (0x206, 2),
+    "type_of_loader": (0x210, 1),
+    "ramdisk_image": (0x218, 4),
+    "ramdisk_size": (0x21C, 4),
+    "cmd_line_ptr": (0x228, 4),
+    "setup_data": (0x250, 8),
+    "pref_address": (0x258, 8),
+    "init_size": (0x260, 4),
+}
+E820_TABLE = 0x2D0
+BOOT_FLAG = 0xAA55
+HDRS = int.from_bytes(b"HdrS", "little")
+PROTOCOL_VERSION = 0x020F
+
+
+def get(page: bytes, name: str) -> int:
+    """Value of one field."""
+    offset, size = FIELDS[name]
+    return int.from_bytes(page[offset : offset + size], "little")
+
+
+def put(page: bytearray, name: str, value: int) -> None:
+    """Set one field; only its low bytes are kept."""
+    offset, size = FIELDS[name]
+    page[offset : offset + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
+
+
+def read_e820(page: bytes) -> list[tuple[int, int, int]]:
+    """Entries of the zero page's map as (address, size, type)."""
+    count = min(get(page, "e820_entries"), 128)
+    return [E820_ENTRY.unpack_from(page, E820_TABLE + E820_ENTRY.size * index) for index in range(count)]
+
+
+def build(spec: MachineSpec, rsdp_address: int) -> bytes:
+    """The zero page of a machine; a captured one is the base where there is one."""
+    page = bytearray(spec.boot.boot_params.ljust(SIZE, b"\0")[:SIZE])
+    boot = spec.boot
+    put(page, "boot_flag", BOOT_FLAG)
+    put(page, "header", HDRS)
+    put(page, "version", PROTOCOL_VERSION)
+    put(page, "type_of_loader", boot.type_of_loader)
+    put(page, "acpi_rsdp_addr", rsdp_address)
+    put(page, "init_size", boot.init_size)
+    for low, high, value in (
+        ("ramdisk_image", "ext_ramdisk_image", boot.ramdisk_address),
+        ("ramdisk_size", "ext_ramdisk_size", boot.ramdisk_bytes),
+        ("cmd_line_ptr", "ext_cmd_line_ptr", boot.kernel_cmdline_address),
+    ):
+        put(page, low, value)
+        put(page, high, value >> 32)
+    if boot.setup_data:
+        put(page, "setup_data", boot.setup_data[0].address)
+    put(page, "e820_entries", len(spec.e820))
+    for index, entry in enumerate(spec.e820):
+        row = E820_ENTRY.pack(entry.start, entry.end - entry.start, entry.type)
+        offset = E820_TABLE + E820_ENTRY.size * index
+        page[offset : offset + E820_ENTRY.size] = row
+    return bytes(page)
+
+
+def write_setup_data(memory: PhysicalMemory, spec: MachineSpec) -> None:
+    """Chain the setup_data nodes in memory: next, type, length, then the payload (zeros)."""
+    nodes = spec.boot.setup_data
+    for node, following in zip(nodes, [*nodes[1:], None], strict=False):
+        head = struct.pack("<QII", following.address if following else 0, node.type, node.data_bytes)
+        memory.write(node.address, head)

@@ -1,0 +1,142 @@
+"""A folder captured from a real machine becomes a MachineSpec.
+
+The folder's bytes are the machine: zero page, ACPI tables, PCI configuration, CPUID. Of its boot log only what stands
+nowhere else is taken: addresses of ACPI tables, the TSC frequency, the version line and the SMBIOS lines.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from hw import boot_params
+from hw.acpi.acpidump import acpi_from_capture
+from hw.errors import InputError
+from hw.pci.capture import pci_from_capture
+from hw.spec import BootSpec, CpuidDump, CpuSpec, MachineSpec, MemoryRange
+
+MAX_TEXT = 64 << 20
+DEFAULT_TSC_KHZ = 2_000_000
+
+_STAMP = re.compile(r"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[[^\]]*\])? ?", re.MULTILINE)
+_CPUID_ROW = re.compile(
+    r"^\s+0x([0-9a-f]{8}) 0x([0-9a-f]{2}): eax=0x([0-9a-f]{8}) ebx=0x([0-9a-f]{8}) ecx=0x([0-9a-f]{8}) edx=0x([0-9a-f]{8})"
+)
+_MSR_ROW = re.compile(r"^\s+0x([0-9a-f]{8}) 0x([0-9a-f]{1,16})\s*$")
+
+
+def is_capture(folder: Path) -> bool:
+    """True if the folder holds a captured machine."""
+    return (folder / "boot_params.bin").is_file()
+
+
+def spec_from_capture(folder: Path) -> MachineSpec:
+    """Read a captured folder. InputError names the file that is missing or wrong, and what was expected."""
+    page = _read_bytes(folder / "boot_params.bin")
+    if len(page) < boot_params.SIZE:
+        raise InputError(f"{folder / 'boot_params.bin'}: {len(page)} bytes: a zero page has {boot_params.SIZE}")
+    log = _STAMP.sub("", _read_text(folder / "dmesg.txt", required=False))
+    pci = pci_from_capture(folder) if (folder / "pci").is_dir() else None
+    spec = MachineSpec(
+        name=folder.name,
+        title=_read_text(folder / "NOTE.txt", required=False).strip(),
+        cpus=_cpus(folder, log),
+        append=_read_text(folder / "kernel-cmdline.txt").rstrip("\n"),
+        banner=_banner(folder, log),
+        dmi=re.findall(r"^(?:SMBIOS .* present\.|DMI: .*)$", log, re.MULTILINE),
+        acpi=acpi_from_capture(folder, log),
+        boot=_boot(page),
+        e820=_e820(folder, page),
+    )
+    if pci is not None:
+        spec.pci = pci
+    return spec
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _read_text(path: Path, required: bool = True) -> str:
+    if not required and not path.exists():
+        return ""
+    data = _read_bytes(path)
+    if len(data) > MAX_TEXT:
+        raise InputError(f"{path}: {len(data)} bytes: expected at most {MAX_TEXT}")
+    return data.decode("utf-8", "replace")
+
+
+def _banner(folder: Path, log: str) -> str:
+    text = _read_text(folder / "version.txt", required=False) or log
+    found = re.search(r"^Linux version .*$", text, re.MULTILINE)
+    if found is None:
+        raise InputError(f"{folder / 'version.txt'}: no 'Linux version' line")
+    return found.group()
+
+
+def _e820(folder: Path, page: bytes) -> list[MemoryRange]:
+    rows = boot_params.read_e820(page)
+    if not rows:
+        raise InputError(f"{folder / 'boot_params.bin'}: no e820 entries")
+    top = 2**64 - 1
+    return [MemoryRange(addr, min(addr + size, top), kind) for addr, size, kind in rows if size]
+
+
+def _boot(page: bytes) -> BootSpec:
+    get = boot_params.get
+    return BootSpec(
+        ramdisk_address=get(page, "ramdisk_image") | get(page, "ext_ramdisk_image") << 32,
+        ramdisk_bytes=get(page, "ramdisk_size") | get(page, "ext_ramdisk_size") << 32,
+        type_of_loader=get(page, "type_of_loader"),
+        init_size=get(page, "init_size"),
+        boot_params=page,
+    )
+
+
+def _cpus(folder: Path, log: str) -> CpuSpec:
+    tables = _cpuid(folder / "cpuid.txt")
+    found = re.search(r"tsc: Detected (\d+)\.(\d{3}) MHz", log)
+    khz = int(found.group(1) + found.group(2)) if found else DEFAULT_TSC_KHZ
+    ids = [_apic_id({(row[0], row[1]): row[2:] for row in dump.rows}) for dump in tables]
+    return CpuSpec(
+        count=len(tables),
+        sockets=len(tables),
+        tsc_khz=khz,
+        cpuid=tables,
+        msrs=_msrs(folder / "msr.txt"),
+        apic_ids=ids,
+    )
+
+
+def _apic_id(leaves: dict[tuple[int, int], tuple[int, ...]]) -> int:
+    if (0xB, 0) in leaves and leaves[(0xB, 0)][1]:
+        return leaves[(0xB, 0)][3]
+    return leaves.get((1, 0), (0, 0, 0, 0))[1] >> 24
+
+
+def _cpuid(path: Path) -> list[CpuidDump]:
+    dumps: list[CpuidDump] = []
+    for number, line in enumerate(_read_text(path).splitlines(), 1):
+        if line.startswith("CPU "):
+            dumps.append(CpuidDump([]))
+        elif match := _CPUID_ROW.match(line):
+            if not dumps:
+                raise InputError(f"{path}:{number}: a leaf before the first 'CPU n:' line")
+            leaf, sub, a, b, c, d = (int(group, 16) for group in match.groups())
+            dumps[-1].rows.append((leaf, sub, a, b, c, d))
+    if not dumps or not dumps[0].rows:
+        raise InputError(f"{path}: no CPUID leaves: expected 'CPU n:' and rows of leaf, subleaf and registers")
+    return dumps
+
+
+def _msrs(path: Path) -> list[dict[str, int]]:
+    tables: list[dict[str, int]] = []
+    for line in _read_text(path, required=False).splitlines():
+        if line.startswith("CPU "):
+            tables.append({})
+        elif tables and (match := _MSR_ROW.match(line)):
+            tables[-1][match.group(1)] = int(match.group(2), 16)
+    return tables

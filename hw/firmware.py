@@ -1,0 +1,66 @@
+"""Power-on self test: what the firmware and the boot loader leave in memory for the kernel to find."""
+
+from __future__ import annotations
+
+from hw import boot_params
+from hw.acpi.tables import build_tables
+from hw.bus import Bus
+from hw.errors import InputError
+from hw.memory import PhysicalMemory
+from hw.pci.assign import assign_resources
+from hw.pci.host import PciTopology
+from hw.spec import MachineSpec, parse_cpulist
+
+# BIOS data area. Source: IBM PC/AT technical reference; arch/x86/include/asm/bios_ebda.h
+BDA_EBDA_SEGMENT, BDA_BASE_MEMORY_KIB = 0x40E, 0x413
+COMMAND_LINE_SIZE = 2048
+
+
+def post(bus: Bus, spec: MachineSpec, topology: PciTopology, command_line: str) -> int:
+    """Run the firmware: BIOS data, PCI resources, ACPI tables, zero page. Returns the zero page's address.
+
+    InputError: a command line that does not fit.
+    """
+    memory = bus.memory
+    _bios_data_area(memory, spec)
+    if topology.roots:
+        assign_resources(topology)
+    rsdp = _acpi(memory, spec)
+    encoded = command_line.encode()
+    if len(encoded) >= COMMAND_LINE_SIZE:
+        raise InputError(f"command line of {len(encoded)} bytes: the kernel takes at most {COMMAND_LINE_SIZE - 1}")
+    memory.write(spec.boot.kernel_cmdline_address, encoded + b"\0")
+    boot_params.write_setup_data(memory, spec)
+    memory.write(boot_params.BOOT_PARAMS_ADDRESS, boot_params.build(spec, rsdp))
+    return boot_params.BOOT_PARAMS_ADDRESS
+
+
+def _bios_data_area(memory: PhysicalMemory, spec: MachineSpec) -> None:
+    first = next((entry for entry in spec.e820 if entry.type == 1), None)
+    if first is not None and 0x20000 <= first.end < 0xA0000:
+        memory.write_int(BDA_EBDA_SEGMENT, 2, first.end >> 4)
+        memory.write_int(BDA_BASE_MEMORY_KIB, 2, first.end >> 10)
+
+
+def _acpi(memory: PhysicalMemory, spec: MachineSpec) -> int:
+    if not spec.acpi.enabled:
+        return 0
+    place_acpi_area(spec)
+    places = [] if spec.cpus.cpuid else spec.cpus.topology()
+    nodes = [
+        (index if node.pxm is None else node.pxm, parse_cpulist(node.cpus, f"nodes[{index}].cpus"), node.memory)
+        for index, node in enumerate(spec.nodes)
+    ]
+    for address, data in build_tables(spec.acpi, places, nodes, spec.distances, spec.pci):
+        memory.write(address, data)
+    return spec.acpi.rsdp_address or 0
+
+
+def place_acpi_area(spec: MachineSpec) -> None:
+    """Give the tables the first ACPI range of the map when the description does not say where they go."""
+    if spec.acpi.raw or spec.acpi.base:
+        return
+    area = next((entry for entry in spec.e820 if entry.type == 3), None)
+    if area is None:
+        raise InputError(f"{spec.name}: no e820 range of type 3 (ACPI data) to put the tables in")
+    spec.acpi.base, spec.acpi.size = area.start, area.end - area.start

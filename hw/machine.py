@@ -1,0 +1,119 @@
+"""Machine: the parts, powered on from a description. Nothing else joins them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hw import firmware
+from hw.apic_bus import ApicBus
+from hw.bus import Bus
+from hw.clock import Clock
+from hw.cpu import CPU, CodeStore, Entry
+from hw.cpuid import DEFAULT_FEATURES, CpuDescription, CpuidTable, build_cpuid
+from hw.ioapic import IoApic
+from hw.memmap import complete_memory
+from hw.memory import PhysicalMemory
+from hw.msr import default_msrs
+from hw.pci.host import PciTopology, attach_pci
+from hw.spec import CpuSpec, MachineSpec, check_spec
+from hw.timers import Hpet, Pit, PmTimer
+
+
+@dataclass
+class Machine:
+    """A running machine: clock, bus with its memory and devices, CPUs in firmware order."""
+
+    spec: MachineSpec
+    clock: Clock
+    bus: Bus
+    cpus: list[CPU]
+    code: CodeStore
+    topology: PciTopology
+
+    @property
+    def boot_cpu(self) -> CPU:
+        """The processor that came out of reset; its RSI holds the zero page's address."""
+        return self.cpus[0]
+
+    def install_code(self, phys_addr: int, entry: Entry) -> None:
+        """Put code at a physical address, for a CPU that is started there."""
+        self.code.install(phys_addr, entry)
+
+    @classmethod
+    def power_on(cls, spec: MachineSpec, append: str = "") -> Machine:
+        """Join the parts, run the firmware, and stand at the kernel's entry.
+
+        ``append`` is added to the machine's own command line. InputError: a description no machine can have.
+        """
+        check_spec(spec)
+        complete_memory(spec)
+        check_spec(spec)
+        clock = Clock()
+        bus = Bus(PhysicalMemory())
+        apic_bus = ApicBus()
+        code = CodeStore()
+        cpus = _make_cpus(spec.cpus, clock, bus, apic_bus, code)
+        _attach_board(spec, clock, bus, apic_bus)
+        topology = attach_pci(bus, spec.pci)
+        command_line = " ".join(part for part in (spec.append, append) if part)
+        cpus[0].rsi = firmware.post(bus, spec, topology, command_line)
+        return cls(spec, clock, bus, cpus, code, topology)
+
+
+def _attach_board(spec: MachineSpec, clock: Clock, bus: Bus, apic_bus: ApicBus) -> None:
+    Pit(clock).attach(bus)
+    PmTimer(clock).attach(bus, spec.acpi.pm_timer_port)
+    if spec.acpi.hpet_address:
+        Hpet(clock).attach(bus, spec.acpi.hpet_address)
+    for ioapic in spec.acpi.ioapics:
+        IoApic(apic_bus, ioapic.id, ioapic.pins, ioapic.version).attach(bus, ioapic.address)
+
+
+def _make_cpus(spec: CpuSpec, clock: Clock, bus: Bus, apic_bus: ApicBus, code: CodeStore) -> list[CPU]:
+    tables = cpuid_tables(spec)
+    cpus = []
+    for index, (apic_id, leaves) in enumerate(tables):
+        msrs = default_msrs(spec.vendor, tsc_khz=spec.tsc_khz)
+        if index < len(spec.msrs):
+            msrs |= {int(number, 16): value for number, value in spec.msrs[index].items()}
+        cpus.append(
+            CPU(
+                index,
+                apic_id,
+                leaves,
+                msrs,
+                clock=clock,
+                bus=bus,
+                apic_bus=apic_bus,
+                code_store=code,
+                tsc_khz=spec.tsc_khz,
+                is_bsp=index == 0,
+                x2apic=spec.x2apic,
+            )
+        )
+    return cpus
+
+
+def cpuid_tables(spec: CpuSpec) -> list[tuple[int, CpuidTable]]:
+    """APIC id and CPUID leaves of every CPU in firmware order: captured where there are captures, else built."""
+    if spec.cpuid:
+        rows = [{(leaf, sub): (a, b, c, d) for leaf, sub, a, b, c, d in dump.rows} for dump in spec.cpuid]
+        ids = spec.apic_ids or list(range(len(rows)))
+        return list(zip(ids, rows, strict=False))
+    features = tuple(spec.features) or DEFAULT_FEATURES
+    if not spec.tsc_adjust:
+        features = tuple(name for name in features if name != "tsc_adjust")
+    description = CpuDescription(
+        vendor=spec.vendor,
+        family=spec.family,
+        model=spec.model,
+        stepping=spec.stepping,
+        model_name=spec.model_name,
+        features=features,
+        cores=spec.cores_per_socket(),
+        threads=spec.threads,
+        tsc_khz=spec.tsc_khz,
+        crystal_hz=spec.crystal_hz,
+        phys_bits=spec.phys_bits,
+    )
+    return [(place.apic_id, build_cpuid(description, place.apic_id)) for place in spec.topology()]

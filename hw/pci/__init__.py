@@ -1,0 +1,1 @@
+"""PCI of the machine: configuration spaces, the host bridge, firmware assignment, lspci text in and out."""

@@ -1,0 +1,175 @@
+"""From a function's description (or its captured bytes) to its configuration space with write masks."""
+
+from __future__ import annotations
+
+from hw.pci.config import (
+    ACS,
+    AER,
+    ARI,
+    CAP_ID,
+    CAP_IDS,
+    COMMON,
+    CONFIG_BYTES,
+    DSN,
+    EXT_CONFIG_BYTES,
+    EXT_ID,
+    EXT_IDS,
+    MSI,
+    MSI_X,
+    PCIE,
+    PM,
+    PORT_TYPES,
+    TYPE0,
+    TYPE1,
+    ConfigSpace,
+    Structure,
+)
+from hw.pci.spec import BRIDGE_KINDS, PCIE_KINDS, BarSpec, PciFunctionSpec
+
+ROM_ADDRESS = 0xFFFF_F800  # Source: PCI Local Bus Specification 3.0, 6.2.5.2
+BAR_TYPE = {"io": 1, "mem32": 0, "mem64": 4}
+PME_BITS = {"D0": 0x0800, "D1": 0x1000, "D2": 0x2000, "D3hot": 0x4000, "D3cold": 0x8000}
+ACS_BITS = 0x1D  # source validation, request and completion redirect, upstream forwarding
+DECODE_32_BIT_IO, DECODE_64_BIT_MEMORY = 0x1, 0x1
+
+
+def build_config(spec: PciFunctionSpec, multifunction: bool) -> ConfigSpace:
+    """Configuration space of one function as it is after reset (described) or as captured (raw)."""
+    space = ConfigSpace(spec.raw) if spec.raw else _encode(spec, multifunction)
+    install_masks(space, spec.bars, spec.rom_size)
+    return space
+
+
+def _encode(spec: PciFunctionSpec, multifunction: bool) -> ConfigSpace:
+    pcie = spec.kind in PCIE_KINDS
+    space = ConfigSpace(bytes(EXT_CONFIG_BYTES if pcie else CONFIG_BYTES))
+    bridge = spec.kind in BRIDGE_KINDS
+    vendor, device = (int(part, 16) for part in spec.id.split(":"))
+    space.set(COMMON, "vendor", vendor)
+    space.set(COMMON, "device", device)
+    space.set(COMMON, "revision", spec.revision)
+    space.set(COMMON, "class_code", spec.class_code)
+    space.set(COMMON, "header_type", (0x80 if multifunction else 0) | (1 if bridge else 0))
+    header = TYPE1 if bridge else TYPE0
+    space.set(header, "interrupt_pin", spec.interrupt_pin)
+    for bar in spec.bars:
+        space.put(0x10 + 4 * bar.index, 4, BAR_TYPE[bar.type] | (8 if bar.prefetch else 0))
+    if bridge:
+        space.set(TYPE1, "io_base", DECODE_32_BIT_IO)
+        space.set(TYPE1, "io_limit", DECODE_32_BIT_IO)
+        space.set(TYPE1, "pref_base", DECODE_64_BIT_MEMORY)
+        space.set(TYPE1, "pref_limit", DECODE_64_BIT_MEMORY)
+    else:
+        subvendor, subsystem = (int(part, 16) for part in spec.subsystem.split(":"))
+        space.set(TYPE0, "subsystem_vendor", subvendor)
+        space.set(TYPE0, "subsystem", subsystem)
+    _encode_capabilities(space, spec, pcie)
+    if pcie:
+        _encode_ext_capabilities(space, spec)
+    return space
+
+
+def _encode_capabilities(space: ConfigSpace, spec: PciFunctionSpec, pcie: bool) -> None:
+    chain: list[tuple[Structure, dict[str, int]]] = []
+    if "pm" in spec.capabilities or spec.pme:
+        pme = sum(PME_BITS[state] for state in spec.pme)
+        low = (0x0200 if pme & PME_BITS["D1"] else 0) | (0x0400 if pme & PME_BITS["D2"] else 0)
+        chain.append((PM, {"cap": 3 | low | pme}))
+    if "msi" in spec.capabilities:
+        chain.append((MSI, {"control": 0x0080}))
+    if "msix" in spec.capabilities:
+        chain.append((MSI_X, {"control": 0x001F}))
+    if pcie:
+        chain.append((PCIE, _pcie_values(spec)))
+    at, link = 0x40, 0x34
+    for structure, values in chain:
+        space.put(link, 1, at)
+        space.put(at, 1, CAP_ID[structure.name])
+        for name, value in values.items():
+            space.set(structure, name, value, at)
+        link, at = at + 1, (at + structure.size + 3) & ~3
+    if chain:
+        space.set(COMMON, "status", 0x0010)
+
+
+def _pcie_values(spec: PciFunctionSpec) -> dict[str, int]:
+    slot = spec.hotplug and spec.kind in ("root_port", "downstream")
+    values = {
+        "flags": 2 | PORT_TYPES[spec.kind] << 4 | (0x100 if slot else 0),
+        "device_cap": 0x8000 | (0x20 if spec.ext_tag else 0) | 1,
+        "device_control": 0x2810,
+    }
+    if spec.kind != "rciep":
+        values["link_cap"] = 0x0043_0104 if spec.kind == "endpoint" else 0x0073_0104
+        values["link_status"] = 0x3104
+    if spec.kind in ("root_port", "downstream"):
+        values["device_cap2"] = 0x20  # ARI forwarding
+    if slot:
+        values["slot_cap"] = 0x60
+    return values
+
+
+def _encode_ext_capabilities(space: ConfigSpace, spec: PciFunctionSpec) -> None:
+    chain: list[tuple[Structure, int, dict[str, int]]] = []
+    if "aer" in spec.capabilities:
+        chain.append((AER, 2, {}))
+    if "acs" in spec.capabilities:
+        isolating = ACS_BITS if spec.kind in ("root_port", "downstream") else 0
+        chain.append((ACS, 1, {"cap": isolating}))
+    if "ari" in spec.capabilities:
+        function = spec.address().devfn & 7
+        chain.append((ARI, 1, {"cap": (function + 1) << 8 if function < 1 else 0}))
+    if "dsn" in spec.capabilities:
+        chain.append((DSN, 1, {"low": 0x00FF_FFFF, "high": 0x0200_0000}))
+    at = CONFIG_BYTES
+    for index, (structure, version, values) in enumerate(chain):
+        following = (at + structure.size + 7) & ~7 if index + 1 < len(chain) else 0
+        space.put(at, 4, EXT_ID[structure.name] | version << 16 | following << 20)
+        for name, value in values.items():
+            space.set(structure, name, value, at)
+        at = following
+
+
+def install_masks(space: ConfigSpace, bars: list[BarSpec], rom_size: int) -> None:
+    """Make the registers writable that software may write, following header type and capability lists."""
+    header = TYPE1 if space.is_bridge else TYPE0
+    space.allow_structure(COMMON)
+    space.allow_structure(header)
+    if space.is_bridge:
+        _bridge_window_masks(space)
+    for bar in bars:
+        low = ~(bar.size - 1) & (0xFFFF_FFFC if bar.type == "io" else 0xFFFF_FFF0)
+        space.allow(0x10 + 4 * bar.index, 4, low)
+        if bar.type == "mem64":
+            space.allow(0x14 + 4 * bar.index, 4, ~(bar.size - 1) >> 32 & 0xFFFF_FFFF)
+    if rom_size:
+        space.allow(header["rom"].offset, 4, ~(rom_size - 1) & ROM_ADDRESS | 1)
+    for number, at in space.capabilities():
+        if number in CAP_IDS and at + CAP_IDS[number].size <= CONFIG_BYTES:
+            _allow_capability(space, number, at)
+    for number, at in space.ext_capabilities():
+        if number in EXT_IDS:
+            space.allow_structure(EXT_IDS[number], at)
+        if number == EXT_ID[ACS.name]:
+            space.allow(at + ACS["control"].offset, 2, space.get(ACS, "cap", at) & 0x7F)
+
+
+def _allow_capability(space: ConfigSpace, number: int, at: int) -> None:
+    if number == CAP_ID[MSI.name] and not space.get(MSI, "control", at) & 0x80:
+        space.allow(at + 2, 2, 0x0071)  # the 32-bit form: data follows the address at once
+        space.allow(at + 4, 4, 0xFFFF_FFFC)
+        space.allow(at + 8, 2, 0xFFFF)
+    else:
+        space.allow_structure(CAP_IDS[number], at)
+
+
+def _bridge_window_masks(space: ConfigSpace) -> None:
+    # A window that a bridge does not implement reads as zero in both registers and takes no writes.
+    if not any(space.data[0x1C:0x1E]):
+        space.allow(TYPE1["io_base"].offset, 2, 0)
+    if not any(space.data[0x24:0x28]):
+        space.allow(TYPE1["pref_base"].offset, 4, 0)
+    if not space.data[0x1C] & DECODE_32_BIT_IO:
+        space.allow(TYPE1["io_base_upper"].offset, 4, 0)
+    if not space.data[0x24] & DECODE_64_BIT_MEMORY:
+        space.allow(TYPE1["pref_base_upper"].offset, 8, 0)

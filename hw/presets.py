@@ -1,0 +1,42 @@
+"""Machines that come with hw, and the three ways to name one: preset, TOML file, captured folder."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from hw.capture import is_capture, spec_from_capture
+from hw.errors import InputError
+from hw.pci.spec import PciSpec
+from hw.spec import MachineSpec, read_spec
+from hw.toml_file import decode_toml
+
+
+def preset_names() -> list[str]:
+    """Names of the presets, sorted."""
+    folder = resources.files("hw").joinpath("machines")
+    names = (entry.name for entry in folder.iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml") and "-pci" not in name)
+
+
+def load_preset(name: str) -> MachineSpec:
+    """The preset called ``name``."""
+    folder = resources.files("hw").joinpath("machines")
+    spec = decode_toml(folder.joinpath(f"{name}.toml").read_bytes(), MachineSpec, f"preset {name}")
+    if spec.pci_file:
+        spec.pci = decode_toml(folder.joinpath(spec.pci_file).read_bytes(), PciSpec, f"preset {name}: {spec.pci_file}")
+    return spec
+
+
+def load_machine(name: str) -> MachineSpec:
+    """The machine a user named. InputError says what was tried when there is no such machine."""
+    if name in preset_names():
+        return load_preset(name)
+    path = Path(name)
+    if path.is_dir():
+        if not is_capture(path):
+            raise InputError(f"{name}: a folder, but no captured machine: expected boot_params.bin in it")
+        return spec_from_capture(path)
+    if path.is_file():
+        return read_spec(path)
+    raise InputError(f"unknown machine {name!r}: expected {', '.join(preset_names())}, a TOML file or a captured folder")

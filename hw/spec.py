@@ -1,0 +1,259 @@
+"""MachineSpec: the validated description of a machine.
+
+A description comes from a preset (``hw/machines/*.toml``), a TOML file of the user's, options, or a captured folder;
+from here on all are the same. Sizes are bytes, addresses physical, ranges half open.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from hw.acpi.spec import AcpiSpec
+from hw.errors import InputError
+from hw.pci.spec import PciSpec
+from hw.toml_file import decode_file
+from hw.units import parse_size
+
+Positive = Annotated[int, Meta(ge=1)]
+NonNegative = Annotated[int, Meta(ge=0)]
+
+MAX_CPUS = 8192  # CONFIG_NR_CPUS of MAXSMP kernels; Source: arch/x86/Kconfig @ v6.12
+MAX_NODES = 1024  # 1 << NODES_SHIFT of the same
+MAX_E820 = 128  # entries of the zero page; Source: Documentation/arch/x86/zero-page.rst
+
+
+class CpuPlace(msgspec.Struct, frozen=True):
+    """Where one CPU sits, in the order the firmware lists it."""
+
+    apic_id: int
+    package: int
+    core: int
+    thread: int
+
+
+class CpuSpec(msgspec.Struct, forbid_unknown_fields=True):
+    """Processors: ``sockets`` packages of ``cores`` cores of ``threads`` threads, all of one kind.
+
+    ``enumeration`` is the order of the MADT: ``threads-last`` lists first threads of all packages, then their
+    siblings, as server firmware does; ``linear`` lists by APIC id.
+    """
+
+    count: Annotated[int, Meta(ge=1, le=MAX_CPUS)]
+    sockets: Positive = 1
+    cores: Positive | None = None  # per socket; default: what count needs
+    threads: Positive = 1
+    vendor: str = "GenuineIntel"
+    family: NonNegative = 6
+    model: NonNegative = 0x6A
+    stepping: NonNegative = 6
+    model_name: str = "Intel(R) Xeon(R) Processor"
+    tsc_khz: Positive = 2_100_000
+    crystal_hz: NonNegative = 0  # CPUID leaf 0x15 ECX; 0: not enumerated
+    phys_bits: Annotated[int, Meta(ge=32, le=52)] = 46
+    tsc_adjust: bool = True
+    enumeration: str = "linear"
+    features: list[str] = []
+    x2apic: bool = False  # firmware hands over in x2APIC mode
+    cpuid: list[CpuidDump] = []  # captured leaves, one table a CPU, in MADT order
+    msrs: list[dict[str, int]] = []  # captured registers by number in hex, one table a CPU
+    apic_ids: list[int] = []  # captured ids in MADT order
+
+    def cores_per_socket(self) -> int:
+        """Cores in one package; what ``count`` needs when not given."""
+        if self.cores is not None:
+            return self.cores
+        return max(1, -(-self.count // (self.sockets * self.threads)))
+
+    def topology(self) -> list[CpuPlace]:
+        """All CPUs in firmware (MADT) order, with APIC ids packed by power-of-two fields as the SDM lays them out."""
+        cores = self.cores_per_socket()
+        smt_bits = (self.threads - 1).bit_length()
+        core_bits = (cores - 1).bit_length()
+        places = [
+            CpuPlace((package << (core_bits + smt_bits)) | (core << smt_bits) | thread, package, core, thread)
+            for package in range(self.sockets)
+            for core in range(cores)
+            for thread in range(self.threads)
+        ]
+        if self.enumeration == "threads-last":
+            places.sort(key=lambda place: (place.thread, place.package, place.core))
+        return places[: self.count]
+
+
+class CpuidDump(msgspec.Struct, forbid_unknown_fields=True):
+    """CPUID leaves of one CPU: rows of (leaf, subleaf, eax, ebx, ecx, edx)."""
+
+    rows: list[tuple[int, int, int, int, int, int]]
+
+
+class MemoryRange(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One e820 entry as the firmware reports it: [start, end) of ``type``."""
+
+    start: NonNegative
+    end: NonNegative
+    type: int = 1
+
+
+class NodeMemory(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """One SRAT memory range."""
+
+    base: NonNegative
+    length: NonNegative
+    hotplug: bool = False
+
+
+class NodeSpec(msgspec.Struct, forbid_unknown_fields=True):
+    """One NUMA node: its proximity domain, memory and CPUs (positions in MADT order, as a cpulist)."""
+
+    memory: list[NodeMemory] = []
+    cpus: str = ""
+    pxm: NonNegative | None = None
+
+
+class SetupData(msgspec.Struct, forbid_unknown_fields=True):
+    """A setup_data node the boot loader left in memory. Source: arch/x86/include/uapi/asm/setup_data.h"""
+
+    address: Positive
+    type: NonNegative
+    data_bytes: NonNegative = 0
+
+
+class BootSpec(msgspec.Struct, forbid_unknown_fields=True):
+    """What the boot loader hands over beside the memory map."""
+
+    ramdisk_address: NonNegative = 0
+    ramdisk_bytes: NonNegative = 0
+    setup_data: list[SetupData] = []
+    type_of_loader: NonNegative = 0xD0
+    init_size: NonNegative = 0
+    boot_params: bytes = b""  # captured zero page
+    kernel_cmdline_address: Positive = 0x20000
+    efi: bool = False
+
+
+class Cost(msgspec.Struct, forbid_unknown_fields=True):
+    """Unit cost of one kind of work, with the place the figure comes from."""
+
+    ns: Annotated[float, Meta(ge=0)]
+    source: Annotated[str, Meta(min_length=1)]
+
+
+class Residue(msgspec.Struct, forbid_unknown_fields=True):
+    """Named time that no mechanism explains, spent at the point ``at`` of the boot."""
+
+    name: str
+    at: str
+    ms: Annotated[float, Meta(ge=0)]
+    source: Annotated[str, Meta(min_length=1)]
+    phase: str = "rest"
+
+
+class MachineSpec(msgspec.Struct, forbid_unknown_fields=True):
+    """A whole machine."""
+
+    name: str
+    cpus: CpuSpec
+    title: str = ""
+    release: str = "debian-6.12"
+    append: str = ""
+    memory: str = ""  # total size; the map is made up when ``e820`` is empty
+    e820: list[MemoryRange] = []
+    nodes: list[NodeSpec] = []
+    distances: list[list[int]] = []
+    acpi: AcpiSpec = msgspec.field(default_factory=AcpiSpec)
+    pci: PciSpec = msgspec.field(default_factory=PciSpec)
+    pci_file: str = ""  # a PCI description kept in a file of its own beside this one
+    boot: BootSpec = msgspec.field(default_factory=BootSpec)
+    costs: dict[str, Cost] = {}
+    residue: list[Residue] = []
+    needs: dict[str, str] = {}  # words variants may put on the command line, for instance the devices it must probe
+    banner: str = ""  # captured "Linux version" line
+    dmi: list[str] = []  # captured SMBIOS lines
+    figures: str = ""  # published figures to hold a boot of this machine against
+
+    def memory_bytes(self) -> int:
+        """Size given by ``memory``; 0 when the map is given range by range."""
+        return parse_size(self.memory, "memory") if self.memory else 0
+
+
+def read_spec(path: Path) -> MachineSpec:
+    """Read a machine's TOML file. InputError names the file, the key path and what was expected."""
+    spec = decode_file(path, MachineSpec)
+    if spec.pci_file:
+        spec.pci = decode_file(path.parent / spec.pci_file, PciSpec)
+    return spec
+
+
+def check_spec(spec: MachineSpec) -> None:
+    """Refuse a description that no machine can have; InputError says which part and why."""
+    _check_cpus(spec)
+    _check_memory(spec)
+    _check_nodes(spec)
+
+
+def _check_cpus(spec: MachineSpec) -> None:
+    cpus = spec.cpus
+    room = cpus.sockets * cpus.cores_per_socket() * cpus.threads
+    if cpus.count > room:
+        raise InputError(
+            f"{spec.name}: cpus.count is {cpus.count}, but {cpus.sockets} sockets x {cpus.cores_per_socket()} cores x"
+            f" {cpus.threads} threads make {room}"
+        )
+    if cpus.enumeration not in ("linear", "threads-last"):
+        raise InputError(f"{spec.name}: cpus.enumeration is {cpus.enumeration!r}: expected linear or threads-last")
+
+
+def _check_memory(spec: MachineSpec) -> None:
+    if not spec.e820 and not spec.memory_bytes():
+        raise InputError(f"{spec.name}: no memory: expected e820 ranges or memory = \"SIZE\"")
+    if len(spec.e820) > MAX_E820:
+        raise InputError(f"{spec.name}: {len(spec.e820)} e820 ranges: the zero page holds at most {MAX_E820}")
+    for index, entry in enumerate(spec.e820):
+        if entry.end <= entry.start:
+            raise InputError(
+                f"{spec.name}: e820[{index}]: end {entry.end:#x} is not above start {entry.start:#x}"
+            )
+        if entry.end > 1 << 52:
+            raise InputError(f"{spec.name}: e820[{index}]: end {entry.end:#x} is above 2^52, the physical limit")
+    if spec.e820 and not any(entry.type == 1 for entry in spec.e820):
+        raise InputError(f"{spec.name}: e820 has no usable memory (no range of type 1)")
+
+
+def _check_nodes(spec: MachineSpec) -> None:
+    if len(spec.nodes) > MAX_NODES:
+        raise InputError(f"{spec.name}: {len(spec.nodes)} nodes: expected at most {MAX_NODES}")
+    for index, node in enumerate(spec.nodes):
+        if not node.memory and not node.cpus:
+            raise InputError(f"{spec.name}: nodes[{index}] has neither CPUs nor memory")
+        for cpu in parse_cpulist(node.cpus, f"{spec.name}: nodes[{index}].cpus"):
+            if cpu >= spec.cpus.count:
+                raise InputError(f"{spec.name}: nodes[{index}].cpus names CPU {cpu} of {spec.cpus.count} (from 0)")
+    if spec.nodes and not any(node.memory for node in spec.nodes):
+        raise InputError(f"{spec.name}: no node has memory")
+    for row, values in enumerate(spec.distances):
+        if len(values) != len(spec.nodes) or len(spec.distances) != len(spec.nodes):
+            raise InputError(
+                f"{spec.name}: distances[{row}] has {len(values)} entries in a table of {len(spec.distances)} rows:"
+                f" expected {len(spec.nodes)} each"
+            )
+        for value in values:
+            if not 1 <= value <= 255:
+                raise InputError(f"{spec.name}: distances[{row}] holds {value}: expected 1 to 255")
+
+
+def parse_cpulist(text: str, where: str) -> list[int]:
+    """CPU numbers of a cpulist such as ``0-3,8``; InputError names ``where`` it stood."""
+    cpus: list[int] = []
+    for part in filter(None, text.split(",")):
+        first, dash, last = part.partition("-")
+        if not first.isdigit() or (dash and not last.isdigit()):
+            raise InputError(f"{where}: {part!r} is not a CPU number or range such as 0-3")
+        low, high = int(first), int(last) if dash else int(first)
+        if high < low or high >= MAX_CPUS:
+            raise InputError(f"{where}: range {part!r} is empty or beyond {MAX_CPUS} CPUs")
+        cpus.extend(range(low, high + 1))
+    return cpus

@@ -1,0 +1,29 @@
+"""Sizes as people write them: ``4G``, ``512M``, ``0x1000``."""
+
+from __future__ import annotations
+
+import re
+
+from hw.errors import InputError
+
+KIB = 1 << 10
+MIB = 1 << 20
+GIB = 1 << 30
+PAGE_SHIFT = 12
+PAGE_SIZE = 1 << PAGE_SHIFT
+
+_SIZE = re.compile(r"\s*(0[xX][0-9a-fA-F]+|\d+)\s*([KMGTP]?)(?:i?B)?\s*", re.IGNORECASE)
+_POWER = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50}
+
+
+def parse_size(text: str, where: str) -> int:
+    """Bytes of a size such as ``4G`` (binary units, as QEMU and the kernel take them); InputError names ``where``."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise InputError(f"{where}: {text!r} is not a size: expected a number with an optional K, M, G or T")
+    size = int(match.group(1), 0) << _POWER[match.group(2).upper()]
+    if size == 0:
+        raise InputError(f"{where}: {text!r} is zero: expected a positive size")
+    if size > 1 << 52:
+        raise InputError(f"{where}: {text!r} is above 4 PiB, the physical limit")
+    return size

@@ -1,0 +1,5 @@
+"""``python -m minikern``."""
+
+from minikern.cli import main
+
+main(prog_name="minikern")

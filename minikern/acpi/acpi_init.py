@@ -1,0 +1,241 @@
+"""Bringing ACPI up: the interpreter, object initialisation, sleep states, GPEs, the namespace scan."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from minikern.acpi.aml_load import acpi_load_tables
+from minikern.acpi.interpreter import Interpreter
+from minikern.acpi.namespace import Kind, Node
+from minikern.acpi.scan import STA_FUNCTIONING, STA_PRESENT, acpi_bus_scan, status
+from minikern.acpi.state import AcpiState, PciRoot
+from minikern.acpi.tables import acpi_early_init as acpi_early_init
+from minikern.printk import Level
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+
+
+
+_GPE_METHOD = re.compile(r"_[LE][0-9A-F]{2}$")
+_INI_KINDS = (Kind.DEVICE, Kind.PROCESSOR, Kind.THERMAL)
+PROCESSOR_ID = "ACPI0007"
+PDC_BUFFER = bytes([1, 0, 0, 0, 1, 0, 0, 0, 0xBF, 0x0B, 0, 0])  # revision 1, one capability word
+OSC_UUID = bytes.fromhex("16a6774029be479ebdd870587139538a")
+"""Processor _OSC, 4077A616-290C-47BE-9EBD-D87058713953. Source: drivers/acpi/acpi_processor.c @ v6.12"""
+
+
+def acpi_subsystem_init(k: Kernel) -> None:
+    """Switch the hardware to ACPI mode through the SMI command port when it is not there yet (no line).
+
+    Source: drivers/acpi/bus.c:acpi_subsystem_init() @ v6.12
+    """
+    state: AcpiState = k.acpi
+    if state.disabled or state.fadt is None:
+        return
+    facp = state.table("FACP") or b""
+    smi_command, enable = int.from_bytes(facp[0x30:0x34], "little"), facp[0x34] if len(facp) > 0x34 else 0
+    if 0 < smi_command < 0x10000 and enable:
+        k.machine.boot_cpu.outb(smi_command, enable)
+
+
+def acpi_pci_init(k: Kernel) -> None:
+    """The arch-level initcall: what the FADT forbids PCI, and the hot-plug driver's line.
+
+    Source: drivers/pci/pci-acpi.c:acpi_pci_init() @ v6.12
+    """
+    state: AcpiState = k.acpi
+    if state.fadt is not None and not state.disabled:
+        if state.fadt.no_msi:
+            k.printk("ACPI FADT declares the system doesn't support MSI, so disable it")
+        if state.fadt.no_aspm:
+            k.printk("ACPI FADT declares the system doesn't support PCIe ASPM, so disable it")
+    if state.disabled or "noacpi" in k.cmdline.words("pci"):
+        return
+    if not k.cmdline.get_bool("acpiphp.disable", False):
+        k.printk("acpiphp: ACPI Hot Plug PCI Controller Driver version: 0.5")
+
+
+def acpi_init(k: Kernel, scan_root: Callable[[PciRoot], None], before_scan: Callable[[], None] | None = None) -> None:
+    """The acpi_init initcall: bus, then scan. ``scan_root`` is called for each PCI root as its line is logged;
+    ``before_scan`` (the PCI root driver's own lines) right before the GPEs are enabled.
+
+    Source: drivers/acpi/bus.c:acpi_init() @ v6.12
+    """
+    state: AcpiState = k.acpi
+    if not state.disabled and not acpi_bus_init(k):
+        state.disabled = True
+    if state.disabled:
+        k.printk("ACPI: Interpreter disabled.")
+        return
+    acpi_scan_init(k, scan_root, before_scan)
+
+
+def acpi_bus_init(k: Kernel) -> bool:
+    """From the _OSI lines to the interrupt model; False when there is nothing to interpret.
+
+    Source: drivers/acpi/bus.c:acpi_bus_init() @ v6.12
+    """
+    _osi_lines(k)
+    if not acpi_load_tables(k):
+        return False
+    run: Interpreter = k.acpi.interpreter
+    acpi_initialize_objects(k, run)
+    acpi_early_processor_control_setup(k, run)
+    k.printk("ACPI: Interpreter enabled")
+    acpi_sleep_init(k, run)
+    _bus_init_irq(k, run)
+    return True
+
+
+def _osi_lines(k: Kernel) -> None:
+    words = ["Module Device", "Processor Device"]
+    if k.behaviour.get("acpi_osi_scp"):
+        words.append("3.0 _SCP Extensions")
+    words.append("Processor Aggregator Device")
+    for word in words:
+        k.printk(f"ACPI: Added _OSI({word})")
+
+
+def acpi_initialize_objects(k: Kernel, run: Interpreter) -> None:
+    r"""Run \_INI, \_SB._INI, then _STA and _INI of every device; the subtree of an absent device is skipped.
+
+    Source: drivers/acpi/acpica/nsinit.c:acpi_ns_initialize_devices() @ v6.12
+    """
+    root = run.namespace.root
+    before = run.opcodes
+    for node in (root, root.children.get("_SB_")):
+        if node is not None and "_INI" in node.children:
+            run.evaluate(node, "_INI")
+            k.charge("acpi_device_init")
+    _initialize_below(k, run, root, 0)
+    k.charge("aml_opcode", run.opcodes - before)
+
+
+def _initialize_below(k: Kernel, run: Interpreter, parent: Node, depth: int) -> None:
+    for node in list(parent.children.values()):
+        predefined = parent.parent is None and node.name in ("_SB_", "_TZ_")
+        if node.kind in _INI_KINDS and not predefined:
+            k.charge("acpi_device_init")
+            flags = status(run, node)
+            if not flags & STA_PRESENT and not flags & STA_FUNCTIONING:
+                continue
+            if flags & STA_PRESENT and "_INI" in node.children:
+                k.charge("acpi_device_init")
+                run.evaluate(node, "_INI")
+        if node.children and node.kind is not Kind.METHOD and depth < 64:
+            _initialize_below(k, run, node, depth + 1)
+
+
+def processors(run: Interpreter) -> list[Node]:
+    """Processor objects and ACPI0007 devices in namespace order."""
+    return [node for node in run.namespace.devices() if _is_processor(run, node)]
+
+
+def _is_processor(run: Interpreter, node: Node) -> bool:
+    if node.kind is Kind.DEVICE:
+        return "_HID" in node.children and run.evaluate(node, "_HID") == PROCESSOR_ID
+    return node.kind is Kind.PROCESSOR
+
+
+def acpi_early_processor_control_setup(k: Kernel, run: Interpreter) -> None:
+    """Tell each processor object what the kernel can do, by _OSC or _PDC; firmware may load tables in answer.
+
+    Source: drivers/acpi/acpi_processor.c:acpi_early_processor_control_setup() @ v6.12
+    """
+    for node in processors(run):
+        if not status(run, node) & STA_PRESENT:
+            continue
+        before = run.opcodes
+        if "_OSC" in node.children:
+            capabilities = bytearray(8)
+            capabilities[4:8] = PDC_BUFFER[8:12]
+            run.evaluate(node, "_OSC", args=[bytearray(OSC_UUID), 1, 2, capabilities])
+        elif "_PDC" in node.children:
+            run.evaluate(node, "_PDC", args=[bytearray(PDC_BUFFER)])
+        else:
+            continue
+        k.charge("acpi_processor_control")
+        k.charge("aml_opcode", run.opcodes - before)
+
+
+def acpi_sleep_init(k: Kernel, run: Interpreter) -> None:
+    r"""Log the sleep states whose \_Sx packages are there. Source: drivers/acpi/sleep.c:acpi_sleep_init() @ v6.12"""
+    states = ["S0"]
+    for number in range(1, 6):
+        package = run.evaluate(run.namespace.root, f"_S{number}_")
+        if isinstance(package, list) and package and (number < 4 or k.cmdline.get("acpi_sleep") != "nos4"):
+            states.append(f"S{number}")
+    k.printk(f"ACPI: PM: (supports {' '.join(states)})")
+
+
+def _bus_init_irq(k: Kernel, run: Interpreter) -> None:
+    """Source: drivers/acpi/bus.c:acpi_bus_init_irq() @ v6.12"""
+    ioapic = k.acpi.have_ioapic
+    k.printk(f"ACPI: Using {'IOAPIC' if ioapic else 'PIC'} for interrupt routing")
+    run.evaluate(run.namespace.root, "_PIC", args=[1 if ioapic else 0])
+
+
+def acpi_scan_init(
+    k: Kernel, scan_root: Callable[[PciRoot], None], before_scan: Callable[[], None] | None = None
+) -> None:
+    """Enable the GPEs, then scan the namespace. Source: drivers/acpi/scan.c:acpi_scan_init() @ v6.12"""
+    if before_scan is not None:
+        before_scan()
+    acpi_update_all_gpes(k)
+    acpi_bus_scan(k, scan_root)
+
+
+def acpi_update_all_gpes(k: Kernel) -> None:
+    """Enable every GPE that has a handler method, and log how many each block has.
+
+    GPEs become wake-up sources only in the scan that follows, so none is left out here for that.
+    Source: drivers/acpi/acpica/evgpeblk.c:acpi_ev_initialize_gpe_block() @ v6.12
+    """
+    fadt = k.acpi.fadt
+    run: Interpreter = k.acpi.interpreter
+    if fadt is None:
+        return
+    numbers = _gpe_methods(run)
+    for address, length, base in ((fadt.gpe0, fadt.gpe0_length, 0), (fadt.gpe1, fadt.gpe1_length, fadt.gpe1_base)):
+        if not address or length < 2:
+            continue
+        count = length // 2 * 8
+        k.charge("acpi_gpe", count)
+        enabled = sum(base <= number < base + count for number in numbers)
+        if enabled:
+            k.printk(f"ACPI: Enabled {enabled} GPEs in block {base:02X} to {base + count - 1:02X}")
+
+
+def _gpe_methods(run: Interpreter) -> set[int]:
+    scope = run.namespace.root.children.get("_GPE")
+    if scope is None:
+        return set()
+    methods = (node for node in run.namespace.walk(scope) if node.kind is Kind.METHOD)
+    return {int(node.name[2:], 16) for node in methods if _GPE_METHOD.match(node.name)}
+
+
+def acpi_processor_init(k: Kernel) -> int:
+    """Find each processor's idle states by evaluating its _CST package; return how many processors have them.
+
+    Source: drivers/acpi/processor_idle.c:acpi_processor_get_cstate_info() @ v6.12
+    """
+    state: AcpiState = k.acpi
+    run = state.interpreter
+    if state.disabled or run is None:
+        return 0
+    with_states = 0
+    for node in processors(run):
+        before = run.opcodes
+        package = run.value(run.evaluate(node, "_CST"))
+        if not isinstance(package, list) or len(package) < 2:
+            continue
+        declared = run.value(package[0])
+        if declared != len(package) - 1:
+            k.printk(f"ACPI: {node.name}: Found {len(package) - 1} idle states, expected {declared}", Level.DEBUG)
+        with_states += 1
+        k.charge("acpi_processor_idle")
+        k.charge("aml_opcode", run.opcodes - before)
+    return with_states

@@ -1,0 +1,31 @@
+"""Wording shared by ACPICA's messages: prefixes and the trailing (revision/module-line) mark."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minikern.printk import Level
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+
+
+def mark(k: Kernel, modules: dict[str, str]) -> str:
+    """The mark ACPICA ends a message with; ``modules`` maps a core revision to module-line, "" is the default."""
+    revision = str(k.behaviour.get("acpi_core_revision", "20240827"))
+    return f"({revision}/{modules.get(revision, modules[''])})"
+
+
+def bios_error(k: Kernel, text: str, modules: dict[str, str]) -> None:
+    """Log ``text`` as ACPICA logs a firmware error. Source: include/acpi/acoutput.h:ACPI_BIOS_ERROR @ v6.12"""
+    k.printk(f"ACPI BIOS Error (bug): {text} {mark(k, modules)}", Level.ERR)
+
+
+def bios_warning(k: Kernel, text: str, modules: dict[str, str]) -> None:
+    """Log ``text`` as ACPICA logs a firmware warning. Source: include/acpi/acoutput.h:ACPI_BIOS_WARNING @ v6.12"""
+    k.printk(f"ACPI BIOS Warning (bug): {text} {mark(k, modules)}", Level.WARNING)
+
+
+def error(k: Kernel, text: str, modules: dict[str, str]) -> None:
+    """Log ``text`` as ACPICA logs an error of its own. Source: include/acpi/acoutput.h:ACPI_ERROR @ v6.12"""
+    k.printk(f"ACPI Error: {text} {mark(k, modules)}", Level.ERR)

@@ -1,0 +1,150 @@
+"""The namespace scan: which devices are there, and what handlers do with them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from minikern.acpi import resources
+from minikern.acpi.interpreter import Interpreter, hardware_id
+from minikern.acpi.namespace import DEVICES, Kind, Node
+from minikern.acpi.state import AcpiState, PciRoot
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+
+PCI_OSC_UUID = bytes.fromhex("5b4ddb33f71f1c4096577441c03dd766")
+"""33DB4D5B-1FF7-401C-9657-7441C03DD766. Source: PCI Firmware 3.3 clause 4.5.1"""
+OSC_QUERY, OSC_FAILED = 1, 0x0E  # capability word 1: query bit; failure, unknown UUID, unknown revision
+OSC_SUPPORT, OSC_CONTROL = 0x11F, 0xBF  # every feature Linux can name. Source: include/linux/acpi.h @ v6.12
+STA_PRESENT, STA_ENABLED, STA_FUNCTIONING = 1 << 0, 1 << 1, 1 << 3  # Source: ACPI 6.5 clause 6.3.7
+STA_DEFAULT = 0x0F
+PCI_ROOT_ID, PCI_LINK_ID = "PNP0A03", "PNP0C0F"
+
+
+def status(run: Interpreter, device: Node) -> int:
+    """_STA of a device; everything present when it has none.
+
+    Source: drivers/acpi/utils.c:acpi_bus_get_status_handle() @ v6.12
+    """
+    value = run.evaluate(device, "_STA", STA_DEFAULT)
+    return value if isinstance(value, int) else STA_DEFAULT
+
+
+def hardware_ids(run: Interpreter, device: Node) -> list[str]:
+    """_HID and _CID of a device, most specific first."""
+    ids = []
+    for name in ("_HID", "_CID"):
+        value = run.value(run.evaluate(device, name))
+        for item in value if isinstance(value, list) else [value]:
+            text = hardware_id(run.value(item))
+            if text:
+                ids.append(text)
+    return ids
+
+
+def present_devices(k: Kernel, run: Interpreter) -> Iterator[Node]:
+    """Devices and processors in namespace order; those that are neither present nor functioning are left out whole.
+
+    Source: drivers/acpi/scan.c:acpi_bus_check_add() @ v6.12
+    """
+    yield from _present(k, run, run.namespace.root, 0)
+
+
+def _present(k: Kernel, run: Interpreter, parent: Node, depth: int) -> Iterator[Node]:
+    for node in list(parent.children.values()):
+        if node.kind in DEVICES and node.kind is not Kind.POWER:
+            k.charge("acpi_device_scan")
+            if not status(run, node) & (STA_PRESENT | STA_FUNCTIONING):
+                continue
+            yield node
+        if node.children and node.kind is not Kind.METHOD and depth < 64:
+            yield from _present(k, run, node, depth + 1)
+
+
+def acpi_bus_scan(k: Kernel, scan_root: Callable[[PciRoot], None]) -> None:
+    """Enumerate the namespace; PCI roots and interrupt links get their drivers as they come up.
+
+    Devices are all found first and attached afterwards, in the same order.
+    Source: drivers/acpi/scan.c:acpi_bus_scan(), acpi_bus_attach() @ v6.12
+    """
+    state: AcpiState = k.acpi
+    run = state.interpreter
+    assert run is not None
+    instances: defaultdict[str, int] = defaultdict(int)
+    found = []
+    for node in present_devices(k, run):
+        ids = hardware_ids(run, node)
+        if ids:
+            found.append((node, ids, instances[ids[0]]))
+            instances[ids[0]] += 1
+    for node, ids, instance in found:
+        if PCI_ROOT_ID in ids:
+            root = acpi_pci_root_add(k, run, node, ids[0], instance)
+            if root is not None:
+                state.pci_roots.append(root)
+                scan_root(root)
+        elif PCI_LINK_ID in ids:
+            acpi_pci_link_add(k, run, node)
+
+
+def acpi_pci_root_add(k: Kernel, run: Interpreter, node: Node, hid: str, instance: int) -> PciRoot | None:
+    """Describe one PCI root and log its line. Source: drivers/acpi/pci_root.c:acpi_pci_root_add() @ v6.12"""
+    segment = run.evaluate(node, "_SEG", 0)
+    crs = run.evaluate(node, "_CRS")
+    template = bytes(crs) if isinstance(crs, bytearray) else b""
+    name = f"{hid}:{instance:02x}"
+    buses = resources.bus_range(template)
+    if buses is None:
+        k.printk(f"acpi {name}: [Firmware Bug]: no secondary bus range in _CRS")
+        bbn = run.evaluate(node, "_BBN", 0)
+        buses = (bbn & 0xFF if isinstance(bbn, int) else 0, 0xFF)
+    pxm = run.evaluate(node, "_PXM")
+    uid = run.evaluate(node, "_UID")
+    root = PciRoot(
+        segment=segment & 0xFFFF if isinstance(segment, int) else 0,
+        bus_start=buses[0],
+        bus_end=buses[1],
+        name=node.name,
+        hid=hid,
+        uid="" if uid is None else str(uid),
+        windows=resources.windows(template),
+        path=node.path,
+        instance=instance,
+        pxm=pxm if isinstance(pxm, int) else None,
+        osc="_OSC" in node.children,
+    )
+    if root.osc:
+        root.osc_control = acpi_pci_query_osc(run, node)
+    span = f"{buses[0]:02x}" if buses[0] == buses[1] else f"{buses[0]:02x}-{buses[1]:02x}"
+    k.printk(f"ACPI: PCI Root Bridge [{node.name}] (domain {root.segment:04x} [bus {span}])")
+    return root
+
+
+def acpi_pci_query_osc(run: Interpreter, node: Node) -> int | None:
+    """Which PCI features the platform would leave to the kernel, asked for all of them; None when it does not say.
+
+    Source: drivers/acpi/pci_root.c:acpi_pci_query_osc() @ v6.12
+    """
+    words = (OSC_QUERY, OSC_SUPPORT, OSC_CONTROL)
+    capabilities = bytearray(b"".join(word.to_bytes(4, "little") for word in words))
+    answer = run.evaluate(node, "_OSC", args=[bytearray(PCI_OSC_UUID), 1, 3, capabilities])
+    if not isinstance(answer, bytearray) or len(answer) < 12 or answer[0] & OSC_FAILED:
+        return None
+    return int.from_bytes(answer[8:12], "little")
+
+
+def acpi_pci_link_add(k: Kernel, run: Interpreter, node: Node) -> None:
+    """Log an interrupt link's setting, then disable it until somebody needs it.
+
+    Source: drivers/acpi/pci_link.c:acpi_pci_link_add() @ v6.12
+    """
+    if not isinstance(run.evaluate(node, "_PRS"), bytearray):
+        return
+    crs = run.evaluate(node, "_CRS")
+    irq = resources.first_interrupt(bytes(crs)) if isinstance(crs, bytearray) else 0
+    k.printk(f"ACPI: PCI: Interrupt link {node.name} configured for IRQ {irq}")
+    if not status(run, node) & STA_ENABLED:
+        k.printk(f"ACPI: PCI: Interrupt link {node.name} disabled")
+    run.evaluate(node, "_DIS")

@@ -1,0 +1,146 @@
+"""do_basic_setup(): drivers and initcalls, level by level.
+
+Source: init/main.c:do_basic_setup(), do_initcalls() @ v6.12; order inside a level is link order
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minikern.acpi import acpi_init
+from minikern.mm import e820, hash, hugetlb
+from minikern.pci import access, iommu, quirks, resource, root
+
+if TYPE_CHECKING:
+    from minikern.acpi.state import PciRoot
+    from minikern.kernel import Kernel
+
+MIB = 1 << 20
+MEM_SIZE_FOR_LARGE_BLOCK = 64 << 30  # Source: arch/x86/mm/init_64.c @ v6.12
+MIN_MEMORY_BLOCK_SIZE = 128 * MIB
+MAX_BLOCK_SIZE = 2 << 30
+
+
+def do_basic_setup(k: Kernel) -> None:
+    """All initcalls in the order of their levels."""
+    with k.phase("rest"):
+        driver_init(k)
+        core_initcalls(k)
+    arch_initcalls(k)
+    subsys_initcalls(k)
+    fs_initcalls(k)
+    rootfs_initcalls(k)
+    device_initcalls(k)
+
+
+def driver_init(k: Kernel) -> None:
+    """Driver core, then memory blocks. Source: drivers/base/init.c:driver_init(), memory.c:memory_dev_init()"""
+    k.residue("driver_init")
+    k.printk("devtmpfs: initialized")
+    block = memory_block_size(k)
+    k.printk(f"x86/mm: Memory block size: {block // MIB}MB")
+    k.charge("memory_block_register", -(-(k.max_pfn << 12) // block))
+
+
+def memory_block_size(k: Kernel) -> int:
+    """Bytes of one memory block. Source: arch/x86/mm/init_64.c:probe_memory_block_size() @ v6.12"""
+    end = k.max_pfn << 12
+    if end < MEM_SIZE_FOR_LARGE_BLOCK:
+        return MIN_MEMORY_BLOCK_SIZE
+    if not k.machine.boot_cpu.cpuid(1).ecx >> 31 & 1:
+        return MAX_BLOCK_SIZE
+    size = MAX_BLOCK_SIZE
+    while size > MIN_MEMORY_BLOCK_SIZE and end & (size - 1):
+        size >>= 1
+    return size
+
+
+def core_initcalls(k: Kernel) -> None:
+    """Levels pure, core and postcore."""
+    hash.futex_init(k)
+    k.residue("core_initcalls")
+    k.printk("cpuidle: using governor menu")
+
+
+def arch_initcalls(k: Kernel) -> None:
+    """Level arch: PCI access, huge page sizes."""
+    acpi_pci_init(k)
+    with k.phase("pci"):
+        access.pci_arch_init(k)
+    with k.phase("rest"):
+        k.residue("arch_initcalls")
+
+
+def acpi_pci_init(k: Kernel) -> None:
+    """What the FADT says against PCI features. Source: drivers/pci/pci-acpi.c:acpi_pci_init() @ v6.12"""
+    fadt = k.acpi.fadt if k.acpi else None
+    if fadt is None:
+        return
+    if fadt.no_msi:
+        k.printk("ACPI FADT declares the system doesn't support MSI, so disable it")
+    if fadt.no_aspm:
+        k.printk("ACPI FADT declares the system doesn't support PCIe ASPM, so disable it")
+    k.printk("acpiphp: ACPI Hot Plug PCI Controller Driver version: 0.5")
+
+
+def subsys_initcalls(k: Kernel) -> None:
+    """Level subsys: huge pages, ACPI with the PCI scan, IOMMU classes."""
+    k.printk("kprobes: kprobe jump-optimization is enabled. All kprobes are optimized if possible.")
+    with k.phase("hugepages"):
+        hugetlb.hugetlb_init(k)
+    with k.phase("acpi"):
+        acpi_init.acpi_init(k, lambda bridge: _scan_root(k, bridge), lambda: root.pci_acpi_crs_quirks(k))
+    with k.phase("pci"):
+        iommu.iommu_subsys_init(k)
+        resource.pci_subsys_init(k)
+    with k.phase("rest"):
+        k.residue("subsys_initcalls")
+
+
+def _scan_root(k: Kernel, bridge: PciRoot) -> None:
+    with k.phase("pci"):
+        root.acpi_pci_root_add(k, bridge)
+
+
+def fs_initcalls(k: Kernel) -> None:
+    """Level fs."""
+    e820.reserve_ram_buffers(k)
+    quirks.vga_arb_init(k)
+    with k.phase("rest"):
+        hash.dquot_init(k)
+        hash.inet_init(k)
+        k.residue("fs_initcalls")
+    with k.phase("pci"):
+        resource.pcibios_assign_resources(k)
+        resource.pci_apply_final_quirks(k)
+
+
+def rootfs_initcalls(k: Kernel) -> None:
+    """Level rootfs: initramfs is unpacked beside this, the IOMMU starts and groups devices."""
+    address, size = k.boot_params.ramdisk
+    if address and size:
+        k.printk("Trying to unpack rootfs image as initramfs...")
+        with k.phase("rest"):
+            helper = 1 if len(k.cpus.online) > 1 else 0  # unpacked by a worker, beside the initcalls
+            k.initramfs_done = k.charge_on(helper, "initramfs_byte", size)
+    with k.phase("pci"):
+        iommu.pci_iommu_init(k)
+
+
+def device_initcalls(k: Kernel) -> None:
+    """Levels device and late: drivers."""
+    with k.phase("acpi"):
+        acpi_init.acpi_processor_init(k)
+    with k.phase("rest"):
+        k.residue("device_initcalls")
+        k.residue("late_initcalls")
+        wait_for_initramfs(k)
+
+
+def wait_for_initramfs(k: Kernel) -> None:
+    """Wait until the initramfs is unpacked. Source: init/initramfs.c:wait_for_initramfs() @ v6.12"""
+    if k.initramfs_done is None:
+        return
+    if not k.initramfs_done.processed:
+        k.machine.clock.wait(k.initramfs_done)
+    k.printk(f"Freeing initrd memory: {-(-k.boot_params.ramdisk[1] // 4096) * 4}K")

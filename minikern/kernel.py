@@ -1,0 +1,193 @@
+"""Kernel: everything one booted kernel knows, in named parts.
+
+The rooms (mm, smp, acpi, pci) set their own part during boot and read the others'. Hardware is reached through
+``machine.boot_cpu`` and ``machine.bus`` only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from minikern.cmdline import CommandLine
+from minikern.config import Config, Release, Variant
+from minikern.ledger import Ledger
+from minikern.pci.types import PciState
+from minikern.printk import Level, Printk
+
+if TYPE_CHECKING:
+    import simpy
+
+    from hw.machine import Machine
+    from hw.spec import Cost, Residue
+    from minikern.mm.e820 import E820State
+    from minikern.mm.memblock import Memblock
+    from minikern.mm.mmzone import Pglist
+    from minikern.mm.numa import Numa
+
+
+@dataclass
+class BootOptions:
+    """How the host runs the boot; none of it may change what the kernel does or logs."""
+
+    vmemmap: str = "auto"  # full, window or auto
+    kernel: str = ""  # struct-page kernel by name; empty means the fastest
+
+
+class Kernel:
+    """State of one kernel on one machine.
+
+    ``costs`` are the machine's unit costs by kind of work, ``residue`` its named unmodelled time; both belong to the
+    ledger, not to the emulated hardware.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        release: Release,
+        variant: Variant | None,
+        costs: Mapping[str, Cost],
+        residue: list[Residue],
+        options: BootOptions | None = None,
+    ) -> None:
+        self.machine = machine
+        self.release = release
+        self.variant = variant
+        self.config = Config({**release.config, **(variant.config if variant else {})})
+        self.behaviour: dict[str, Any] = {**release.behaviour, **(variant.behaviour if variant else {})}
+        self.options = options or BootOptions()
+        self.cmdline = CommandLine("")
+        self.log = Printk(lambda: self.machine.clock.now, lambda: self._phase)
+        self.ledger = Ledger()
+        self._costs = costs
+        self._residue = residue
+        self._phase = "rest"
+        self._phase_since = 0
+        self._phase_spans: list[tuple[str, int, int]] = []  # (phase, from, to) on the machine's clock
+        self._fraction: dict[tuple[int, str], float] = {}
+        self.real_mode_base = 0
+        self.boot_params = BootParams()
+        self.max_pfn = 0
+        self.max_low_pfn = 0
+        self.dma_reserve = 0  # pages; see minikern.mm.zonelist.find_dma_reserve
+        self.nr_all_pages = 0
+        self.nr_free_memblock_pages = 0
+        self.fallback: dict[int, list[int]] = {}  # node -> nodes to try, in order
+        self.nodes: list[Pglist] = []
+        self.initramfs_done: simpy.Event | None = None
+        self.e820: E820State
+        self.memblock: Memblock
+        self.numa: Numa
+        self.acpi: Any = None
+        self.cpus: Any = None
+        self.pci = PciState.empty()
+        self.page_alloc: Any = None
+        self.vmemmap: Any = None
+        self.hugetlb: Any = None
+        self.mm: Any = None
+
+    def pgtable_l5_enabled(self) -> bool:
+        """True with five page-table levels. Source: arch/x86/include/asm/pgtable_64_types.h"""
+        return self.config.enabled("CONFIG_X86_5LEVEL") and bool(self.machine.boot_cpu.cpuid(7).ecx >> 16 & 1)
+
+    def max_physmem_bits(self) -> int:
+        """Physical address bits the kernel can use. Source: arch/x86/include/asm/sparsemem.h:MAX_PHYSMEM_BITS"""
+        return 52 if self.pgtable_l5_enabled() else 46
+
+    # log
+
+    def printk(self, text: str, level: Level = Level.INFO) -> None:
+        """Record a log line."""
+        self.log.printk(text, level)
+
+    def pr_cont(self, text: str) -> None:
+        """Continue the open log line."""
+        self.log.cont(text)
+
+    # time
+
+    def unit_ns(self, kind: str) -> float:
+        """Unit cost of ``kind`` in ns; KeyError names a kind nobody declared."""
+        return self._costs[kind].ns
+
+    def charge(self, kind: str, count: int = 1) -> None:
+        """The boot CPU does ``count`` pieces of ``kind``: book them and let the machine's time pass."""
+        total = self._cost_ns(0, kind, count)
+        self.ledger.book(self._phase, 0, kind, count, total)
+        self.machine.clock.advance(total)
+
+    def charge_on(self, cpu: int, kind: str, count: int = 1) -> simpy.Timeout:
+        """CPU ``cpu`` (a SimPy process) does ``count`` pieces of ``kind``: book them, return the event to wait for."""
+        total = self._cost_ns(cpu, kind, count)
+        self.ledger.book(self._phase, cpu, kind, count, total)
+        return self.machine.clock.timeout(total)
+
+    def book_span(self, cpu: int, kind: str, count: int, start_ns: int, total_ns: int) -> None:
+        """Book work whose time has passed already, for instance a wait that was simulated event by event."""
+        del start_ns  # a ledger row is a sum; traces keep their own record of starts
+        self.ledger.book(self._phase, cpu, kind, count, total_ns)
+
+    def _cost_ns(self, cpu: int, kind: str, count: int) -> int:
+        # Fractions of a nanosecond are carried over, so that many small charges cost what one large one does.
+        if count < 0:
+            raise ValueError(f"charge of {count} pieces of {kind}: expected a count of at least 0")
+        exact = count * self._costs[kind].ns + self._fraction.get((cpu, kind), 0.0)
+        whole = int(exact)
+        self._fraction[(cpu, kind)] = exact - whole
+        return whole
+
+    def release_memory(self) -> None:
+        """Give the memory map's host memory back for the next boot; log and ledger stay."""
+        if self.vmemmap is not None:
+            self.vmemmap.close()
+
+    def residue(self, at: str) -> None:
+        """Let the machine's named unmodelled time of this point of the boot pass, and book it as residue."""
+        for item in self._residue:
+            if item.at == at:
+                total = round(item.ms * 1_000_000)
+                self.ledger.book_residue(item.phase, item.name, total)
+                self.machine.clock.advance(total)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Work booked inside belongs to phase ``name``."""
+        outer = self._phase
+        self._enter(name)
+        try:
+            yield
+        finally:
+            self._enter(outer)
+
+    def _enter(self, name: str) -> None:
+        now = self.machine.clock.now
+        if now > self._phase_since:
+            self._phase_spans.append((self._phase, self._phase_since, now))
+        self._phase, self._phase_since = name, now
+
+    def phase_ns(self) -> dict[str, int]:
+        """Simulated ns the boot CPU was in each phase, from the moment the log clock started."""
+        self._enter(self._phase)
+        zero = self.log.clock_zero_ns or 0
+        spent: dict[str, int] = {}
+        for name, start, end in self._phase_spans:
+            if end > zero:
+                spent[name] = spent.get(name, 0) + end - max(start, zero)
+        return spent
+
+
+@dataclass
+class BootParams:
+    """What the kernel copied out of the zero page before it reused the memory."""
+
+    e820: list[tuple[int, int, int]] = field(default_factory=list)  # (base, size, type) as given
+    ramdisk: tuple[int, int] = (0, 0)  # address, bytes
+    setup_data: list[tuple[int, int, int]] = field(default_factory=list)  # (node address, type, payload bytes)
+    acpi_rsdp: int = 0
+    type_of_loader: int = 0
+    efi_loader: bytes = b""
+    ext_mem_k: int = 0
+    alt_mem_k: int = 0
+    init_size: int = 0  # bytes the kernel needs from its load address to decompress and run

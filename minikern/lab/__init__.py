@@ -1,0 +1,1 @@
+"""The lab: boots under variants, compared, timed and checked."""

@@ -1,0 +1,1 @@
+"""Published figures that boots are held against."""

@@ -1,0 +1,166 @@
+"""The short steps of start_kernel() between the rooms: their lines and their booked time.
+
+Source: init/main.c @ v6.12, and the file named at each function
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from minikern.cmdline import memparse
+from minikern.pci import dmar
+from minikern.printk import Level
+from minikern.smp import clocksource
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+
+EARLY_AND_CORE_PARAMS = re.compile(
+    r"(?:console|earlyprintk|printk\.\w+|loglevel|quiet|debug|ignore_loglevel|initcall_debug|initcall_blacklist|panic|mem"
+    r"|memmap|memblock|mminit_loglevel|numa|numa_balancing|movablecore|kernelcore|hugepages|hugepagesz|hugetlb_cma"
+    r"|default_hugepagesz|hugetlb_free_vmemmap|nr_cpus|maxcpus|possible_cpus|nosmp|nosmt|cpu_init_udelay|cpuhp\.\w+"
+    r"|lpj|tsc|tsc_early_khz|acpi|acpi_\w+|pci|iommu|iommu\.\w+|intel_iommu|amd_iommu|swiotlb|crashkernel|apic"
+    r"|sched_verbose|log_buf_len|hashdist|init|rdinit|root|ro|rw|rootwait|rootfstype|rootflags|rootdelay|initrd|noinitrd"
+    r"|mitigations|spectre_v2|nopti|pti|retbleed|selinux|apparmor|audit|audit_backlog_limit|security|lsm|nmi_watchdog"
+    r"|watchdog|nowatchdog|clocksource|hpet|idle|processor\.\w+|intel_idle\.\w+|intel_pstate|isolcpus|nohz|nohz_full"
+    r"|rcu_nocbs|rcupdate\.\w+|preempt|threadirqs|transparent_hugepage|cgroup_disable|cgroup_enable|net\.ifnames"
+    r"|systemd\.\w+|resume|noresume|hibernate|kho|kho_scratch|efi|noefi|add_efi_memmap|reboot|raid|bootconfig"
+    r"|random\.\w+|slub_\w+|slab_\w+|page_owner|init_on_alloc|init_on_free|kasan|ftrace|ftrace_\w+|trace_\w+|tp_printk)$"
+)
+
+
+def linux_banner(k: Kernel) -> None:
+    """The version line; a captured machine brings its own build's."""
+    k.printk(k.machine.spec.banner or k.release.banner, Level.NOTICE)
+
+
+def kernel_command_line(k: Kernel) -> None:
+    """The command line again, and the words that are no kernel parameters.
+
+    Source: init/main.c:start_kernel(), print_unknown_bootoptions() @ v6.12
+    """
+    k.printk(f"Kernel command line: {k.cmdline.text}", Level.NOTICE)
+    unknown = [
+        name if value is None else f"{name}={value}"
+        for name, value in k.cmdline.args
+        if not EARLY_AND_CORE_PARAMS.match(name) and "." not in name
+    ]
+    if unknown:
+        words = " ".join(unknown)
+        k.printk(f'Unknown kernel command line parameters "{words}", will be passed to user space.', Level.NOTICE)
+
+
+def setup_log_buf(k: Kernel) -> None:
+    """Enlarge the log buffer when the CPUs need more than half of it. Source: kernel/printk/printk.c:setup_log_buf()"""
+    if k.cmdline.has("log_buf_len") and memparse(k.cmdline.get("log_buf_len") or "0")[0]:
+        return
+    shift = k.config.number("CONFIG_LOG_BUF_SHIFT")
+    per_cpu = 1 << k.config.number("CONFIG_LOG_CPU_MAX_BUF_SHIFT")
+    extra = (len(k.cpus.possible) - 1) * per_cpu
+    if extra <= (1 << shift) // 2:
+        return
+    size = 1 << ((1 << shift) + extra - 1).bit_length()
+    k.printk(f"printk: log_buf_len individual max cpu contribution: {per_cpu} bytes")
+    k.printk(f"printk: log_buf_len total cpu_extra contributions: {extra} bytes")
+    k.printk(f"printk: log_buf_len min size: {1 << shift} bytes")
+    records = size >> 5
+    for part in (size, records * 24, records * 88):
+        k.memblock.alloc(part, 8)
+    k.printk(f"printk: log_buf_len: {size} bytes")
+
+
+def sched_init(k: Kernel) -> None:
+    """Run queues of all possible CPUs. Source: kernel/sched/core.c:sched_init()"""
+    k.charge("sched_init_cpu", len(k.cpus.possible))
+    k.printk(f"Dynamic Preempt: {k.config['CONFIG_PREEMPT_DYNAMIC']}")
+
+
+def rcu_init(k: Kernel) -> None:
+    """Source: kernel/rcu/tree.c:rcu_init(), kernel/rcu/tree_plugin.h:rcu_bootup_announce() @ v6.12"""
+    nr_cpus, nr_cpu_ids = k.config.number("CONFIG_NR_CPUS"), k.cpus.nr_cpu_ids
+    leaf = k.config.number("CONFIG_RCU_FANOUT_LEAF")
+    k.printk("rcu: Preemptible hierarchical RCU implementation.")
+    if nr_cpu_ids < nr_cpus:
+        k.printk(f"rcu: \tRCU restricting CPUs from NR_CPUS={nr_cpus} to nr_cpu_ids={nr_cpu_ids}.")
+    for line in k.behaviour["rcu_flavour_lines"]:
+        k.printk(line)
+    delay = max(1, k.config.number("CONFIG_HZ") // 10)
+    k.printk(f"rcu: RCU calculated value of scheduler-enlistment delay is {delay} jiffies.")
+    if nr_cpu_ids < nr_cpus:
+        k.printk(f"rcu: Adjusting geometry for rcu_fanout_leaf={leaf}, nr_cpu_ids={nr_cpu_ids}")
+    k.charge("rcu_init_cpu", len(k.cpus.possible))
+
+
+def early_irq_init(k: Kernel) -> None:
+    """Interrupt descriptors. Source: arch/x86/kernel/apic/vector.c:arch_probe_nr_irqs() @ v6.12"""
+    nr_cpus, ids = k.config.number("CONFIG_NR_CPUS"), k.cpus.nr_cpu_ids
+    max_irqs = 64 * nr_cpus if nr_cpus * 64 > 32 * 128 else 32 * 128
+    limit = 256 * nr_cpus
+    gsi_top = k.acpi.gsi_top if k.acpi and getattr(k.acpi, "gsi_top", 0) else 16
+    wanted = gsi_top + 8 * ids
+    wanted += wanted if gsi_top <= 16 else gsi_top * 16
+    k.printk(f"NR_IRQS: {max_irqs + 256}, nr_irqs: {min(wanted, limit)}, preallocated irqs: 16")
+
+
+def console_init(k: Kernel) -> None:
+    """Source: kernel/printk/printk.c:console_init(), drivers/tty/vt/vt.c"""
+    k.printk("Console: colour dummy device 80x25")
+    for value in k.cmdline.getall("console"):
+        name = value.split(",")[0]
+        if name.startswith("ttyS"):
+            k.printk(f"{k.behaviour['console_line']} [{name}] enabled")
+    if len(k.nodes) > 1 and k.config.enabled("CONFIG_NUMA_BALANCING"):
+        k.printk(
+            "mempolicy: Enabling automatic NUMA balancing. Configure with numa_balancing= or the kernel.numa_balancing"
+            " sysctl"
+        )
+    k.residue("console_init")
+
+
+def late_time_init(k: Kernel) -> None:
+    """Interrupt mode and timers. Source: arch/x86/kernel/time.c:x86_late_time_init()"""
+    clocksource.hpet_enable(k)
+    dmar.enable_irq_remapping(k)
+    if k.acpi and k.acpi.lapics:
+        k.printk("APIC: Switch to symmetric I/O mode setup")
+    k.residue("late_time_init")
+
+
+def fork_init(k: Kernel) -> None:
+    """Source: init/main.c:start_kernel(), kernel/fork.c:fork_init()"""
+    pid_max = max(32768, 1024 * k.cpus.nr_cpu_ids)
+    k.printk(f"pid_max: default: {pid_max} minimum: {max(301, 8 * k.cpus.nr_cpu_ids)}")
+    k.residue("fork_init")
+
+
+def do_pre_smp_initcalls(k: Kernel) -> None:
+    """The early initcalls, with one CPU. Source: init/main.c:do_pre_smp_initcalls()"""
+    k.printk("rcu: Hierarchical SRCU implementation.")
+    with k.phase("rest"):
+        k.residue("do_pre_smp_initcalls")
+
+
+def sched_init_smp(k: Kernel) -> None:
+    """Scheduling domains of the CPUs that came up. Source: kernel/sched/core.c:sched_init_smp()"""
+    with k.phase("rest"):
+        k.charge("sched_domain_cpu", len(k.cpus.online))
+        k.residue("sched_init_smp")
+
+
+def free_initmem(k: Kernel) -> None:
+    """Give back what only booting needed. Source: init/main.c:kernel_init(), arch/x86/mm/init.c:free_initmem()"""
+    image = k.release.image
+    k.charge("free_init_page", image.init_kib // 4)
+    k.printk(f"Freeing unused kernel image (initmem) memory: {image.init_kib}K")
+    k.printk(f"Write protecting the kernel read-only data: {image.write_protect_kib}k")
+    if image.text_rodata_gap_kib:
+        k.printk(f"Freeing unused kernel image (text/rodata gap) memory: {image.text_rodata_gap_kib}K")
+    if image.rodata_data_gap_kib:
+        k.printk(f"Freeing unused kernel image (rodata/data gap) memory: {image.rodata_data_gap_kib}K")
+
+
+def run_init_process(k: Kernel) -> None:
+    """The boot's last line. Source: init/main.c:run_init_process()"""
+    program = k.cmdline.get("rdinit") or "/init"
+    k.printk(f"Run {program} as init process")

@@ -1,0 +1,1 @@
+"""Memory: from the firmware's map to the buddy allocator."""

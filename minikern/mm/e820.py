@@ -1,0 +1,391 @@
+"""The firmware's memory map: sanitised, printed, changed by the command line, fed to memblock.
+
+Source: arch/x86/kernel/e820.c @ v6.12
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from hw.errors import MachineStopped
+from minikern.cmdline import memparse
+from minikern.printk import Level
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+
+PAGE_SHIFT = 12
+ULLONG_MAX = 2**64 - 1
+E820_MAX_ENTRIES = 128 + 3 * 1024  # zero page plus three a node; Source: arch/x86/include/asm/e820/types.h
+ISA_START, ISA_END = 0xA0000, 0x100000
+MAX_GAP_END = 1 << 32
+MIN_GAP = 4 << 20
+SMP_CACHE_BYTES = 64
+NOSAVE_REGION_BYTES = 32  # struct nosave_region; Source: kernel/power/snapshot.c
+
+
+class Type(IntEnum):
+    """Entry types. Source: arch/x86/include/asm/e820/types.h @ v6.12"""
+
+    NONE = 0
+    RAM = 1
+    RESERVED = 2
+    ACPI = 3
+    NVS = 4
+    UNUSABLE = 5
+    PMEM = 7
+    PRAM = 12
+    RESERVED_KERN = 128
+    SOFT_RESERVED = 0xEFFFFFFF
+
+
+TYPE_NAMES: dict[int, str] = {
+    Type.RAM: "usable",
+    Type.RESERVED_KERN: "usable",
+    Type.RESERVED: "reserved",
+    Type.SOFT_RESERVED: "soft reserved",
+    Type.ACPI: "ACPI data",
+    Type.NVS: "ACPI NVS",
+    Type.UNUSABLE: "unusable",
+    Type.PMEM: f"persistent (type {Type.PMEM.value})",
+    Type.PRAM: f"persistent (type {Type.PRAM.value})",
+}
+NEVER_MERGED = (Type.PRAM, Type.SOFT_RESERVED)
+RAM_TYPES = (Type.RAM, Type.RESERVED_KERN)
+MAPPED_TYPES = (Type.RAM, Type.ACPI)
+
+
+class Entry(NamedTuple):
+    """[addr, addr+size) of ``type``; bytes."""
+
+    addr: int
+    size: int
+    type: int
+
+    @property
+    def end(self) -> int:
+        """First byte after the entry (may be 2^64)."""
+        return self.addr + self.size
+
+
+@dataclass
+class E820State:
+    """The map in use, the firmware's untouched one, and the one handed on by kexec."""
+
+    table: list[Entry] = field(default_factory=list)
+    firmware: list[Entry] = field(default_factory=list)
+    kexec: list[Entry] = field(default_factory=list)
+    user_defined: bool = False
+
+
+def type_name(kind: int) -> str:
+    """How the log names a type."""
+    return TYPE_NAMES.get(kind, f"type {kind}")
+
+
+def update_table(entries: list[Entry]) -> list[Entry] | None:
+    """Sanitise: sort, resolve overlaps in favour of the numerically higher type, merge neighbours of one type.
+
+    Returns None when the map is unusable (fewer than two entries, or one that wraps) and must be left as it is.
+    Source: arch/x86/kernel/e820.c:e820__update_table() @ v6.12
+    """
+    if len(entries) < 2 or any(entry.addr + entry.size > ULLONG_MAX for entry in entries):
+        return None
+    points = sorted(
+        point
+        for index, entry in enumerate(entries)
+        if entry.size
+        for point in ((entry.addr, 0, index), (entry.end, 1, index))
+    )
+    result: list[Entry] = []
+    open_entries: list[int] = []
+    last_type, last_addr = Type.NONE.value, 0
+    for addr, is_end, index in points:
+        if is_end:
+            open_entries.remove(index)
+        else:
+            open_entries.append(index)
+        current = max((entries[i].type for i in open_entries), default=Type.NONE.value)
+        if current != last_type or current in NEVER_MERGED:
+            if last_type != Type.NONE and addr > last_addr:
+                result.append(Entry(last_addr, addr - last_addr, last_type))
+            last_type, last_addr = current, addr
+    return result[:E820_MAX_ENTRIES]
+
+
+def range_update(table: list[Entry], start: int, size: int, old: int, new: int) -> list[Entry]:
+    """Change the type of every part of [start, start+size) that is ``old``.
+
+    Source: arch/x86/kernel/e820.c:__e820__range_update() @ v6.12
+    """
+    end = _range_end(start, size)
+    return _split(table, start, end, old, lambda low, high: [Entry(low, high - low, new)])
+
+
+def range_remove(table: list[Entry], start: int, size: int, old: int, check_type: bool) -> list[Entry]:
+    """Drop every part of [start, start+size), or only of type ``old``.
+
+    Source: arch/x86/kernel/e820.c:e820__range_remove() @ v6.12
+    """
+    end = _range_end(start, size)
+    return _split(table, start, end, old if check_type else None, lambda low, high: [])
+
+
+def _range_end(start: int, size: int) -> int:
+    # The kernel caps a size that would wrap, so the highest end is 2^64 - 1.
+    return start + min(size, ULLONG_MAX - start)
+
+
+def _split(
+    table: list[Entry], start: int, end: int, old: int | None, change: Callable[[int, int], list[Entry]]
+) -> list[Entry]:
+    kept: list[Entry] = []
+    for entry in table:
+        low, high = max(entry.addr, start), min(entry.end, end)
+        if low >= high or (old is not None and entry.type != old):
+            kept.append(entry)
+            continue
+        if entry.addr < low:
+            kept.append(Entry(entry.addr, low - entry.addr, entry.type))
+        kept.extend(change(low, high))
+        if high < entry.end:
+            kept.append(Entry(high, entry.end - high, entry.type))
+    return kept
+
+
+def print_table(k: Kernel, who: str, table: Iterable[Entry]) -> None:
+    """One line an entry. Source: arch/x86/kernel/e820.c:e820__print_table()"""
+    for entry in table:
+        k.printk(f"{who}: [mem {entry.addr:#018x}-{entry.end - 1 & ULLONG_MAX:#018x}] {type_name(entry.type)}")
+
+
+def memory_setup(k: Kernel) -> None:
+    """Take the zero page's entries, sanitise, print. Source: arch/x86/kernel/e820.c:e820__memory_setup()"""
+    given = [Entry(*row) for row in k.boot_params.e820]
+    if len(given) < 2:
+        given = _fake_map(k)
+    k.charge("e820_entry", len(given))
+    table = update_table(given)
+    k.e820 = E820State(table=given if table is None else table)
+    k.e820.firmware, k.e820.kexec = list(k.e820.table), list(k.e820.table)
+    k.printk("BIOS-provided physical RAM map:")
+    print_table(k, "BIOS-e820", k.e820.table)
+
+
+def _fake_map(k: Kernel) -> list[Entry]:
+    # Without a map of two entries the kernel believes the legacy BIOS answers of the zero page.
+    # Source: arch/x86/kernel/e820.c:e820__memory_setup_default()
+    extended_kib = k.boot_params.alt_mem_k or k.boot_params.ext_mem_k
+    if not extended_kib:
+        raise MachineStopped("the zero page has no e820 map (expected at least 2 entries) and no memory size either")
+    return [Entry(0, 0x9F000, Type.RAM), Entry(0x100000, extended_kib << 10, Type.RAM)]
+
+
+def debug_change(k: Kernel, verb: str, start: int, size: int, what: str) -> None:
+    """The kernel's debug line for a change of the map."""
+    k.printk(f"e820: {verb} [mem {start:#010x}-{_range_end(start, size) - 1:#010x}] {what}", Level.DEBUG)
+
+
+def parse_memopt(k: Kernel, value: str) -> None:
+    """``mem=``: forget RAM from there on. Source: arch/x86/kernel/e820.c:parse_memopt() @ v6.12"""
+    if value == "nopentium":
+        k.printk("mem=nopentium ignored! (only supported on x86_32)", Level.WARNING)
+        return
+    size, _ = memparse(value)
+    if size == 0:
+        return
+    k.e820.user_defined = True
+    _remove_ram_from(k, size)
+
+
+def _remove_ram_from(k: Kernel, start: int) -> None:
+    debug_change(k, "remove", start, ULLONG_MAX - start, type_name(Type.RAM))
+    k.e820.table = range_remove(k.e820.table, start, ULLONG_MAX - start, Type.RAM, True)
+
+
+def parse_memmap_opt(k: Kernel, value: str) -> None:
+    """``memmap=``: comma-separated changes. Source: arch/x86/kernel/e820.c:parse_memmap_opt() @ v6.12"""
+    for word in value.split(","):
+        if word:
+            _parse_memmap_one(k, word)
+
+
+def _parse_memmap_one(k: Kernel, word: str) -> None:
+    if word == "exactmap":
+        k.e820.table, k.e820.user_defined = [], True
+        return
+    size, rest = memparse(word)
+    if rest == word:
+        return
+    k.e820.user_defined = True
+    sign, where = rest[:1], rest[1:]
+    start, tail = memparse(where)
+    added = {"@": Type.RAM, "#": Type.ACPI, "$": Type.RESERVED, "!": Type.PRAM}
+    if sign in added:
+        k.e820.table = [*k.e820.table, Entry(start, size, added[sign])]
+    elif sign == "%":
+        _retype(k, start, size, tail)
+    else:
+        _remove_ram_from(k, size)
+
+
+def _retype(k: Kernel, start: int, size: int, tail: str) -> None:
+    old = new = 0
+    if tail.startswith("-"):
+        old, tail = memparse(tail[1:])
+    if tail.startswith("+"):
+        new, tail = memparse(tail[1:])
+    if old and new:
+        debug_change(k, "update", start, size, f"{type_name(old)} ==> {type_name(new)}")
+        k.e820.table = range_update(k.e820.table, start, size, old, new)
+    elif old:
+        debug_change(k, "remove", start, size, type_name(old))
+        k.e820.table = range_remove(k.e820.table, start, size, old, True)
+    elif new:
+        k.e820.table = range_remove(k.e820.table, start, size, 0, False)
+        k.e820.table = [*k.e820.table, Entry(start, size, new)]
+    else:
+        k.e820.table = range_remove(k.e820.table, start, size, 0, False)
+
+
+def finish_early_params(k: Kernel) -> None:
+    """Print the map again if the command line changed it. Source: arch/x86/kernel/e820.c:e820__finish_early_params()"""
+    if not k.e820.user_defined:
+        return
+    k.e820.table = _sanitised(k.e820.table)
+    k.printk("user-defined physical RAM map:")
+    print_table(k, "user", k.e820.table)
+
+
+def _sanitised(table: list[Entry]) -> list[Entry]:
+    clean = update_table(table)
+    return table if clean is None else clean
+
+
+def reserve_setup_data(k: Kernel) -> None:
+    """Protect setup_data nodes and print the map again if there are any.
+
+    Source: arch/x86/kernel/e820.c:e820__reserve_setup_data() @ v6.12
+    """
+    if not k.boot_params.setup_data:
+        return
+    for address, _, payload in k.boot_params.setup_data:
+        size = 16 + payload  # struct setup_data: next, type, len
+        debug_change(k, "update", address, size, f"{type_name(Type.RAM)} ==> {type_name(Type.RESERVED_KERN)}")
+        k.e820.table = range_update(k.e820.table, address, size, Type.RAM, Type.RESERVED_KERN)
+        k.e820.kexec = range_update(k.e820.kexec, address, size, Type.RAM, Type.RESERVED_KERN)
+    k.e820.table, k.e820.kexec = _sanitised(k.e820.table), _sanitised(k.e820.kexec)
+    k.printk("extended physical RAM map:")
+    print_table(k, "reserve setup_data", k.e820.table)
+
+
+def trim_bios_range(k: Kernel) -> None:
+    """Page 0 and the ISA hole are never RAM. Source: arch/x86/kernel/setup.c:trim_bios_range() @ v6.12"""
+    page = 1 << PAGE_SHIFT
+    debug_change(k, "update", 0, page, f"{type_name(Type.RAM)} ==> {type_name(Type.RESERVED)}")
+    table = range_update(k.e820.table, 0, page, Type.RAM, Type.RESERVED)
+    debug_change(k, "remove", ISA_START, ISA_END - ISA_START, type_name(Type.RAM))
+    k.e820.table = _sanitised(range_remove(table, ISA_START, ISA_END - ISA_START, Type.RAM, True))
+
+
+def end_pfn(table: Iterable[Entry], limit_pfn: int, max_arch_pfn: int) -> int:
+    """Highest page frame of RAM or ACPI memory below ``limit_pfn``.
+
+    Source: arch/x86/kernel/e820.c:e820__end_ram_pfn() @ v6.12
+    """
+    last = 0
+    for entry in table:
+        if entry.type not in MAPPED_TYPES:
+            continue
+        start, end = entry.addr >> PAGE_SHIFT, entry.end >> PAGE_SHIFT
+        if start >= limit_pfn:
+            continue
+        last = max(last, min(end, limit_pfn))
+    return min(last, max_arch_pfn)
+
+
+def print_last_pfn(k: Kernel, limit_pfn: int, max_arch_pfn: int) -> int:
+    """Find the highest pfn and log it."""
+    last = end_pfn(k.e820.table, limit_pfn, max_arch_pfn)
+    k.printk(f"last_pfn = {last:#x} max_arch_pfn = {max_arch_pfn:#x}")
+    return last
+
+
+def memblock_setup(k: Kernel) -> None:
+    """Give memblock all RAM, cut to whole pages. Source: arch/x86/kernel/e820.c:e820__memblock_setup() @ v6.12"""
+    for entry in k.e820.table:
+        if entry.type == Type.SOFT_RESERVED:
+            k.memblock.reserve(entry.addr, entry.size)
+        if entry.type in RAM_TYPES:
+            k.memblock.add(entry.addr, entry.size)
+    k.memblock.trim_memory(1 << PAGE_SHIFT)
+
+
+def register_nosave_regions(k: Kernel, limit_pfn: int) -> None:
+    """Tell hibernation which pages not to save: every gap between RAM entries, outwards to whole pages.
+
+    Source: arch/x86/kernel/e820.c:e820__register_nosave_regions() @ v6.12 (stable, gap rule of 2025)
+    """
+    last = 0
+    for entry in k.e820.table:
+        if entry.type not in RAM_TYPES:
+            continue
+        if last < entry.addr:
+            _register_nosave_region(k, last >> PAGE_SHIFT, -(-entry.addr >> PAGE_SHIFT))
+        last = entry.end
+    _register_nosave_region(k, last >> PAGE_SHIFT, limit_pfn)
+
+
+def _register_nosave_region(k: Kernel, start_pfn: int, end_pfn: int) -> None:
+    if start_pfn >= end_pfn:
+        return
+    k.memblock.alloc(NOSAVE_REGION_BYTES, SMP_CACHE_BYTES)
+    first, last = start_pfn << PAGE_SHIFT, (end_pfn << PAGE_SHIFT) - 1
+    k.printk(f"PM: hibernation: Registered nosave memory: [mem {first:#010x}-{last:#010x}]")
+
+
+def setup_pci_gap(k: Kernel) -> None:
+    """The largest hole below 4 GiB is for PCI devices. Source: arch/x86/kernel/e820.c:e820__setup_pci_gap()"""
+    start, size = largest_gap(k.e820.table)
+    if not size:
+        start, size = ((k.max_pfn << PAGE_SHIFT) + (1 << 20)) & ULLONG_MAX, MIN_GAP
+        k.printk("Cannot find an available gap in the 32-bit address range", Level.ERR)
+        k.printk("PCI devices with unassigned 32-bit BARs may not work!", Level.ERR)
+    k.printk(f"[mem {start:#010x}-{start + size - 1:#010x}] available for PCI devices")
+
+
+def largest_gap(table: list[Entry]) -> tuple[int, int]:
+    """(start, size) of the largest hole of at least 4 MiB below 4 GiB, the lowest of equals; size 0 if none.
+
+    Source: arch/x86/kernel/e820.c:e820_search_gap() @ v6.12
+    """
+    best, size, last = 0, 0, MAX_GAP_END
+    for entry in reversed(table):
+        gap = last - entry.end
+        if gap >= max(size, MIN_GAP):
+            best, size = entry.end, gap
+        last = min(last, entry.addr)
+    return best, size
+
+
+def reserve_ram_buffers(k: Kernel) -> None:
+    """Keep devices away from the odd end of RAM ranges. Source: arch/x86/kernel/e820.c:e820__reserve_resources_late()"""
+    for entry in k.e820.table:
+        if entry.type != Type.RAM:
+            continue
+        end = entry.end - 1
+        align = _ram_alignment(end)
+        stop = -(-entry.end // align) * align - 1
+        if stop <= end:
+            continue
+        k.printk(f"e820: reserve RAM buffer [mem {entry.end:#010x}-{stop:#010x}]", Level.DEBUG)
+
+
+def _ram_alignment(pos: int) -> int:
+    mib = pos >> 20
+    if mib == 0:
+        return 64 << 10
+    return 1 << 20 if mib < 16 else 64 << 20

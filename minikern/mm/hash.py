@@ -1,0 +1,136 @@
+"""Large system hash tables. Source: mm/mm_init.c:alloc_large_system_hash() @ v6.12"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from minikern.mm.mmzone import MAX_PAGE_ORDER
+from minikern.mm.zonelist import nr_kernel_pages
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+
+PAGE_SHIFT = 12
+PAGE_SIZE = 1 << PAGE_SHIFT
+ADAPT_SCALE_BASE_PAGES = (64 << 30) >> PAGE_SHIFT
+ADAPT_SCALE_SHIFT = 2
+HASH_MAX_ENTRIES = 1 << 31
+PMD_SIZE = 2 << 20
+SMP_CACHE_BYTES = 64
+
+
+class Table(NamedTuple):
+    """One hash table as the kernel declares it."""
+
+    name: str
+    bucket_bytes: int
+    scale: int
+    early: bool = False  # allocated before the page allocator unless hash tables are spread over nodes
+    low_limit: int = 0
+    high_limit: int = 0
+    entries: int = 0  # asked for by the caller; 0: by memory size
+
+
+# Source: fs/dcache.c, fs/inode.c, fs/namespace.c @ v6.12
+DENTRY = Table("Dentry cache", 8, 13, True)
+INODE = Table("Inode-cache", 8, 14, True)
+MOUNT = Table("Mount-cache", 8, 19)
+MOUNTPOINT = Table("Mountpoint-cache", 8, 19)
+# Source: net/ipv4/route.c, inet_hashtables.c, tcp.c, udp.c, net/mptcp/token.c @ v6.12
+IP_IDENTS = Table("IP idents", 8, 16, low_limit=2048, high_limit=256 << 10)
+TCP_LISTEN = Table("tcp_listen_portaddr_hash", 16, 21, high_limit=64 << 10)
+TABLE_PERTURB = Table("Table-perturb", 4, 0, low_limit=1 << 16, high_limit=1 << 16, entries=1 << 16)
+TCP_ESTABLISHED = Table("TCP established", 8, 17, high_limit=512 << 10)
+TCP_BIND = Table("TCP bind", 32, 17, high_limit=64 << 10)
+MPTCP_TOKEN = Table("MPTCP token", 24, 20, high_limit=64 << 10)
+UDP = Table("UDP", 32, 21, low_limit=256, high_limit=64 << 10)
+UDP_LITE = UDP._replace(name="UDP-Lite")
+
+
+def rounddown_pow_of_two(n: int) -> int:
+    """Largest power of two not above ``n`` (n >= 1)."""
+    return 1 << (n.bit_length() - 1)
+
+
+def hash_entries(kernel_pages: int, all_pages: int, table: Table) -> int:
+    """How many buckets a table gets."""
+    entries = table.entries or _scaled_entries(kernel_pages, table)
+    entries = 1 << (entries - 1).bit_length()
+    limit = table.high_limit or ((all_pages << PAGE_SHIFT) >> 4) // table.bucket_bytes
+    entries = min(max(entries, table.low_limit), limit, HASH_MAX_ENTRIES)
+    return rounddown_pow_of_two(max(entries, 1))
+
+
+def _scaled_entries(kernel_pages: int, table: Table) -> int:
+    pages, scale = -(-kernel_pages // 256) * 256, table.scale
+    if not table.high_limit:
+        adapt = ADAPT_SCALE_BASE_PAGES
+        while adapt < pages:
+            scale += 1
+            adapt <<= ADAPT_SCALE_SHIFT
+    entries = pages >> (scale - PAGE_SHIFT) if scale > PAGE_SHIFT else pages << (PAGE_SHIFT - scale)
+    return max(entries, PAGE_SIZE // table.bucket_bytes)
+
+
+def hashdist(k: Kernel) -> bool:
+    """True if tables are spread over the nodes: the default with more than one node with memory.
+
+    Source: mm/mm_init.c:set_hashdist(), fixup_hashdist() @ v6.12
+    """
+    if sum(1 for node in k.nodes if node.present_pages) < 2:
+        return False
+    return k.cmdline.get_int("hashdist") != 0
+
+
+def alloc_large_system_hash(k: Kernel, table: Table, early: bool = False) -> int:
+    """Allocate one table and log it; returns its entries."""
+    entries = hash_entries(nr_kernel_pages(k), k.nr_all_pages, table)
+    size = entries * table.bucket_bytes
+    order = max(0, (size - 1).bit_length() - PAGE_SHIFT)
+    kind = "linear"
+    if early:
+        k.memblock.alloc(size, SMP_CACHE_BYTES)
+    elif hashdist(k) or order > MAX_PAGE_ORDER:
+        nodes = sum(1 for node in k.nodes if node.present_pages) if hashdist(k) else 1
+        kind = "vmalloc hugepage" if size // nodes >= PMD_SIZE else "vmalloc"
+    k.charge("hash_table_page", -(-size // PAGE_SIZE))
+    k.printk(f"{table.name} hash table entries: {entries} (order: {order}, {size} bytes, {kind})")
+    return entries
+
+
+def futex_init(k: Kernel) -> None:
+    """256 buckets a CPU. Source: kernel/futex/core.c:futex_init() @ v6.12"""
+    entries = 1 << (256 * len(k.cpus.possible) - 1).bit_length()
+    alloc_large_system_hash(k, Table("futex", 64, 0, low_limit=entries, high_limit=entries, entries=entries))
+
+
+def dquot_init(k: Kernel) -> None:
+    """One page of chains. Source: fs/quota/dquot.c:dquot_init() @ v6.12"""
+    k.printk(f"VFS: Dquot-cache hash table entries: {PAGE_SIZE // 8} (order 0, {PAGE_SIZE} bytes)")
+
+
+def inet_init(k: Kernel) -> None:
+    """The network's tables. Source: net/ipv4/af_inet.c:inet_init() @ v6.12"""
+    for table in (IP_IDENTS, TCP_LISTEN, TABLE_PERTURB):
+        alloc_large_system_hash(k, table)
+    established = alloc_large_system_hash(k, TCP_ESTABLISHED)
+    bind = alloc_large_system_hash(k, TCP_BIND._replace(entries=established))
+    k.printk(f"TCP: Hash tables configured (established {established} bind {bind})")
+    for table in (MPTCP_TOKEN, UDP, UDP_LITE):
+        alloc_large_system_hash(k, table)
+
+
+def vfs_caches_init_early(k: Kernel) -> None:
+    """Dentry and inode tables, unless they wait for vmalloc. Source: fs/dcache.c:vfs_caches_init_early()"""
+    if not hashdist(k):
+        alloc_large_system_hash(k, DENTRY, True)
+        alloc_large_system_hash(k, INODE, True)
+
+
+def vfs_caches_init(k: Kernel) -> None:
+    """The tables that were not allocated early. Source: fs/dcache.c:vfs_caches_init()"""
+    if hashdist(k):
+        alloc_large_system_hash(k, DENTRY)
+        alloc_large_system_hash(k, INODE)
+    alloc_large_system_hash(k, MOUNT)
+    alloc_large_system_hash(k, MOUNTPOINT)

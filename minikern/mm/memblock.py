@@ -1,0 +1,298 @@
+"""memblock: the allocator before the allocators. Two sorted lists of ranges, memory and reserved.
+
+Source: mm/memblock.c @ v6.12
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from enum import IntFlag
+from typing import NamedTuple
+
+NUMA_NO_NODE = -1
+PAGE_SIZE = 4096
+PHYS_ADDR_MAX = 2**64 - 1
+INIT_MEMBLOCK_REGIONS = 128  # size of the static arrays; Source: include/linux/memblock.h
+MEMBLOCK_LOW_LIMIT = 0
+
+
+class Flags(IntFlag):
+    """Region flags. Source: include/linux/memblock.h:enum memblock_flags @ v6.12"""
+
+    NONE = 0x0
+    HOTPLUG = 0x1
+    MIRROR = 0x2
+    NOMAP = 0x4
+    RSRV_NOINIT = 0x10
+
+
+class Region(NamedTuple):
+    """[base, end) bytes of node ``nid`` (-1: none) with ``flags``."""
+
+    base: int
+    end: int
+    nid: int = NUMA_NO_NODE
+    flags: int = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.end - self.base
+
+
+class MemblockType:
+    """One sorted list of disjoint regions; neighbours of the same node and flags are merged."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.regions: list[Region] = []
+
+    def add_range(self, base: int, size: int, nid: int, flags: int) -> None:
+        """Insert [base, base+size) where it is not covered yet; covered parts keep what they had.
+
+        Source: mm/memblock.c:memblock_add_range() @ v6.12
+        """
+        end = min(base + size, PHYS_ADDR_MAX)
+        if end <= base:
+            return
+        first = self._first_ending_after(base)
+        last = first
+        pieces: list[Region] = []
+        cursor = base
+        while last < len(self.regions) and self.regions[last].base < end:
+            old = self.regions[last]
+            if cursor < old.base:
+                pieces.append(Region(cursor, old.base, nid, flags))
+            pieces.append(old)
+            cursor = max(cursor, old.end)
+            last += 1
+        if cursor < end:
+            pieces.append(Region(cursor, end, nid, flags))
+        # Neighbours just outside may merge with the new pieces.
+        low = max(first - 1, 0)
+        high = min(last + 1, len(self.regions))
+        self.regions[low:high] = merge([*self.regions[low:first], *pieces, *self.regions[last:high]])
+
+    def remove_range(self, base: int, size: int) -> None:
+        """Take [base, base+size) out, splitting regions at its ends. Source: mm/memblock.c:memblock_remove_range()"""
+        end = base + size
+        first = self._first_ending_after(base)
+        last, kept = first, list[Region]()
+        while last < len(self.regions) and self.regions[last].base < end:
+            old = self.regions[last]
+            if old.base < base:
+                kept.append(old._replace(end=base))
+            if old.end > end:
+                kept.append(old._replace(base=end))
+            last += 1
+        self.regions[first:last] = kept
+
+    def change_range(self, base: int, size: int, *, nid: int | None = None, set_flags: int = 0) -> None:
+        """Give the regions inside [base, base+size) a node or flags, splitting at the ends.
+
+        Source: mm/memblock.c:memblock_set_node(), memblock_setclr_flag() @ v6.12
+        """
+        end = base + size
+        first = self._first_ending_after(base)
+        last, pieces = first, list[Region]()
+        while last < len(self.regions) and self.regions[last].base < end:
+            old = self.regions[last]
+            low, high = max(old.base, base), min(old.end, end)
+            if old.base < low:
+                pieces.append(old._replace(end=low))
+            pieces.append(Region(low, high, old.nid if nid is None else nid, old.flags | set_flags))
+            if high < old.end:
+                pieces.append(old._replace(base=high))
+            last += 1
+        low_index, high_index = max(first - 1, 0), min(last + 1, len(self.regions))
+        self.regions[low_index:high_index] = merge(
+            [*self.regions[low_index:first], *pieces, *self.regions[last:high_index]]
+        )
+
+    def overlaps(self, base: int, end: int) -> bool:
+        """True if any region meets [base, end)."""
+        index = self._first_ending_after(base)
+        return index < len(self.regions) and self.regions[index].base < end
+
+    def total(self) -> int:
+        """Bytes in all regions."""
+        return sum(region.size for region in self.regions)
+
+    def check(self) -> None:
+        """Invariants: sorted, disjoint, not empty, no two mergeable neighbours. AssertionError names the first fault."""
+        for left, right in zip(self.regions, self.regions[1:], strict=False):
+            assert left.end <= right.base, f"memblock.{self.name}: {left} overlaps {right}"
+            same = left.nid == right.nid and left.flags == right.flags
+            assert not (left.end == right.base and same), f"memblock.{self.name}: {left} and {right} were not merged"
+        for region in self.regions:
+            assert region.base < region.end, f"memblock.{self.name}: {region} is empty"
+
+    def _first_ending_after(self, base: int) -> int:
+        # Regions are disjoint and sorted, so their ends are sorted as well.
+        return bisect_right(self.regions, base, key=lambda region: region.end)
+
+
+def merge(regions: Iterable[Region]) -> list[Region]:
+    """Join touching regions of equal node and flags. Source: mm/memblock.c:memblock_merge_regions() @ v6.12"""
+    merged: list[Region] = []
+    for region in regions:
+        last = merged[-1] if merged else None
+        if last and last.end == region.base and last.nid == region.nid and last.flags == region.flags:
+            merged[-1] = last._replace(end=region.end)
+        else:
+            merged.append(region)
+    return merged
+
+
+class Memblock:
+    """The two lists and the top-down allocation over them. Addresses and sizes in bytes."""
+
+    def __init__(self) -> None:
+        self.memory = MemblockType("memory")
+        self.reserved = MemblockType("reserved")
+        self.current_limit = PHYS_ADDR_MAX
+
+    def add(self, base: int, size: int) -> None:
+        """Add RAM."""
+        self.memory.add_range(base, size, NUMA_NO_NODE, Flags.NONE)
+
+    def remove(self, base: int, size: int) -> None:
+        """Take RAM away."""
+        self.memory.remove_range(base, size)
+
+    def reserve(self, base: int, size: int, flags: int = 0, nid: int = NUMA_NO_NODE) -> None:
+        """Mark a range as used."""
+        self.reserved.add_range(base, size, nid, flags)
+
+    def phys_free(self, base: int, size: int) -> None:
+        """Give a reserved range back."""
+        self.reserved.remove_range(base, size)
+
+    def trim_memory(self, align: int) -> None:
+        """Cut every memory region to ``align``; what becomes empty goes. Source: mm/memblock.c:memblock_trim_memory()"""
+        for region in list(self.memory.regions):
+            start = -(-region.base // align) * align
+            end = region.end // align * align
+            if start >= end:
+                self.remove(region.base, region.size)
+                continue
+            if start > region.base:
+                self.remove(region.base, start - region.base)
+            if end < region.end:
+                self.remove(end, region.end - end)
+
+    def set_node(self, base: int, size: int, nid: int) -> None:
+        """Give the memory inside a range its node."""
+        self.memory.change_range(base, size, nid=nid)
+
+    def reserved_mark_noinit(self, base: int, size: int) -> None:
+        """Flag reserved memory whose struct pages must not be initialised (since 6.7)."""
+        self.reserved.change_range(base, size, set_flags=Flags.RSRV_NOINIT)
+
+    def memory_regions(self) -> list[Region]:
+        """Memory, ascending."""
+        return self.memory.regions
+
+    def reserved_regions(self) -> list[Region]:
+        """Reserved ranges, ascending."""
+        return self.reserved.regions
+
+    def phys_mem_size(self) -> int:
+        """Bytes of memory."""
+        return self.memory.total()
+
+    def start_of_dram(self) -> int:
+        """First byte of memory."""
+        return self.memory.regions[0].base
+
+    def end_of_dram(self) -> int:
+        """First byte after memory."""
+        return self.memory.regions[-1].end
+
+    def free_ranges(self, nid: int = NUMA_NO_NODE) -> Iterator[tuple[int, int, int]]:
+        """Memory minus reserved as (start, end, nid), ascending. Source: mm/memblock.c:__next_mem_range() @ v6.12"""
+        reserved = self.reserved.regions
+        index = 0
+        for region in self.memory.regions:
+            if nid not in (NUMA_NO_NODE, region.nid):
+                continue
+            while index > 0 and reserved[index - 1].end > region.base:
+                index -= 1
+            while index < len(reserved) and reserved[index].end <= region.base:
+                index += 1
+            cursor, at = region.base, index
+            while at < len(reserved) and reserved[at].base < region.end:
+                if cursor < reserved[at].base:
+                    yield cursor, reserved[at].base, region.nid
+                cursor = max(cursor, reserved[at].end)
+                at += 1
+            if cursor < region.end:
+                yield cursor, region.end, region.nid
+
+    def find_in_range(self, start: int, end: int, size: int, align: int, nid: int = NUMA_NO_NODE) -> int | None:
+        """Highest aligned free place for ``size`` bytes inside [start, end), None if there is none.
+
+        Page 0 is never given out. Source: mm/memblock.c:__memblock_find_range_top_down() @ v6.12
+        """
+        start = max(start, PAGE_SIZE)
+        end = max(start, min(end or self.current_limit, self.current_limit))
+        for low, high, _ in self._free_ranges_top_down(nid):
+            low, high = max(low, start), min(high, end)
+            if high - low < size:
+                continue
+            place = (high - size) // align * align
+            if place >= low:
+                return place
+        return None
+
+    def _free_ranges_top_down(self, nid: int) -> Iterator[tuple[int, int, int]]:
+        reserved = self.reserved.regions
+        for region in reversed(self.memory.regions):
+            if nid not in (NUMA_NO_NODE, region.nid):
+                continue
+            at = bisect_right(reserved, region.end - 1, key=lambda item: item.base) - 1
+            cursor = region.end
+            while at >= 0 and reserved[at].end > region.base:
+                if reserved[at].end < cursor:
+                    yield reserved[at].end, cursor, region.nid
+                cursor = min(cursor, reserved[at].base)
+                at -= 1
+            if cursor > region.base:
+                yield region.base, cursor, region.nid
+
+    def alloc(
+        self,
+        size: int,
+        align: int,
+        nid: int = NUMA_NO_NODE,
+        min_addr: int = MEMBLOCK_LOW_LIMIT,
+        max_addr: int = 0,
+        exact_nid: bool = False,
+        flags: int = 0,
+    ) -> int | None:
+        """Reserve ``size`` bytes top-down and return their address, None if there is no room.
+
+        The node is a preference unless ``exact_nid``; the lower limit is given up before failing.
+        Source: mm/memblock.c:memblock_alloc_range_nid(), memblock_alloc_internal() @ v6.12
+        """
+        for low in (min_addr, MEMBLOCK_LOW_LIMIT) if min_addr else (min_addr,):
+            place = self.find_in_range(low, max_addr, size, align, nid)
+            if place is None and nid != NUMA_NO_NODE and not exact_nid:
+                place = self.find_in_range(low, max_addr, size, align)
+            if place is not None:
+                self.reserve(place, size, flags)
+                return place
+        return None
+
+    def phys_alloc_range(self, size: int, align: int, start: int, end: int) -> int | None:
+        """Reserve inside [start, end) and nowhere else. Source: mm/memblock.c:memblock_phys_alloc_range() @ v6.12"""
+        place = self.find_in_range(start, end, size, align)
+        if place is not None:
+            self.reserve(place, size)
+        return place
+
+    def check(self) -> None:
+        """Invariants of both lists."""
+        self.memory.check()
+        self.reserved.check()

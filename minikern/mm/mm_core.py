@@ -1,0 +1,131 @@
+"""mm_core_init(): from memblock to the page allocator, with the Memory line.
+
+Source: mm/mm_init.c:mm_core_init(), arch/x86/mm/init_64.c:mem_init() @ v6.12
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minikern.cmdline import get_bool, memparse
+from minikern.mm import deferred, memblock_free, zonelist
+from minikern.mm.mmzone import MAX_DMA32_PFN
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+
+PAGE_SIZE = 4096
+IO_TLB_SHIFT = 11  # slabs of 2 KiB; Source: include/linux/swiotlb.h
+IO_TLB_DEFAULT_BYTES = 64 << 20
+IO_TLB_SEGSIZE = 128
+IO_TLB_SLOT_BYTES = 24
+VMALLOC_BYTES = {4: 32 << 40, 5: 12800 << 40}  # by page-table levels; Source: arch/x86/include/asm/pgtable_64_types.h
+PGD_ENTRY_BYTES = {4: 1 << 39, 5: 1 << 48}
+
+
+def mm_core_init(k: Kernel) -> None:
+    """Zonelists, then all free memory to the buddy allocator."""
+    if not k.behaviour["zonelists_before_cmdline"]:
+        zonelist.build_all_zonelists(k)
+    k.page_alloc.fallback_order = k.fallback
+    report_meminit(k)
+    mem_init(k)
+    kmem_cache_init(k)
+
+
+def report_meminit(k: Kernel) -> None:
+    """What is cleared automatically. Source: mm/mm_init.c:report_meminit() @ v6.12"""
+    stack = "all(zero)" if k.config.enabled("CONFIG_INIT_STACK_ALL_ZERO") else "off"
+    alloc = get_bool(k.cmdline.get("init_on_alloc"), k.config.enabled("CONFIG_INIT_ON_ALLOC_DEFAULT_ON"))
+    free = get_bool(k.cmdline.get("init_on_free"), k.config.enabled("CONFIG_INIT_ON_FREE_DEFAULT_ON"))
+    on = {True: "on", False: "off"}
+    k.printk(f"mem auto-init: stack:{stack}, heap alloc:{on[alloc]}, heap free:{on[free]}")
+    if free:
+        k.printk("mem auto-init: clearing system memory may take some time...")
+
+
+def mem_init(k: Kernel) -> None:
+    """Bounce buffers, all free memory to the buddy lists, page tables of the vmalloc area.
+
+    Source: arch/x86/mm/init_64.c:mem_init() @ v6.12
+    """
+    swiotlb_init(k)
+    memblock_free.memblock_free_all(k)
+    memblock_free.register_page_bootmem_info(k)
+    preallocate_vmalloc_pages(k)
+    if k.behaviour["memory_line"] == "mem_init":
+        mem_init_print_info(k)
+
+
+def page_alloc_init_late(k: Kernel) -> None:
+    """Deferred struct pages on every node; since 6.11 the Memory line follows them.
+
+    Source: mm/mm_init.c:page_alloc_init_late() @ v6.12
+    """
+    deferred.page_alloc_init_late(k, k.cpus.node_cpus())
+    if k.behaviour["memory_line"] == "page_alloc_init_late":
+        mem_init_print_info(k)
+
+
+def swiotlb_init(k: Kernel) -> None:
+    """Bounce buffers below 4 GiB if there is memory above. Source: kernel/dma/swiotlb.c:swiotlb_init_remap()"""
+    words = k.cmdline.words("swiotlb")
+    if "noforce" in words:
+        return
+    max_possible = max(k.max_pfn, k.numa.max_possible_pfn)
+    if max_possible <= MAX_DMA32_PFN and "force" not in words:
+        return
+    slabs, areas = _swiotlb_size(k, words)
+    k.printk(f"software IO TLB: area num {areas}.")
+    size = slabs << IO_TLB_SHIFT
+    if k.memblock.alloc(size, PAGE_SIZE, max_addr=0xFFFFFFFF) is None:
+        k.printk("software IO TLB: swiotlb_init_remap: Failed to allocate " f"{size} bytes tlb structure")
+        return
+    k.memblock.alloc(-(-slabs * IO_TLB_SLOT_BYTES // PAGE_SIZE) * PAGE_SIZE, PAGE_SIZE)
+    k.memblock.alloc(16 * areas, 64)
+    k.charge("swiotlb_slot", slabs)
+
+
+def _swiotlb_size(k: Kernel, words: list[str]) -> tuple[int, int]:
+    numbers = [memparse(word)[0] for word in words if word[:1].isdigit()]
+    areas = 1 << (len(k.cpus.possible) - 1).bit_length()
+    if len(numbers) > 1 and numbers[1]:
+        areas = 1 << (numbers[1] - 1).bit_length()
+    slabs = numbers[0] if numbers and numbers[0] else IO_TLB_DEFAULT_BYTES >> IO_TLB_SHIFT
+    slabs = -(-slabs // IO_TLB_SEGSIZE) * IO_TLB_SEGSIZE
+    if slabs < areas * IO_TLB_SEGSIZE:
+        slabs = areas * IO_TLB_SEGSIZE
+    return slabs, areas
+
+
+def preallocate_vmalloc_pages(k: Kernel) -> None:
+    """One upper page-table page for each top-level entry of the vmalloc area.
+
+    Source: arch/x86/mm/init_64.c:preallocate_vmalloc_pages() @ v6.12
+    """
+    levels = 5 if k.pgtable_l5_enabled() else 4
+    pages = VMALLOC_BYTES[levels] // PGD_ENTRY_BYTES[levels]
+    for _ in range(pages):
+        k.page_alloc.alloc_pages(0)
+    k.charge("page_table_page", pages)
+
+
+def mem_init_print_info(k: Kernel) -> None:
+    """The Memory line. Source: mm/mm_init.c:mem_init_print_info() @ v6.12"""
+    image = k.release.image
+    physical = k.memblock.phys_mem_size() >> 10
+    free = k.page_alloc.nr_free_pages() * (PAGE_SIZE >> 10)
+    reserved = physical - k.page_alloc.totalram_pages * (PAGE_SIZE >> 10)
+    k.printk(
+        f"Memory: {free}K/{physical}K available ({image.code_kib}K kernel code, {image.rwdata_kib}K rwdata,"
+        f" {image.rodata_kib}K rodata, {image.init_kib}K init, {image.bss_kib}K bss, {reserved}K reserved,"
+        f" 0K cma-reserved)"
+    )
+
+
+def kmem_cache_init(k: Kernel) -> None:
+    """Source: mm/slub.c:kmem_cache_init() @ v6.12"""
+    k.printk(
+        f"SLUB: HWalign=64, Order=0-3, MinObjects=0, CPUs={k.cpus.nr_cpu_ids}, Nodes={k.numa.nr_node_ids()}"
+    )
+    k.residue("kmem_cache_init")

@@ -1,0 +1,343 @@
+"""Nodes: from SRAT and SLIT (or a made-up node) to memblock ranges with owners.
+
+Source: arch/x86/mm/numa.c, arch/x86/mm/srat.c, drivers/acpi/numa/srat.c, mm/numa_memblks.c @ v6.1, v6.12
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from minikern.acpi.srat import SratCpu, SratMemory, parse_slit, parse_srat
+from minikern.cmdline import memparse
+from minikern.mm.mmzone import LOCAL_DISTANCE, REMOTE_DISTANCE
+from minikern.printk import Level
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+
+NUMA_NO_NODE = -1
+COVERAGE_SLACK_BYTES = 1 << 20  # Source: arch/x86/mm/numa.c:numa_meminfo_cover_memory()
+NODE_MIN_SIZE = 4 << 20  # Source: arch/x86/include/asm/numa.h @ v6.1
+FAKE_NODE_MIN_SIZE = 32 << 20
+PAGE_SIZE = 4096
+
+
+class Memblk(NamedTuple):
+    """[start, end) bytes on node ``nid``."""
+
+    start: int
+    end: int
+    nid: int
+
+
+@dataclass
+class Numa:
+    """What the kernel knows about nodes."""
+
+    memblks: list[Memblk] = field(default_factory=list)
+    pxm_to_node: dict[int, int] = field(default_factory=dict)
+    apicid_to_node: dict[int, int] = field(default_factory=dict)
+    parsed: set[int] = field(default_factory=set)  # nodes named by the tables, with memory or not
+    distance: list[list[int]] = field(default_factory=list)
+    hotplug: list[tuple[int, int]] = field(default_factory=list)
+    max_possible_pfn: int = 0
+
+    def apic_to_node(self, apic_id: int) -> int:
+        """Node of a CPU by its APIC id, -1 if the tables do not say."""
+        return self.apicid_to_node.get(apic_id, NUMA_NO_NODE)
+
+    def node_distance(self, a: int, b: int) -> int:
+        """Distance in SLIT units. Source: arch/x86/mm/numa.c:__node_distance()"""
+        if a < len(self.distance) and b < len(self.distance):
+            return self.distance[a][b]
+        return LOCAL_DISTANCE if a == b else REMOTE_DISTANCE
+
+    def nr_node_ids(self) -> int:
+        """Highest node number plus one."""
+        return max(self.parsed, default=0) + 1
+
+
+class SratError(Exception):
+    """The tables do not make sense; the next method of finding nodes is tried."""
+
+
+def numa_init(k: Kernel) -> None:
+    """Find the nodes by the first method that works: ACPI, then one made-up node.
+
+    Source: arch/x86/mm/numa.c:x86_numa_init() @ v6.12
+    """
+    off = "off" in k.cmdline.getall("numa")
+    if not off:
+        try:
+            _from_acpi(k)
+        except SratError:
+            pass
+        else:
+            return
+    k.numa = Numa()
+    k.printk("NUMA turned off" if off else "No NUMA configuration found")
+    k.printk(f"Faking a node at [mem {0:#018x}-{(k.max_pfn << 12) - 1:#018x}]")
+    k.numa.parsed.add(0)
+    k.numa.memblks.append(Memblk(0, k.max_pfn << 12, 0))
+    _cleanup_and_register(k)
+
+
+def _from_acpi(k: Kernel) -> None:
+    k.numa = Numa()
+    srat = k.acpi.table("SRAT") if k.acpi and "noacpi" not in k.cmdline.getall("numa") else None
+    if srat is None:
+        raise SratError
+    _parse_cpus_and_memory(k, srat)
+    _parse_slit(k)
+    if not k.numa.memblks:
+        raise SratError
+    _cleanup_and_register(k)
+
+
+def _parse_cpus_and_memory(k: Kernel, srat: bytes) -> None:
+    entries = parse_srat(srat)
+    for entry in entries:
+        if isinstance(entry, SratCpu) and entry.enabled:
+            _cpu_affinity(k, entry)
+    for entry in entries:
+        if isinstance(entry, SratMemory) and entry.enabled:
+            _memory_affinity(k, entry)
+
+
+def _setup_node(k: Kernel, pxm: int) -> int:
+    # Proximity domains get node numbers in the order they are first seen.
+    # Source: drivers/acpi/numa/srat.c:acpi_map_pxm_to_node()
+    node = k.numa.pxm_to_node.setdefault(pxm, len(k.numa.pxm_to_node))
+    if node >= 1 << k.config.number("CONFIG_NODES_SHIFT"):
+        k.printk(f"SRAT: Too many proximity domains {pxm:x}", Level.ERR)
+        _bad_srat(k)
+    return node
+
+
+def _bad_srat(k: Kernel) -> None:
+    k.printk("SRAT: SRAT not used.", Level.ERR)
+    raise SratError
+
+
+def _cpu_affinity(k: Kernel, cpu: SratCpu) -> None:
+    node = _setup_node(k, cpu.pxm)
+    k.numa.apicid_to_node[cpu.apic_id] = node
+    k.numa.parsed.add(node)
+    if k.behaviour["srat_cpu_lines"]:
+        width = 4 if cpu.x2apic else 2
+        k.printk(f"SRAT: PXM {cpu.pxm} -> APIC 0x{cpu.apic_id:0{width}x} -> Node {node}")
+
+
+def _memory_affinity(k: Kernel, memory: SratMemory) -> None:
+    start, end = memory.base, memory.base + memory.length
+    node = _setup_node(k, memory.pxm)
+    if start >= end:
+        k.printk(f"NUMA: Warning: invalid memblk node {node} [mem {start:#010x}-{end - 1:#010x}]", Level.WARNING)
+        _bad_srat(k)
+    k.numa.memblks.append(Memblk(start, end, node))
+    k.numa.parsed.add(node)
+    flags = (" hotplug" if memory.hotplug else "") + (" non-volatile" if memory.non_volatile else "")
+    k.printk(f"ACPI: SRAT: Node {node} PXM {memory.pxm} [mem {start:#010x}-{end - 1:#010x}]{flags}")
+    if memory.hotplug:
+        k.numa.hotplug.append((start, end))
+    k.numa.max_possible_pfn = max(k.numa.max_possible_pfn, (end - 1) >> 12)
+
+
+def _parse_slit(k: Kernel) -> None:
+    slit = k.acpi.table("SLIT")
+    if slit is None:
+        return
+    matrix = parse_slit(slit)
+    if matrix is None or not slit_valid(matrix):
+        k.printk("ACPI: SLIT table looks invalid. Not used.")
+        return
+    count = len(k.numa.pxm_to_node)
+    k.memblock.phys_alloc_range(count * count, k.behaviour["numa_distance_align"], 0, k.max_pfn << 12)
+    distance = [[LOCAL_DISTANCE if a == b else REMOTE_DISTANCE for b in range(count)] for a in range(count)]
+    for pxm_a, node_a in k.numa.pxm_to_node.items():
+        for pxm_b, node_b in k.numa.pxm_to_node.items():
+            if pxm_a < len(matrix) and pxm_b < len(matrix):
+                distance[node_a][node_b] = matrix[pxm_a][pxm_b]
+    k.numa.distance = distance
+    k.printk(f"NUMA: Initialized distance table, cnt={count}", Level.DEBUG)
+
+
+def slit_valid(matrix: list[list[int]]) -> bool:
+    """True if every diagonal is local distance and every other entry larger.
+
+    Source: drivers/acpi/numa/srat.c:slit_valid() @ v6.12
+    """
+    return all(
+        value == LOCAL_DISTANCE if row == column else value > LOCAL_DISTANCE
+        for row, values in enumerate(matrix)
+        for column, value in enumerate(values)
+    )
+
+
+def _cleanup_and_register(k: Kernel) -> None:
+    _cleanup_meminfo(k)
+    _emulate(k)
+    _register_memblks(k)
+
+
+def _cleanup_meminfo(k: Kernel) -> None:
+    """Cut ranges to existing memory, refuse overlaps between nodes, join what is adjacent on one node.
+
+    Source: arch/x86/mm/numa.c:numa_cleanup_meminfo() @ v6.1, mm/numa_memblks.c @ v6.12
+    """
+    low = k.memblock.start_of_dram() if k.behaviour["numa_low"] == "dram" else 0
+    high = k.memblock.end_of_dram() if k.behaviour["numa_low"] == "dram" else k.max_pfn << 12
+    blocks = []
+    for block in k.numa.memblks:
+        start, end = max(block.start, low), min(block.end, high)
+        if start < end and k.memblock.memory.overlaps(start, end):
+            blocks.append(Memblk(start, end, block.nid))
+    k.numa.memblks = _join(k, blocks)
+
+
+def _join(k: Kernel, blocks: list[Memblk]) -> list[Memblk]:
+    i = 0
+    while i < len(blocks):
+        j = i + 1
+        while j < len(blocks):
+            if not _join_pair(k, blocks, i, j):
+                j += 1
+        i += 1
+    return blocks
+
+
+def _join_pair(k: Kernel, blocks: list[Memblk], i: int, j: int) -> bool:
+    a, b = blocks[i], blocks[j]
+    if b.end > a.start and b.start < a.end:
+        where = f"[mem {a.start:#010x}-{a.end - 1:#010x}] overlaps with"
+        if a.nid != b.nid:
+            k.printk(
+                f"NUMA: node {a.nid} {where} node {b.nid} [mem {b.start:#010x}-{b.end - 1:#010x}]", Level.ERR
+            )
+            raise SratError
+        k.printk(
+            f"NUMA: Warning: node {a.nid} {where} itself [mem {b.start:#010x}-{b.end - 1:#010x}]", Level.WARNING
+        )
+    if a.nid != b.nid:
+        return False
+    start, end = min(a.start, b.start), max(a.end, b.end)
+    others = (block for index, block in enumerate(blocks) if index not in (i, j) and block.nid != a.nid)
+    if any(start < block.end and end > block.start for block in others):
+        return False
+    k.printk(
+        f"NUMA: Node {a.nid} [mem {a.start:#010x}-{a.end - 1:#010x}] + [mem {b.start:#010x}-{b.end - 1:#010x}]"
+        f" -> [mem {start:#010x}-{end - 1:#010x}]"
+    )
+    blocks[i] = Memblk(start, end, a.nid)
+    del blocks[j]
+    return True
+
+
+def _register_memblks(k: Kernel) -> None:
+    """Give memblock's ranges their nodes, check that nearly all RAM is covered, allocate node data.
+
+    Source: arch/x86/mm/numa.c:numa_register_memblks() @ v6.1
+    """
+    for block in k.numa.memblks:
+        k.memblock.set_node(block.start, block.end - block.start, block.nid)
+    _check_coverage(k)
+    for nid in sorted({block.nid for block in k.numa.memblks}):
+        start = min(block.start for block in k.numa.memblks if block.nid == nid)
+        end = max(block.end for block in k.numa.memblks if block.nid == nid)
+        if k.behaviour["numa_low"] == "zero" and start < end and end - start < NODE_MIN_SIZE:
+            continue
+        alloc_node_data(k, nid)
+
+
+def _check_coverage(k: Kernel) -> None:
+    total = k.memblock.phys_mem_size()
+    bare = sum(region.size for region in k.memblock.memory_regions() if region.nid == NUMA_NO_NODE)
+    if bare < COVERAGE_SLACK_BYTES:
+        return
+    if k.behaviour["numa_uncovered"] == "e820":
+        covered = (total - bare) >> 20
+        k.printk(f"NUMA: nodes only cover {covered}MB of your {total >> 20}MB e820 RAM. Not used.", Level.ERR)
+    else:
+        k.printk(f"NUMA: no nodes coverage for {bare >> 20}MB of {total >> 20}MB RAM", Level.ERR)
+    k.memblock.set_node(0, 2**64 - 1, NUMA_NO_NODE)
+    raise SratError
+
+
+def alloc_node_data(k: Kernel, nid: int) -> None:
+    """Place the node's ``pg_data_t`` on the node. Source: arch/x86/mm/numa.c:alloc_node_data() @ v6.1"""
+    size = k.behaviour["node_data_bytes"]
+    place = k.memblock.alloc(size, k.behaviour["node_data_align"], nid)
+    if place is None:
+        k.printk(f"NUMA: Cannot find {size} bytes in any node (initial node: {nid})", Level.ERR)
+        return
+    k.printk(f"NODE_DATA({nid}) allocated [mem {place:#010x}-{place + size - 1:#010x}]")
+    owner = next((r.nid for r in k.memblock.memory_regions() if r.base <= place < r.end), nid)
+    if owner != nid:
+        k.printk(f"    NODE_DATA({nid}) on node {owner}")
+
+
+def _emulate(k: Kernel) -> None:
+    """``numa=fake=``: cut the memory into pretended nodes.
+
+    Source: mm/numa_emulation.c:numa_emulation() @ v6.12
+    """
+    words = [value for value in k.cmdline.getall("numa") if value.startswith("fake=")]
+    if not words:
+        return
+    text = words[-1].removeprefix("fake=")
+    number, rest = memparse(text)
+    if number == 0 or (rest and rest not in ("U", "u")):
+        return
+    sized = text[-1:].upper() in "KMGT"
+    blocks = _split_by_size(k, number) if sized else _split_by_count(k, number)
+    if blocks:
+        for index, block in enumerate(blocks):
+            mib = (block.end - block.start) >> 20
+            k.printk(f"Faking node {index} at [mem {block.start:#018x}-{block.end - 1:#018x}] ({mib}MB)")
+        k.numa.memblks = blocks
+        k.numa.parsed = {block.nid for block in blocks}
+        k.numa.distance = []
+
+
+def _split_by_count(k: Kernel, count: int) -> list[Memblk]:
+    total = k.memblock.phys_mem_size()
+    count = min(count, 1 << k.config.number("CONFIG_NODES_SHIFT"))
+    size = total // count // FAKE_NODE_MIN_SIZE * FAKE_NODE_MIN_SIZE
+    if size == 0:
+        k.printk("Not enough memory for each node.  NUMA emulation disabled.", Level.ERR)
+        return []
+    big = (total - size * count) // FAKE_NODE_MIN_SIZE  # this many nodes get one minimum more
+    return _carve(k, [size + (FAKE_NODE_MIN_SIZE if i < big else 0) for i in range(count)])
+
+
+def _split_by_size(k: Kernel, size: int) -> list[Memblk]:
+    total = k.memblock.phys_mem_size()
+    smallest = max(FAKE_NODE_MIN_SIZE, -(-total // (1 << k.config.number("CONFIG_NODES_SHIFT"))))
+    size = -(-max(size, smallest) // FAKE_NODE_MIN_SIZE) * FAKE_NODE_MIN_SIZE
+    return _carve(k, [size] * max(1, total // size))
+
+
+def _carve(k: Kernel, sizes: list[int]) -> list[Memblk]:
+    regions = [(r.base, r.end) for r in k.memblock.memory_regions()]
+    blocks: list[Memblk] = []
+    start = regions[0][0]
+    for nid, size in enumerate(sizes):
+        end = _end_of(regions, start, size) if nid < len(sizes) - 1 else regions[-1][1]
+        if start >= end:
+            break
+        blocks.append(Memblk(start, end, nid))
+        start = end
+    return blocks
+
+
+def _end_of(regions: list[tuple[int, int]], start: int, size: int) -> int:
+    # Address at which ``size`` bytes of RAM, holes not counted, lie behind ``start``.
+    for base, end in regions:
+        base = max(base, start)
+        if base >= end:
+            continue
+        if end - base >= size:
+            return base + size
+        size -= end - base
+    return regions[-1][1]

@@ -1,0 +1,169 @@
+"""Configuration access: mechanism 1 through ports, ECAM through memory, and which is used when.
+
+Source: arch/x86/pci/{init.c,direct.c,mmconfig-shared.c,common.c} @ v6.12
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from minikern.pci.types import EcamRegion
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+
+ADDRESS_PORT, DATA_PORT = 0xCF8, 0xCFC
+ENABLE = 0x8000_0000
+CLASS_HOST, CLASS_VGA = 0x0600, 0x0300
+SANE_VENDORS = (0x8086, 0x0E11)  # Intel and Compaq: early chipsets of theirs lack proper class codes
+E820_RESERVED = 2
+
+
+class ConfigAccess:
+    """Reads and writes configuration space, and counts both until they are charged.
+
+    Registers below 256 of segment 0 go through the ports when mechanism 1 works, all others through ECAM. An access
+    nothing can make reads as all ones.
+    """
+
+    def __init__(self, cpu: Any, conf1: bool) -> None:
+        self._cpu = cpu
+        self.conf1 = conf1
+        self.regions: list[EcamRegion] = []
+        self.reads = 0
+        self.writes = 0
+
+    def read(self, segment: int, bus: int, devfn: int, register: int, size: int) -> int:
+        """Value of ``size`` (1, 2, 4) bytes at ``register``."""
+        self.reads += 1
+        if self.conf1 and segment == 0 and register < 256:
+            cpu = self._cpu
+            cpu.outl(ADDRESS_PORT, ENABLE | bus << 16 | devfn << 8 | register & 0xFC)
+            if size == 4:
+                return int(cpu.inl(DATA_PORT))
+            if size == 2:
+                return int(cpu.inw(DATA_PORT + (register & 2)))
+            return int(cpu.inb(DATA_PORT + (register & 3)))
+        address = self._ecam(segment, bus, devfn, register)
+        return (1 << 8 * size) - 1 if address is None else int(self._cpu.read(address, size))
+
+    def write(self, segment: int, bus: int, devfn: int, register: int, size: int, value: int) -> None:
+        """Write ``size`` (1, 2, 4) bytes at ``register``."""
+        self.writes += 1
+        value &= (1 << 8 * size) - 1
+        if self.conf1 and segment == 0 and register < 256:
+            cpu = self._cpu
+            cpu.outl(ADDRESS_PORT, ENABLE | bus << 16 | devfn << 8 | register & 0xFC)
+            if size == 4:
+                cpu.outl(DATA_PORT, value)
+            elif size == 2:
+                cpu.outw(DATA_PORT + (register & 2), value)
+            else:
+                cpu.outb(DATA_PORT + (register & 3), value)
+            return
+        address = self._ecam(segment, bus, devfn, register)
+        if address is not None:
+            self._cpu.write(address, size, value)
+
+    def _ecam(self, segment: int, bus: int, devfn: int, register: int) -> int | None:
+        for region in self.regions:
+            if region.segment == segment and region.start_bus <= bus <= region.end_bus:
+                return region.base + (bus << 20 | devfn << 12 | register)
+        return None
+
+    def covers(self, segment: int, bus: int) -> bool:
+        """True if extended configuration space of that bus can be reached."""
+        return self._ecam(segment, bus, 0, 0) is not None
+
+    def charge(self, k: Kernel) -> None:
+        """Let the time of the accesses made since the last call pass."""
+        reads, writes, self.reads, self.writes = self.reads, self.writes, 0, 0
+        if reads:
+            k.charge("config_read", reads)
+        if writes:
+            k.charge("config_write", writes)
+
+
+def pci_arch_init(k: Kernel) -> None:
+    """Find out how configuration space is reached. ``k.acpi.mcfg`` gives the ECAM windows (may be empty).
+
+    Source: arch/x86/pci/init.c:pci_arch_init() @ v6.12
+    """
+    words = k.cmdline.words("pci")
+    if "off" in words:
+        return
+    cpu = k.machine.boot_cpu
+    access = ConfigAccess(cpu, False)
+    k.pci.access = access
+    access.conf1 = _probe_conf1(cpu, access)
+    if "nommconf" not in words and "conf1" not in words:
+        pci_mmcfg_init(k, access, early=True)
+    if access.conf1:
+        k.printk("PCI: Using configuration type 1 for base access")
+    elif not access.regions:
+        k.printk("PCI: Fatal: No config space access function found")
+    access.charge(k)
+
+
+def pci_mmcfg_init(k: Kernel, access: ConfigAccess, early: bool) -> None:
+    """Take the ECAM windows the MCFG table names, if the memory map keeps other uses away from them.
+
+    Source: arch/x86/pci/mmconfig-shared.c:pci_mmcfg_early_init(), pci_mmcfg_late_init() @ v6.12
+    """
+    regions = [EcamRegion(*entry) for entry in ([] if k.acpi is None else k.acpi.mcfg)]
+    regions = [region for region in regions if region.base and region.end_bus >= region.start_bus]
+    ecam = k.behaviour.get("pci_ecam_lines", "ecam") == "ecam"
+    for region in regions:
+        k.printk(_region_line(region, ecam))
+    for region in regions:
+        window = f"[mem {region.start:#010x}-{region.end:#010x}]"
+        if access.conf1 and _e820_reserved(k, region.start, region.end + 1):
+            k.printk(f"PCI: ECAM {window} reserved as E820 entry" if ecam
+                     else f"PCI: MMCONFIG at {window} reserved in E820")
+        elif not early:
+            k.printk(f"PCI: ECAM {window} reserved as ACPI motherboard resource" if ecam
+                     else f"PCI: MMCONFIG at {window} reserved in ACPI motherboard resources")
+        elif access.conf1:
+            k.printk("PCI: not using ECAM" if ecam else "PCI: not using MMCONFIG")
+            return
+    access.regions = regions
+    k.pci.ecam = regions
+
+
+def _region_line(region: EcamRegion, ecam: bool) -> str:
+    window = f"[mem {region.start:#010x}-{region.end:#010x}]"
+    buses = f"domain {region.segment:04x} [bus {region.start_bus:02x}-{region.end_bus:02x}]"
+    if ecam:
+        return f"PCI: ECAM {window} (base {region.base:#x}) for {buses}"
+    return f"PCI: MMCONFIG for {buses} at {window} (base {region.base:#x})"
+
+
+def _e820_reserved(k: Kernel, start: int, end: int) -> bool:
+    """True if every byte of [start, end) is of type reserved in the memory map."""
+    for entry in sorted(k.e820.table):
+        if entry.type == E820_RESERVED and entry.addr <= start < entry.addr + entry.size:
+            start = entry.addr + entry.size
+    return start >= end
+
+
+def _probe_conf1(cpu: Any, access: ConfigAccess) -> bool:
+    """True if ports 0xCF8/0xCFC behave as mechanism 1 and bus 0 looks like PCI.
+
+    Source: arch/x86/pci/direct.c:pci_check_type1() @ v6.12
+    """
+    cpu.outb(ADDRESS_PORT + 3, 1)
+    saved = cpu.inl(ADDRESS_PORT)
+    cpu.outl(ADDRESS_PORT, ENABLE)
+    access.conf1 = True
+    works = cpu.inl(ADDRESS_PORT) == ENABLE and _sane(access)
+    cpu.outl(ADDRESS_PORT, saved)
+    return works
+
+
+def _sane(access: ConfigAccess) -> bool:
+    for devfn in range(256):
+        if access.read(0, 0, devfn, 0x0A, 2) in (CLASS_HOST, CLASS_VGA):
+            return True
+        if access.read(0, 0, devfn, 0x00, 2) in SANE_VENDORS:
+            return True
+    return False

@@ -1,0 +1,219 @@
+"""The DMAR table: which DMA remapping units there are and which devices each covers.
+
+Source: drivers/iommu/intel/dmar.c @ v6.12; VT-d specification 4.1, chapter 8
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from minikern.pci.types import PciDev, PciState
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+
+HEADER_BYTES = 48
+DRHD, RMRR, ATSR, RHSA, ANDD, SATC = range(6)
+SCOPE_ENDPOINT, SCOPE_BRIDGE, SCOPE_IOAPIC, SCOPE_HPET = 1, 2, 3, 4
+INCLUDE_ALL = 1
+INTR_REMAP = 1
+ECAP_QI, ECAP_IR, ECAP_SMTS, CAP_CACHING_MODE = 1 << 1, 1 << 3, 1 << 43, 1 << 7
+
+
+class Scope(NamedTuple):
+    """A device scope: its kind, the bus its path starts on, and the path of (device, function)."""
+
+    type: int
+    enumeration_id: int
+    bus: int
+    path: tuple[tuple[int, int], ...]
+
+
+@dataclass(eq=False)
+class RemappingUnit:
+    """One DMA remapping unit as the table and its registers describe it. ``index`` is its number in the log."""
+
+    base: int
+    segment: int
+    include_all: bool
+    scopes: list[Scope]
+    index: int
+    version: int = 0
+    cap: int = 0
+    ecap: int = 0
+    registered: bool = False
+    endpoints: set[tuple[int, int]] = field(default_factory=set)
+    bridges: set[int] = field(default_factory=set)
+
+    def resolve(self, pci: PciState) -> None:
+        """Find the devices the scopes name, walking each path through the bridges."""
+        for scope in self.scopes:
+            found = _follow(pci, self.segment, scope)
+            if found is None or scope.type not in (SCOPE_ENDPOINT, SCOPE_BRIDGE):
+                continue
+            bus, devfn = found
+            self.endpoints.add((bus, devfn))
+            if scope.type == SCOPE_BRIDGE:
+                behind = next((dev.subordinate for dev in pci.devices
+                               if (dev.bus.segment, dev.bus.number, dev.devfn) == (self.segment, bus, devfn)), None)
+                if behind is not None:
+                    self.bridges.add(behind.number)
+
+    def covers(self, dev: PciDev) -> bool:
+        """True if a scope names the device or a bridge above it. Source: intel/iommu.c:device_lookup_iommu()"""
+        if dev.bus.segment != self.segment:
+            return False
+        if self.include_all or (dev.bus.number, dev.devfn) in self.endpoints:
+            return True
+        bus = dev.bus
+        while bus.parent is not None:
+            if bus.number in self.bridges:
+                return True
+            bus = bus.parent
+        return False
+
+
+def _follow(pci: PciState, segment: int, scope: Scope) -> tuple[int, int] | None:
+    bus = scope.bus
+    for device, function in scope.path[:-1]:
+        bridge = next((dev for dev in pci.devices if dev.bus.segment == segment and dev.bus.number == bus
+                       and dev.devfn == device << 3 | function), None)
+        if bridge is None or bridge.subordinate is None:
+            return None
+        bus = bridge.subordinate.number
+    return (bus, scope.path[-1][0] << 3 | scope.path[-1][1]) if scope.path else None
+
+
+@dataclass
+class DmarState:
+    """What the table said. ``units`` is in registration order: explicit ones last to first, then the catch-alls."""
+
+    address_width: int
+    flags: int
+    units: list[RemappingUnit] = field(default_factory=list)
+    found: set[int] = field(default_factory=set)
+
+
+def _structures(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """(type, bytes) of each remapping structure; stops at one that can not be."""
+    at = HEADER_BYTES
+    while at + 4 <= len(data):
+        kind, length = int.from_bytes(data[at : at + 2], "little"), int.from_bytes(data[at + 2 : at + 4], "little")
+        if length < 4 or at + length > len(data):
+            return
+        yield kind, data[at : at + length]
+        at += length
+
+
+def _scopes(data: bytes) -> list[Scope]:
+    scopes: list[Scope] = []
+    at = 0
+    while at + 6 <= len(data) and data[at + 1] >= 6 and at + data[at + 1] <= len(data):
+        end = at + data[at + 1]
+        path = tuple((data[i], data[i + 1]) for i in range(at + 6, end - 1, 2))
+        scopes.append(Scope(data[at], data[at + 4], data[at + 5], path))
+        at = end
+    return scopes
+
+
+def detect_intel_iommu(k: Kernel) -> None:
+    """Note, before devices are found, that they are to be isolated if an IOMMU will be used.
+
+    Source: drivers/iommu/intel/dmar.c:detect_intel_iommu() @ v6.12
+    """
+    data = k.acpi.table("DMAR") if k.acpi is not None else None
+    if data and len(data) >= HEADER_BYTES and intel_iommu_enabled(k):
+        k.pci.acs_requested = True
+
+
+def intel_iommu_enabled(k: Kernel) -> bool:
+    """What the build and the command line say, the last word winning. Source: intel/iommu.c:intel_iommu_setup()"""
+    enabled = k.config.enabled("CONFIG_INTEL_IOMMU_DEFAULT_ON")
+    for word in k.cmdline.words("intel_iommu"):
+        if word.startswith("on"):
+            enabled = True
+        elif word.startswith("off"):
+            enabled = False
+    return enabled and "off" not in k.cmdline.words("iommu")
+
+
+def intel_iommu_setup(k: Kernel) -> None:
+    """Log what ``intel_iommu=`` asks for, as the parameter is parsed."""
+    for word in k.cmdline.words("intel_iommu"):
+        if word.startswith("on"):
+            k.printk("DMAR: IOMMU enabled")
+        elif word.startswith("off"):
+            k.printk("DMAR: IOMMU disabled")
+
+
+def dmar_table_init(k: Kernel) -> DmarState | None:
+    """Parse the table once, with its log lines; None without one. A second call only returns the first's result."""
+    if k.pci.dmar is not None:
+        return k.pci.dmar
+    data = k.acpi.table("DMAR") if k.acpi is not None else None
+    if not data or len(data) < HEADER_BYTES:
+        return None
+    state = DmarState(data[36] + 1, data[37])
+    k.printk(f"DMAR: Host address width {state.address_width}")
+    for kind, body in _structures(data):
+        state.found.add(kind)
+        _parse_one(k, state, kind, body)
+    k.pci.dmar = state
+    return state
+
+
+def _parse_one(k: Kernel, state: DmarState, kind: int, body: bytes) -> None:
+    def number(at: int, size: int) -> int:
+        return int.from_bytes(body[at : at + size], "little")
+
+    if kind == DRHD and len(body) >= 16:
+        k.printk(f"DMAR: DRHD base: {number(8, 8):#016x} flags: {body[4]:#x}")
+        unit = RemappingUnit(number(8, 8), number(6, 2), bool(body[4] & INCLUDE_ALL), _scopes(body[16:]),
+                             len(state.units))
+        if unit.base:
+            _read_registers(k, unit)
+            # Explicit units go to the front of the list, the catch-all of a segment to its end.
+            state.units.insert(len(state.units) if unit.include_all else 0, unit)
+        else:
+            k.printk("[Firmware Bug]: DMAR: DRHD has no register base")
+    elif kind == RMRR and len(body) >= 24:
+        k.printk(f"DMAR: RMRR base: {number(8, 8):#016x} end: {number(16, 8):#016x}")
+    elif kind == ATSR and len(body) >= 8:
+        k.printk(f"DMAR: ATSR flags: {body[4]:#x}")
+    elif kind == RHSA and len(body) >= 20:
+        k.printk(f"DMAR: RHSA base: {number(8, 8):#016x} proximity domain: {number(16, 4):#x}")
+    elif kind == SATC and len(body) >= 8:
+        k.printk(f"DMAR: SATC flags: {body[4]:#x}")
+
+
+def _read_registers(k: Kernel, unit: RemappingUnit) -> None:
+    cpu = k.machine.boot_cpu
+    unit.version, unit.cap, unit.ecap = cpu.read(unit.base, 4), cpu.read(unit.base + 8, 8), cpu.read(unit.base + 16, 8)
+    version = f"{unit.version >> 4 & 0xF}:{unit.version & 0xF}"
+    k.printk(f"DMAR: dmar{unit.index}: reg_base_addr {unit.base:x} ver {version} cap {unit.cap:x} ecap {unit.ecap:x}")
+
+
+def enable_irq_remapping(k: Kernel, x2apic: bool = False) -> None:
+    """Interrupt remapping as it shows in the log while interrupts are set up; nothing if a unit lacks it.
+
+    Source: drivers/iommu/intel/irq_remapping.c @ v6.12
+    """
+    if k.cmdline.get("intremap") == "off" or not k.config.enabled("CONFIG_IRQ_REMAP"):
+        return
+    state = dmar_table_init(k)
+    if state is None or not state.flags & INTR_REMAP or not state.units:
+        return
+    if not all(unit.ecap & ECAP_IR for unit in state.units):
+        return
+    for unit in state.units:
+        for scope in unit.scopes:
+            where = f"id {scope.enumeration_id} under DRHD base"
+            if scope.type == SCOPE_IOAPIC:
+                k.printk(f"DMAR-IR: IOAPIC {where}  {unit.base:#x} IOMMU {unit.index}")
+            elif scope.type == SCOPE_HPET:
+                k.printk(f"DMAR-IR: HPET {where} {unit.base:#x}")
+    if x2apic:
+        k.printk("DMAR-IR: Queued invalidation will be enabled to support x2apic and Intr-remapping.")
+    k.printk(f"DMAR-IR: Enabled IRQ remapping in {'x2apic' if x2apic else 'xapic'} mode")

@@ -1,0 +1,113 @@
+"""Host bridges: what ACPI says of them, their windows, and scanning what is behind.
+
+Source: drivers/acpi/pci_root.c, arch/x86/pci/acpi.c, drivers/pci/probe.c:pci_register_host_bridge() @ v6.12
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from minikern.pci.osc import negotiate_os_control
+from minikern.pci.probe import Scanner
+from minikern.pci.select import probe_list
+from minikern.pci.types import (
+    IORESOURCE_BUS,
+    IORESOURCE_IO,
+    IORESOURCE_MEM,
+    IORESOURCE_MEM_64,
+    IORESOURCE_PREFETCH,
+    IORESOURCE_WINDOW,
+    PciBus,
+    Resource,
+)
+
+if TYPE_CHECKING:
+    from minikern.acpi.state import PciRoot, Window
+    from minikern.kernel import Kernel
+    from minikern.pci.access import ConfigAccess
+
+BIOS_YEAR_WITHOUT_E820 = 2023  # Source: arch/x86/pci/acpi.c:pci_acpi_crs_quirks() @ v6.12
+CONFIG_PORTS = (0xCF8, 0xCFF)
+
+
+def pci_acpi_crs_quirks(k: Kernel, bios_year: int = 0) -> None:
+    """Say whether firmware's host bridge windows are used, and the memory map's reservations with them.
+
+    ``bios_year`` is the year of the firmware's date, 0 if unknown.
+    """
+    words = k.cmdline.words("pci")
+    if "off" in words:
+        return
+    if "nocrs" in words:
+        k.printk('PCI: Ignoring host bridge windows from ACPI; if necessary, use "pci=use_crs" and report a bug')
+    else:
+        k.printk('PCI: Using host bridge windows from ACPI; if necessary, use "pci=nocrs" and report a bug')
+    use = bios_year < BIOS_YEAR_WITHOUT_E820
+    use = (use or "use_e820" in words) and "no_e820" not in words
+    k.printk(f"PCI: {'Using' if use else 'Ignoring'} E820 reservations for host bridge windows")
+
+
+def acpi_pci_root_add(k: Kernel, root: PciRoot) -> None:
+    """Scan what is behind one host bridge that ACPI has found. Source: drivers/acpi/pci_root.c:acpi_pci_root_add()"""
+    access = k.pci.access
+    if access is None:
+        return
+    buses = Resource(root.bus_start, root.bus_end, IORESOURCE_BUS)
+    device = f"acpi {root.hid}:{root.instance:02x}"
+    negotiate_os_control(k, access, root, device)
+    _check_ecam(k, access, root, device)
+    if k.pci.find_bus(root.segment, root.bus_start) is not None:
+        k.printk(f"{device}: can't create root bus {root.segment:04x}:{root.bus_start:02x}: it exists")
+        return
+    bus = PciBus(root.segment, root.bus_start, buses)
+    bus.windows = [] if "nocrs" in k.cmdline.words("pci") else _windows(root)
+    k.charge("pci_root_bridge_add")
+    k.printk(f"PCI host bridge to bus {bus.name}")
+    if len(k.nodes) > 1 and root.pxm is None:
+        k.printk(f"pci_bus {bus.name}: Unknown NUMA node; performance will be reduced")
+    for window in bus.windows:
+        k.printk(f"pci_bus {bus.name}: root bus resource {window}")
+    k.printk(f"pci_bus {bus.name}: root bus resource {buses}")
+    k.pci.roots.append(bus)
+    if k.pci.only is None:
+        k.pci.only = probe_list(k)
+    Scanner(k, access, k.pci.only).scan_child_bus(bus)
+
+
+def _windows(root: PciRoot) -> list[Resource]:
+    """The host bridge's windows, configuration ports left out, sorted, touching ones joined.
+
+    Source: drivers/pci/probe.c:pci_register_host_bridge(), arch/x86/pci/acpi.c:pci_acpi_root_prepare_resources()
+    """
+    found = [Resource(window.start, window.end, _window_flags(window)) for window in root.windows]
+    found = [
+        window
+        for window in found
+        if window.end >= window.start
+        and not (window.flags & IORESOURCE_IO and (window.start, window.end) == CONFIG_PORTS)
+    ]
+    joined: list[Resource] = []
+    for window in sorted(found, key=lambda one: one.flags):
+        if joined and joined[-1].flags == window.flags and joined[-1].end + 1 == window.start:
+            joined[-1].end = window.end
+        else:
+            joined.append(window)
+    return joined
+
+
+def _window_flags(window: Window) -> int:
+    if window.kind == "io":
+        return IORESOURCE_IO | IORESOURCE_WINDOW
+    flags = IORESOURCE_MEM | IORESOURCE_WINDOW
+    flags |= IORESOURCE_PREFETCH if "pref" in window.flags else 0
+    return flags | (IORESOURCE_MEM_64 if "64bit" in window.flags else 0)
+
+
+def _check_ecam(k: Kernel, access: ConfigAccess, root: PciRoot, device: str) -> None:
+    """Source: arch/x86/pci/acpi.c:setup_mcfg_map() @ v6.12"""
+    if root.segment or access.covers(root.segment, root.bus_start):
+        return
+    kind = "ECAM" if k.behaviour.get("pci_ecam_lines", "ecam") == "ecam" else "MMCONFIG"
+    disabled = {"nommconf", "conf1"} & set(k.cmdline.words("pci"))
+    cause = f"{kind} is disabled," if disabled else f"fail to add {kind} information,"
+    k.printk(f"{device}: {cause} can't access extended PCI configuration space under this bridge.")

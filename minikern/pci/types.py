@@ -1,0 +1,221 @@
+"""What the kernel knows about PCI: resources, devices, buses, and the state of the whole subsystem.
+
+Source: include/linux/ioport.h, include/linux/pci.h @ v6.12
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minikern.pci.access import ConfigAccess
+    from minikern.pci.dmar import DmarState
+    from minikern.pci.select import ProbeList
+
+IORESOURCE_IO = 0x100
+IORESOURCE_MEM = 0x200
+IORESOURCE_BUS = 0x1000
+IORESOURCE_PREFETCH = 0x2000
+IORESOURCE_MEM_64 = 0x10_0000
+IORESOURCE_WINDOW = 0x20_0000
+IORESOURCE_UNSET = 0x2000_0000
+TYPE_BITS = IORESOURCE_IO | IORESOURCE_MEM | IORESOURCE_BUS
+
+STD_BARS, ROM, WINDOWS = 6, 6, 7
+"""Resource slots of a device: BARs 0-5, the ROM, then a bridge's I/O, memory and prefetchable windows."""
+WINDOW_SLOTS = 3
+DEVICE_SLOTS = WINDOWS + WINDOW_SLOTS
+MAX_TRANSPARENT_WINDOWS = 64  # windows a subtractive bridge inherits
+
+TYPE_ENDPOINT, TYPE_LEGACY, TYPE_ROOT_PORT, TYPE_UPSTREAM, TYPE_DOWNSTREAM = 0, 1, 4, 5, 6
+TYPE_PCI_BRIDGE, TYPE_PCIE_BRIDGE, TYPE_RC_END, TYPE_RC_EC = 7, 8, 9, 10
+"""PCI Express device/port types. Source: include/uapi/linux/pci_regs.h @ v6.12"""
+
+
+@dataclass(slots=True)
+class Resource:
+    """An address range, ``end`` inclusive; empty when end < start. ``parent`` is set once it is claimed."""
+
+    start: int = 0
+    end: int = -1
+    flags: int = 0
+    parent: Resource | None = None
+    children: list[Resource] = field(default_factory=list)
+    align: int = 0  # for a window that is being sized; BARs align to their size
+
+    @property
+    def size(self) -> int:
+        """Bytes in the range."""
+        return self.end - self.start + 1
+
+    def contains(self, other: Resource) -> bool:
+        """True if ``other`` is of the same type and lies inside."""
+        same = self.flags & TYPE_BITS == other.flags & TYPE_BITS
+        return same and self.start <= other.start and other.end <= self.end
+
+    def conflict(self, start: int, end: int) -> Resource | None:
+        """A claimed range inside this one that overlaps [start, end]; None if there is none."""
+        return next((child for child in self.children if child.start <= end and start <= child.end), None)
+
+    def claim(self, child: Resource) -> None:
+        """Make ``child`` part of this range."""
+        self.children.append(child)
+        child.parent = self
+
+    def __str__(self) -> str:
+        """The range as the log prints resources. Source: lib/vsprintf.c:resource_string() @ v6.12"""
+        if self.flags & IORESOURCE_BUS:
+            single = self.start == self.end
+            return f"[bus {self.start:02x}]" if single else f"[bus {self.start:02x}-{self.end:02x}]"
+        kind, digits = ("io ", 4) if self.flags & IORESOURCE_IO else ("mem", 8)
+        if self.flags & IORESOURCE_UNSET:
+            text = f"[{kind} size 0x{self.size:0{digits}x}"
+        elif self.start == self.end:
+            text = f"[{kind} 0x{self.start:0{digits}x}"
+        else:
+            end = self.end & (1 << 64) - 1
+            text = f"[{kind} 0x{self.start:0{digits}x}-0x{end:0{digits}x}"
+        text += " 64bit" if self.flags & IORESOURCE_MEM_64 else ""
+        text += " pref" if self.flags & IORESOURCE_PREFETCH else ""
+        text += " window" if self.flags & IORESOURCE_WINDOW else ""
+        return text + "]"
+
+
+@dataclass(eq=False, slots=True)
+class PciDev:
+    """One function the kernel has set up."""
+
+    access: ConfigAccess
+    bus: PciBus
+    devfn: int
+    vendor: int
+    device: int
+    class_code: int = 0
+    revision: int = 0
+    hdr_type: int = 0
+    multifunction: bool = False
+    pcie_cap: int = 0
+    pcie_type: int = 0
+    cfg_size: int = 256
+    acs_cap: int = 0
+    transparent: bool = False
+    is_hotplug_bridge: bool = False
+    ari_enabled: bool = False
+    io_window: bool = False
+    pref_window: bool = False
+    pref_64_window: bool = False
+    pin: int = 0
+    subordinate: PciBus | None = None
+    resources: list[Resource] = field(default_factory=lambda: [Resource() for _ in range(DEVICE_SLOTS)])
+    iommu_group: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The device's name in the log."""
+        return f"{self.bus.segment:04x}:{self.bus.number:02x}:{self.devfn >> 3:02x}.{self.devfn & 7}"
+
+    @property
+    def is_bridge(self) -> bool:
+        """True for a type 1 header."""
+        return self.hdr_type == 1
+
+    @property
+    def is_pcie(self) -> bool:
+        """True if it has a PCI Express capability."""
+        return self.pcie_cap != 0
+
+    def read(self, register: int, size: int) -> int:
+        """Configuration read of 1, 2 or 4 bytes."""
+        return self.access.read(self.bus.segment, self.bus.number, self.devfn, register, size)
+
+    def write(self, register: int, size: int, value: int) -> None:
+        """Configuration write of 1, 2 or 4 bytes."""
+        self.access.write(self.bus.segment, self.bus.number, self.devfn, register, size, value)
+
+
+@dataclass(eq=False, slots=True)
+class PciBus:
+    """One bus: ``self_dev`` is the bridge above it (None for a root bus); ``windows`` are what reaches it."""
+
+    segment: int
+    number: int
+    busn: Resource
+    parent: PciBus | None = None
+    self_dev: PciDev | None = None
+    devices: list[PciDev] = field(default_factory=list)
+    children: list[PciBus] = field(default_factory=list)
+    windows: list[Resource] = field(default_factory=list)
+    ext_config: bool = True
+
+    @property
+    def name(self) -> str:
+        """The bus's name in the log."""
+        return f"{self.segment:04x}:{self.number:02x}"
+
+    @property
+    def is_root(self) -> bool:
+        """True if a host bridge leads to it."""
+        return self.parent is None
+
+
+@dataclass
+class EcamRegion:
+    """An ECAM window: ``base`` is where bus 0 of the segment would be. ``end_bus`` is inclusive."""
+
+    base: int
+    segment: int
+    start_bus: int
+    end_bus: int
+
+    @property
+    def start(self) -> int:
+        """First address."""
+        return self.base + (self.start_bus << 20)
+
+    @property
+    def end(self) -> int:
+        """Last address."""
+        return self.base + (self.end_bus + 1 << 20) - 1
+
+
+@dataclass
+class PciState:
+    """Everything the kernel knows about PCI. ``devices`` is in discovery order."""
+
+    devices: list[PciDev] = field(default_factory=list)
+    roots: list[PciBus] = field(default_factory=list)
+    ecam: list[EcamRegion] = field(default_factory=list)
+    access: ConfigAccess | None = None
+    dmar: DmarState | None = None
+    groups: int = 0
+    skipped: int = 0  # functions found but not set up
+    acs_requested: bool = False
+    only: ProbeList | None = None  # limits which functions are set up
+    passthrough: bool = False
+
+    @classmethod
+    def empty(cls) -> PciState:
+        """The state before pci_arch_init."""
+        return cls()
+
+    def find_bus(self, segment: int, number: int) -> PciBus | None:
+        """The bus with that number, if it was found."""
+        pending = list(self.roots)
+        while pending:
+            bus = pending.pop()
+            if (bus.segment, bus.number) == (segment, number):
+                return bus
+            pending.extend(bus.children)
+        return None
+
+    def check(self) -> None:
+        """Raise AssertionError unless buses, devices and resources hang together."""
+        for device in self.devices:
+            assert device in device.bus.devices, f"{device.name} is not on its bus"
+            if device.subordinate is not None:
+                assert device.subordinate.self_dev is device, f"{device.name}: its bus has another bridge"
+                assert device.subordinate.number > device.bus.number, f"{device.name}: bus numbers do not grow"
+            for resource in device.resources:
+                if resource.parent is not None:
+                    assert resource.parent.contains(resource), f"{device.name}: {resource} is outside its parent"

@@ -1,0 +1,1 @@
+"""Reports: consumers of a finished boot. They change nothing and book nothing."""

@@ -1,0 +1,26 @@
+"""One boot as JSON: simulated times only, so the same input gives the same bytes on any host."""
+
+from __future__ import annotations
+
+import msgspec
+
+from minikern.lab.run import Boot
+
+
+def boot_json(boot: Boot) -> str:
+    """Machine, variant, totals, phases, lines and ledger; every time says its unit and the clock it is of."""
+    kernel = boot.kernel
+    body = {
+        "machine": boot.spec.name,
+        "variant": boot.variant.name if boot.variant else "",
+        "release": kernel.release.name,
+        "command_line": kernel.cmdline.text,
+        "clock": "simulated",
+        "boundary": "first log line with a running clock to 'Run /init'",
+        "total_ns": boot.total_ns,
+        "residue_ns": kernel.ledger.residue_ns(),
+        "phases_ns": dict(sorted(kernel.phase_ns().items())),
+        "lines": [{"ts_ns": line.ts_ns, "phase": line.phase, "text": line.text} for line in kernel.log.lines],
+        "ledger": [entry._asdict() for entry in kernel.ledger.entries()],
+    }
+    return msgspec.json.format(msgspec.json.encode(body), indent=2).decode()

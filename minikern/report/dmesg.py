@@ -1,0 +1,24 @@
+"""The log as dmesg prints it."""
+
+from __future__ import annotations
+
+from minikern.kernel import Kernel
+
+NS_PER_S = 1_000_000_000
+
+
+def format_dmesg(kernel: Kernel) -> str:
+    """All lines with their time stamps, ``[seconds.microseconds]``; ``printk.time=0`` leaves them out.
+
+    Source: kernel/printk/printk.c:print_time() @ v6.12
+    """
+    stamped = kernel.cmdline.get_bool("printk.time", True)
+    return "".join(
+        f"{stamp(line.ts_ns) if stamped else ''}{line.text}\n" for line in kernel.log.lines
+    )
+
+
+def stamp(ts_ns: int) -> str:
+    """The time stamp of one line."""
+    seconds, rest = divmod(ts_ns, NS_PER_S)
+    return f"[{seconds:5d}.{rest // 1000:06d}] "

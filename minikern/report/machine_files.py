@@ -1,0 +1,115 @@
+"""A machine's own files: the description, the map, tables and configuration spaces, as a folder that boots again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hw import boot_params
+from hw.acpi.acpidump import write_acpidump
+from hw.machine import Machine, cpuid_tables
+from hw.msr import default_msrs
+from hw.pci.host import build_topology
+from hw.pci.lspci import describe, format_lspci
+from hw.spec import MachineSpec
+from minikern.lab.run import Boot
+from minikern.mm.e820 import type_name
+from minikern.report.dmesg import format_dmesg
+
+KERNEL_MEMMAP_NAMES = {1: "System RAM", 2: "Reserved", 3: "ACPI Tables", 4: "ACPI Non-volatile Storage"}
+
+
+def spec_toml(spec: MachineSpec) -> str:
+    """The description as TOML; reading it gives the same description."""
+    import tomli_w
+
+    return tomli_w.dumps(_without_defaults(msgspec.to_builtins(spec)))
+
+
+def _without_defaults(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_defaults(item) for key, item in value.items() if item is not None}
+    if isinstance(value, list | tuple):
+        return [_without_defaults(item) for item in value]
+    return value
+
+
+def dump_machine(boot: Boot, folder: Path) -> None:
+    """Fill ``folder`` with what the machine consists of, in the layout of a captured machine."""
+    machine = boot.kernel.machine
+    texts = {
+        "machine.toml": spec_toml(boot.spec),
+        "dmesg.txt": format_dmesg(boot.kernel),
+        "version.txt": boot.kernel.log.lines[0].text + "\n",
+        "kernel-cmdline.txt": boot.kernel.cmdline.text + "\n",
+        "e820.txt": _e820_text(machine.spec),
+        "memmap.txt": _memmap_text(machine.spec),
+        "cpuid.txt": _cpuid_text(machine.spec),
+        "msr.txt": _msr_text(machine.spec),
+        "NOTE.txt": (machine.spec.title or machine.spec.name) + "\n",
+    }
+    for name, text in texts.items():
+        (folder / name).write_text(text)
+    page = machine.bus.read_bytes(machine.boot_cpu.rsi, boot_params.SIZE)
+    (folder / "boot_params.bin").write_bytes(page)
+    _dump_acpi(boot, folder)
+    _dump_pci(machine, folder)
+
+
+def _e820_text(spec: MachineSpec) -> str:
+    rows = (f"BIOS-e820: [mem {e.start:#018x}-{e.end - 1:#018x}] {type_name(e.type)}\n" for e in spec.e820)
+    return "".join(rows)
+
+
+def _memmap_text(spec: MachineSpec) -> str:
+    rows = enumerate(spec.e820)
+    return "".join(
+        f"{i} {e.start:#x} {e.end - 1:#x} {KERNEL_MEMMAP_NAMES.get(e.type, 'Unknown E820 type')}\n" for i, e in rows
+    )
+
+
+def _cpuid_text(spec: MachineSpec) -> str:
+    lines = []
+    for index, (_, leaves) in enumerate(cpuid_tables(spec.cpus)):
+        lines.append(f"CPU {index}:")
+        for (leaf, sub), (a, b, c, d) in sorted(leaves.items()):
+            lines.append(f"   {leaf:#010x} {sub:#04x}: eax={a:#010x} ebx={b:#010x} ecx={c:#010x} edx={d:#010x}")
+    return "\n".join(lines) + "\n"
+
+
+def _msr_text(spec: MachineSpec) -> str:
+    lines = []
+    for index in range(spec.cpus.count):
+        lines.append(f"CPU {index}:")
+        for number, value in sorted(default_msrs(spec.cpus.vendor, tsc_khz=spec.cpus.tsc_khz).items()):
+            lines.append(f"   {number:#010x} {value:#018x}")
+    return "\n".join(lines) + "\n"
+
+
+def _dump_acpi(boot: Boot, folder: Path) -> None:
+    state = boot.kernel.acpi
+    tables = list(state.raw_tables()) if state is not None else []
+    if not tables:
+        return
+    (folder / "acpi").mkdir()
+    seen: dict[str, int] = {}
+    for signature, _, data in tables:
+        number = seen.get(signature, 0)
+        seen[signature] = number + 1
+        name = signature if not number else f"{signature}{number}"
+        (folder / "acpi" / f"{name}.dat").write_bytes(data)
+    (folder / "acpidump.txt").write_text(write_acpidump(tables))
+
+
+def _dump_pci(machine: Machine, folder: Path) -> None:
+    topology = build_topology(machine.spec.pci)
+    if not topology.roots:
+        return
+    (folder / "pci" / "config").mkdir(parents=True)
+    devices = []
+    for function in machine.topology.functions():
+        devices.append(describe(function.address, function.config))
+        (folder / "pci" / "config" / f"{function.address}.bin").write_bytes(bytes(function.config.data))
+    (folder / "pci" / "lspci-xxxx.txt").write_text(format_lspci(devices))

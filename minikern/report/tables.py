@@ -1,0 +1,142 @@
+"""Tables for terminals and for Markdown, from the same rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from minikern.lab.compare import PHASES, Ladder
+from minikern.ledger import Entry
+
+NS_PER_MS = 1_000_000
+
+
+@dataclass
+class Sheet:
+    """Rows of text under headings; the first ``left`` columns are words, the others figures."""
+
+    title: str
+    heads: Sequence[str]
+    left: int = 1
+    rows: list[Sequence[str]] = field(default_factory=list)
+
+    def rich(self) -> Table:
+        """The sheet as a terminal table."""
+        table = Table(title=self.title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        for index, head in enumerate(self.heads):
+            table.add_column(head, justify="left" if index < self.left else "right", overflow="fold")
+        for row in self.rows:
+            table.add_row(*(Text(cell) for cell in row))
+        return table
+
+    def markdown(self) -> str:
+        """The sheet as a Markdown table."""
+        rule = ["---" if index < self.left else "---:" for index in range(len(self.heads))]
+        lines = [self.heads, rule, *self.rows]
+        body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+        return f"### {self.title}\n\n{body}\n"
+
+
+def print_sheets(sheets: Iterable[Sheet], console: Console) -> None:
+    """Print sheets one below the other."""
+    for index, sheet in enumerate(sheets):
+        if index:
+            console.print()
+        console.print(sheet.rich())
+
+
+def ladder_sheets(ladder: Ladder) -> list[Sheet]:
+    """The ladder, the published figures beside it, and the residue by name."""
+    sheets = [_rungs(ladder)]
+    if ladder.talk:
+        sheets.append(_talk(ladder))
+    sheets.append(_residue(ladder))
+    return [sheet for sheet in sheets if sheet.rows]
+
+
+def _rungs(ladder: Ladder) -> Sheet:
+    title = f"{ladder.machine}: simulated ms, {ladder.boundary}"
+    sheet = Sheet(title, ["variant", "total", "talk", "error", *PHASES, "saved", "of", "residue"])
+    talk = {row.variant: row for row in ladder.talk if row.name == "total"}
+    for rung in ladder.rungs:
+        row = talk.get(rung.variant)
+        sheet.rows.append(
+            [
+                rung.variant,
+                f"{rung.total_ms:.0f}",
+                f"{row.talk_ms:.0f}" if row else "",
+                _percent(row.error) if row else "",
+                *(_ms(rung.phases[name]) for name in PHASES),
+                f"{rung.saved_ms:+.0f}" if rung.saved_ms is not None else "",
+                rung.against,
+                f"{rung.residue_share:.0%}",
+            ]
+        )
+    return sheet
+
+
+def _talk(ladder: Ladder) -> Sheet:
+    sheet = Sheet("Published figures", ["figure", "variant", "talk ms", "simulated ms", "error", "allowed", ""], left=2)
+    for row in ladder.talk:
+        verdict = "ok" if row.ok else "OFF"
+        sheet.rows.append(
+            [row.name, row.variant, f"{row.talk_ms:g}", f"{row.sim_ms:.1f}", _percent(row.error),
+             f"{row.tolerance:.0%}", verdict]
+        )  # fmt: skip
+    return sheet
+
+
+def _residue(ladder: Ladder) -> Sheet:
+    names = list(dict.fromkeys(item.name for rung in ladder.rungs for item in rung.residue))
+    heads = ["unmodelled residue, ms", *(rung.variant for rung in ladder.rungs)]
+    if len({tuple((item.name, item.ms) for item in rung.residue) for rung in ladder.rungs}) == 1:
+        heads = ["unmodelled residue (the same on every rung)", "ms"]
+        return Sheet("Time without a mechanism", heads, rows=[
+            [item.name, _ms(item.ms)] for item in ladder.rungs[0].residue
+        ])  # fmt: skip
+    sheet = Sheet("Time without a mechanism", heads)
+    for name in names:
+        amounts = [sum(item.ms for item in rung.residue if item.name == name) for rung in ladder.rungs]
+        sheet.rows.append([name, *(_ms(amount) for amount in amounts)])
+    return sheet
+
+
+def _ms(value: float) -> str:
+    return f"{value:.1f}" if value >= 0.05 else "-"
+
+
+def _percent(value: float) -> str:
+    return f"{value:+.1%}"
+
+
+def blame_sheet(entries: Sequence[Entry], total_ns: int, title: str) -> Sheet:
+    """The ledger sorted by time; work beside the boot CPU is marked and has no share of the total."""
+    heads = ["work", "phase", "on", "count", "ns each", "ms", "share"]
+    sheet = Sheet(title, heads, left=3)
+    for entry in entries:
+        where = "boot CPU" if entry.critical else "others"
+        share = f"{entry.total_ns / total_ns:.1%}" if entry.critical and total_ns else ""
+        name = entry.kind if entry.modelled else f"{entry.kind} [unmodelled]"
+        sheet.rows.append(
+            [name, entry.phase, where, f"{entry.count:,}", f"{entry.unit_ns:,.2f}",
+             f"{entry.total_ns / NS_PER_MS:,.3f}", share]
+        )  # fmt: skip
+    return sheet
+
+
+def blame(entries: Iterable[Entry]) -> list[Entry]:
+    """Rows of all CPUs but the boot CPU added up, sorted by time, largest first."""
+    merged: dict[tuple[str, str, bool], Entry] = {}
+    for entry in entries:
+        key = (entry.phase, entry.kind, entry.critical)
+        old = merged.get(key)
+        if old is None:
+            merged[key] = entry
+            continue
+        count, total = old.count + entry.count, old.total_ns + entry.total_ns
+        merged[key] = entry._replace(count=count, total_ns=total, unit_ns=total / count if count else 0.0)
+    return sorted(merged.values(), key=lambda entry: (-entry.total_ns, entry.phase, entry.kind))

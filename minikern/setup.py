@@ -1,0 +1,221 @@
+"""setup_arch(): from the zero page to zones. Source: arch/x86/kernel/setup.c:setup_arch() @ v6.12"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hw.errors import MachineStopped
+from minikern.acpi import madt, tables
+from minikern.cmdline import CommandLine, memparse
+from minikern.mm import direct_map, e820, numa, page_init, sparse, vmemmap, zonelist, zones
+from minikern.mm.memblock import Memblock
+from minikern.pci import dmar
+from minikern.smp import clocksource, topology, tsc
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+
+PAGE_SHIFT = 12
+PAGE_SIZE = 4096
+MIB = 1 << 20
+SMP_CACHE_BYTES = 64
+REAL_MODE_BYTES = 28672  # real-mode blob; Source: arch/x86/realmode, as allocated by both Debian kernels
+COMMAND_LINE_SIZE = 2048  # Source: arch/x86/include/asm/setup.h
+MAX_SETUP_DATA = 64  # nodes followed before the list is taken to be a loop
+PRB_AVG_BITS = 5  # average record of 32 bytes; Source: kernel/printk/printk.c
+PRB_DESC_BYTES, PRB_INFO_BYTES = 24, 88
+
+# Offsets in the zero page. Source: Documentation/arch/x86/zero-page.rst, boot.rst
+ACPI_RSDP_ADDR = 0x070
+EXT_RAMDISK_IMAGE, EXT_RAMDISK_SIZE, EXT_CMD_LINE_PTR = 0x0C0, 0x0C4, 0x0C8
+EFI_LOADER_SIGNATURE = 0x1C0
+EXT_MEM_K, ALT_MEM_K = 0x002, 0x1E0
+E820_ENTRIES, E820_TABLE, E820_MAX_ZEROPAGE = 0x1E8, 0x2D0, 128
+TYPE_OF_LOADER, RAMDISK_IMAGE, RAMDISK_SIZE, CMD_LINE_PTR = 0x210, 0x218, 0x21C, 0x228
+SETUP_DATA, INIT_SIZE = 0x250, 0x260
+
+
+def copy_bootdata(k: Kernel) -> None:
+    """Read the zero page and the command line. Source: arch/x86/kernel/head64.c:copy_bootdata() @ v6.12"""
+    cpu = k.machine.boot_cpu
+    base = cpu.rsi
+
+    def u(offset: int, size: int) -> int:
+        return cpu.read(base + offset, size)
+
+    params = k.boot_params
+    count = min(u(E820_ENTRIES, 1), E820_MAX_ZEROPAGE)
+    for index in range(count):
+        at = E820_TABLE + 20 * index
+        params.e820.append((u(at, 8), u(at + 8, 8), u(at + 16, 4)))
+    params.ramdisk = (
+        u(RAMDISK_IMAGE, 4) | u(EXT_RAMDISK_IMAGE, 4) << 32,
+        u(RAMDISK_SIZE, 4) | u(EXT_RAMDISK_SIZE, 4) << 32,
+    )
+    params.acpi_rsdp = u(ACPI_RSDP_ADDR, 8)
+    params.type_of_loader = u(TYPE_OF_LOADER, 1)
+    params.efi_loader = k.machine.bus.read_bytes(base + EFI_LOADER_SIGNATURE, 4)
+    params.ext_mem_k, params.alt_mem_k = u(EXT_MEM_K, 2), u(ALT_MEM_K, 4)
+    params.init_size = u(INIT_SIZE, 4)
+    address = u(CMD_LINE_PTR, 4) | u(EXT_CMD_LINE_PTR, 4) << 32
+    text = k.machine.bus.read_bytes(address, COMMAND_LINE_SIZE) if address else b""
+    k.cmdline = CommandLine(text.split(b"\0")[0].decode("utf-8", "replace"))
+    _read_setup_data(k, u(SETUP_DATA, 8))
+
+
+def _read_setup_data(k: Kernel, node: int) -> None:
+    for _ in range(MAX_SETUP_DATA):
+        if not node:
+            return
+        following, kind, size = (k.machine.boot_cpu.read(node + at, n) for at, n in ((0, 8), (8, 4), (12, 4)))
+        k.boot_params.setup_data.append((node, kind, size))
+        node = following
+
+
+def setup_arch(k: Kernel) -> None:
+    """Everything about memory, tables and CPUs that must be known before the first allocation."""
+    k.printk(f"Command line: {k.cmdline.text}")
+    early_reserve_memory(k)
+    e820.memory_setup(k)
+    parse_early_param(k)
+    k.printk("NX (Execute Disable) protection: active")
+    e820.reserve_setup_data(k)
+    e820.finish_early_params(k)
+    tsc.tsc_early_init(k)
+    k.residue("setup_arch")
+    e820.trim_bios_range(k)
+    find_last_pfn(k)
+    e820.memblock_setup(k)
+    reserve_real_mode(k)
+    map_memory(k)
+    setup_log_buf_early(k)
+    reserve_initrd(k)
+    tables.acpi_boot_table_init(k)
+    numa.numa_init(k)
+    k.dma_reserve = zonelist.find_dma_reserve(k)
+    paging_init(k)
+    madt.acpi_boot_init(k)
+    topology.topology_init(k)
+    dmar.detect_intel_iommu(k)
+    reserve_resources(k)
+
+
+def early_reserve_memory(k: Kernel) -> None:
+    """What must not be given out: kernel image, first 64 KiB, BIOS, initrd, setup_data.
+
+    Source: arch/x86/kernel/setup.c:early_reserve_memory() @ v6.12
+    """
+    k.memblock = Memblock()
+    image = k.release.image
+    k.memblock.reserve(image.text_start, image.brk_start + image.brk_bytes - image.text_start)
+    k.memblock.reserve(0, 64 << 10)
+    address, size = k.boot_params.ramdisk
+    if address and size:
+        k.memblock.reserve(address, -(-size // PAGE_SIZE) * PAGE_SIZE)
+    for node, _, payload in k.boot_params.setup_data:
+        k.memblock.reserve(node, 16 + payload)
+    k.memblock.reserve(_bios_start(k), MIB - _bios_start(k))
+
+
+def _bios_start(k: Kernel) -> int:
+    # End of conventional memory by the BIOS data area, no lower than 128 KiB.
+    # Source: arch/x86/kernel/ebda.c:reserve_bios_regions() @ v6.12
+    low = k.machine.boot_cpu.read(0x413, 2) << 10
+    if not 0x20000 <= low <= 0x9F000:
+        low = 0x9F000
+    ebda = k.machine.boot_cpu.read(0x40E, 2) << 4
+    return ebda if 0x20000 <= ebda < low else low
+
+
+def parse_early_param(k: Kernel) -> None:
+    """Parameters that change the map, in the order given. Source: init/main.c:parse_early_param()"""
+    for name, value in k.cmdline.args:
+        if name == "mem" and value:
+            e820.parse_memopt(k, value)
+        elif name == "memmap" and value:
+            e820.parse_memmap_opt(k, value)
+    topology.parse_smt_options(k)
+    dmar.intel_iommu_setup(k)
+
+
+def find_last_pfn(k: Kernel) -> None:
+    """Log and keep the highest page frame, and the highest below 4 GiB if there is more.
+
+    Source: arch/x86/kernel/setup.c:setup_arch() @ v6.12
+    """
+    max_arch_pfn = 1 << (k.max_physmem_bits() - PAGE_SHIFT)
+    k.max_pfn = e820.print_last_pfn(k, max_arch_pfn, max_arch_pfn)
+    if k.max_pfn > 1 << (32 - PAGE_SHIFT):
+        k.max_low_pfn = e820.print_last_pfn(k, 1 << (32 - PAGE_SHIFT), max_arch_pfn)
+    else:
+        k.max_low_pfn = k.max_pfn
+    if not any(entry.type in e820.RAM_TYPES for entry in k.e820.table):
+        raise MachineStopped("no usable memory is left: expected at least one RAM range in the e820 map")
+
+
+def reserve_real_mode(k: Kernel) -> None:
+    """A place below 1 MiB for the trampoline, then all of the first MiB.
+
+    Source: arch/x86/realmode/init.c:reserve_real_mode() @ v6.12
+    """
+    place = k.memblock.phys_alloc_range(REAL_MODE_BYTES, PAGE_SIZE, 0, MIB)
+    if place is None:
+        k.printk("No sub-1M memory is available for the trampoline")
+    k.real_mode_base = place or 0
+    k.memblock.reserve(0, MIB)
+
+
+def map_memory(k: Kernel) -> None:
+    """Build the direct mapping."""
+    cpu = k.machine.boot_cpu
+    gbpages = bool(cpu.cpuid(0x80000001).edx >> 26 & 1)
+    if gbpages:
+        k.printk("Using GB pages for direct mapping")
+    direct_map.init_mem_mapping(k, gbpages)
+
+
+def setup_log_buf_early(k: Kernel) -> None:
+    """``log_buf_len=``: a larger log buffer from memblock. Source: kernel/printk/printk.c:setup_log_buf()"""
+    text = k.cmdline.get("log_buf_len")
+    if not text:
+        return
+    size = memparse(text)[0]
+    size = 1 << (size - 1).bit_length() if size > 1 else size
+    if size <= 1 << k.config.number("CONFIG_LOG_BUF_SHIFT"):
+        return
+    records = size >> PRB_AVG_BITS
+    for part in (size, records * PRB_DESC_BYTES, records * PRB_INFO_BYTES):
+        k.memblock.alloc(part, 8)
+    k.printk(f"printk: log_buf_len: {size} bytes")
+
+
+def reserve_initrd(k: Kernel) -> None:
+    """Say where the initrd is. Source: arch/x86/kernel/setup.c:reserve_initrd()"""
+    address, size = k.boot_params.ramdisk
+    if not address or not size:
+        return
+    end = -(-(address + size) // PAGE_SIZE) * PAGE_SIZE
+    k.printk(f"RAMDISK: [mem {address:#010x}-{end - 1:#010x}]")
+
+
+def paging_init(k: Kernel) -> None:
+    """Sections, zones and the struct pages of what cannot wait. Source: arch/x86/mm/init_64.c:paging_init()"""
+    memmaps = sparse.sparse_init(k)
+    k.nr_all_pages = k.memblock.phys_mem_size() >> PAGE_SHIFT
+    zones.zone_sizes_init(k)
+    k.nr_free_memblock_pages = sum(
+        max(0, (end >> PAGE_SHIFT) - -(-start >> PAGE_SHIFT)) for start, end, _ in k.memblock.free_ranges()
+    )
+    vmemmap.vmemmap_init(k, memmaps)
+    page_init.memmap_init(k)
+
+
+def reserve_resources(k: Kernel) -> None:
+    """Resource tree, hibernation's holes, the PCI gap. Source: arch/x86/kernel/e820.c:e820__reserve_resources()"""
+    k.memblock.alloc(64 * len(k.e820.table), SMP_CACHE_BYTES)
+    for _ in k.e820.firmware:
+        k.memblock.alloc(104, SMP_CACHE_BYTES)  # struct firmware_map_entry
+    e820.register_nosave_regions(k, k.max_pfn)
+    e820.setup_pci_gap(k)
+    k.printk("Booting paravirtualized kernel on bare hardware")
+    k.printk(clocksource.refined_jiffies_line(k.config.number("CONFIG_HZ")))

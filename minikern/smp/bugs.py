@@ -1,0 +1,57 @@
+"""Which CPU vulnerabilities matter once SMT siblings run, decided from CPUID and MSRs.
+
+Source: arch/x86/kernel/cpu/common.c:cpu_set_bug_bits(), arch/x86/kernel/cpu/bugs.c:cpu_bugs_smt_update() @ v6.12
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hw.errors import GeneralProtection
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+    from minikern.smp.cpuinfo import CpuInfo
+
+MSR_ARCH_CAPABILITIES = 0x10A
+ARCH_CAP_MDS_NO = 1 << 5
+ARCH_CAP_SBDR_SSDP_NO, ARCH_CAP_FBSDP_NO, ARCH_CAP_PSDP_NO = 1 << 13, 1 << 14, 1 << 15
+CPUID7_EDX_ARCH_CAPABILITIES = 1 << 29
+
+# Intel family 6 models by number. Source: arch/x86/include/asm/intel-family.h, cpu_vuln_blacklist @ v6.12
+MMIO_MODELS = frozenset(
+    {0x3F, 0x4F, 0x56, 0x55, 0x4E, 0x5E, 0x8E, 0x9E, 0x66, 0x7D, 0x7E, 0x6A, 0x6C, 0xA5, 0xA6, 0x8A, 0x8C, 0x8D, 0xA7}
+    | {0x96, 0x9C, 0x86}
+)
+MMIO_NOT_AFFECTED = frozenset({0x8C, 0x8D})  # Tiger Lake is in the list for other flaws only
+MDS_WHITELIST = frozenset({0x5C, 0x5F, 0x7A, 0x86, 0x96, 0x9C, 0x1C, 0x26, 0x27, 0x35, 0x36})  # Goldmont and old Atoms
+MDS_FIXED_FROM = frozenset({0x7D, 0x7E, 0x6A, 0x6C, 0x8C, 0x8D, 0xA7, 0x8F, 0xCF, 0x97, 0x9A, 0xB7, 0xBA, 0xAD})
+
+_ADVICE = "CPU bug present and SMT on, data leak possible. See https://www.kernel.org/doc/html/latest/admin-guide/hw-vuln"
+MDS_LINE = f"MDS {_ADVICE}/mds.html for more details."
+MMIO_LINE = f"MMIO Stale Data {_ADVICE}/processor_mmio_stale_data.html for more details."
+
+
+def arch_capabilities(k: Kernel) -> int:
+    """IA32_ARCH_CAPABILITIES, 0 where the CPU has none."""
+    cpu = k.machine.boot_cpu
+    if not cpu.cpuid(7).edx & CPUID7_EDX_ARCH_CAPABILITIES:
+        return 0
+    try:
+        return cpu.rdmsr(MSR_ARCH_CAPABILITIES)
+    except GeneralProtection:
+        return 0
+
+
+def smt_lines(k: Kernel, boot: CpuInfo) -> list[str]:
+    """Messages printed once the first SMT sibling is up."""
+    if k.cmdline.get("mitigations") == "off" or boot.vendor != "GenuineIntel" or boot.family != 6:
+        return []
+    capabilities = arch_capabilities(k)
+    lines = []
+    if not capabilities & ARCH_CAP_MDS_NO and boot.model not in MDS_WHITELIST | MDS_FIXED_FROM:
+        lines.append(MDS_LINE)
+    immune = ARCH_CAP_SBDR_SSDP_NO | ARCH_CAP_FBSDP_NO | ARCH_CAP_PSDP_NO
+    if capabilities & immune != immune and boot.model in MMIO_MODELS - MMIO_NOT_AFFECTED:
+        lines.append(MMIO_LINE)
+    return lines

@@ -1,0 +1,111 @@
+"""loops_per_jiffy of a CPU, by the cheapest means that will do.
+
+Source: init/calibrate.c @ v6.12; arch/x86/kernel/tsc.c:calibrate_delay_is_known() @ v6.1, v6.5
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import simpy
+
+from minikern.smp.cpus import CpuMaps, cpus_of
+
+if TYPE_CHECKING:
+    from hw.cpu import CPU
+    from minikern.kernel import Kernel
+
+MAX_DIRECT_CALIBRATION_RETRIES = 5
+SKIPPED = "Calibrating delay loop (skipped)"
+
+
+def tick_ns(k: Kernel) -> int:
+    """Length of a jiffy in ns."""
+    return 1_000_000_000 // k.config.number("CONFIG_HZ")
+
+
+def next_tick(k: Kernel, at_ns: int) -> int:
+    """Time of the first tick edge after ``at_ns``; edges are the multiples of the tick on the machine's clock."""
+    tick = tick_ns(k)
+    return (at_ns // tick + 1) * tick
+
+
+def bogomips(lpj: int, hz: int) -> str:
+    """BogoMIPS as printed, by the kernel's integer divisions."""
+    return f"{lpj // (500_000 // hz)}.{lpj // (5000 // hz) % 100:02}"
+
+
+def calibrate_delay(k: Kernel) -> None:
+    """Calibrate the boot CPU and print its line. Source: init/calibrate.c:calibrate_delay() @ v6.12"""
+    clock = k.machine.clock
+    clock.wait(clock.process(calibrate_delay_on(k, 0, k.machine.boot_cpu)))
+
+
+def calibrate_delay_on(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event, None, None]:
+    """Set ``k.cpus.lpj[nr]``. Only the first CPU's result is printed.
+
+    Source: init/calibrate.c:calibrate_delay() @ v6.12
+    """
+    maps = cpus_of(k)
+    preset = k.cmdline.get_int("lpj")
+    known = calibrate_delay_is_known(k, nr)
+    if nr in maps.lpj:
+        lpj, text = maps.lpj[nr], f"{SKIPPED} already calibrated this CPU"
+    elif preset:
+        lpj, text = preset, f"{SKIPPED} preset value.. "
+    elif not maps.delay_printed and maps.tsc.lpj_fine:
+        lpj, text = maps.tsc.lpj_fine, f"{SKIPPED}, value calculated using timer frequency.. "
+    elif known:
+        lpj, text = known, ""
+    else:
+        lpj = yield from calibrate_delay_direct(k, nr, cpu)
+        text = "Calibrating delay using timer specific routine.. "
+    if not maps.delay_printed:
+        hz = k.config.number("CONFIG_HZ")
+        k.printk(f"{text}{bogomips(lpj, hz)} BogoMIPS (lpj={lpj})")
+        maps.delay_printed = True
+    maps.lpj[nr] = lpj
+
+
+def calibrate_delay_is_known(k: Kernel, nr: int) -> int:
+    """lpj that can be taken over from another CPU, 0 if none can.
+
+    The rule "cpu0" takes CPU 0's whenever the TSC is constant and trusted; the rule "package" only that of a CPU of
+    the same package. Source: arch/x86/kernel/tsc.c:calibrate_delay_is_known() @ v6.1 and v6.5
+    """
+    maps = cpus_of(k)
+    if not maps.boot.has("constant_tsc"):
+        return 0
+    if k.behaviour["delay_reuse"] == "cpu0" and not maps.tsc.unstable:
+        return maps.lpj.get(0, 0)
+    return _package_lpj(maps, nr)
+
+
+def _package_lpj(maps: CpuMaps, nr: int) -> int:
+    if nr not in maps.ids:
+        return 0
+    sibling = maps.any_sibling(nr)
+    return maps.lpj.get(sibling, 0) if sibling is not None else 0
+
+
+def calibrate_delay_direct(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event, None, int]:
+    """Count TSC cycles between tick edges, five times over; the mean rate per jiffy.
+
+    A try begins at the second edge after its start and ends HZ/100 ticks later. The reads before and after an edge are
+    1 ns apart, the resolution of the machine's clock; with reads that tight no try is ever thrown out.
+    Source: init/calibrate.c:calibrate_delay_direct() @ v6.12
+    """
+    clock = k.machine.clock
+    ticks = max(1, k.config.number("CONFIG_HZ") // 100)
+    started = clock.now
+    rates = []
+    for _ in range(MAX_DIRECT_CALIBRATION_RETRIES):
+        first_edge = next_tick(k, clock.now) + tick_ns(k)
+        yield clock.timeout(first_edge - 1 - clock.now)
+        before = cpu.rdtsc()
+        yield clock.timeout(1 + ticks * tick_ns(k))
+        rates.append((cpu.rdtsc() - before) // ticks)
+    spent = clock.now - started
+    k.book_span(nr, "delay_calibration_ns", spent, started, spent)
+    return sum(rates) // len(rates)

@@ -1,0 +1,142 @@
+"""CpuMaps: the kernel's own books about its CPUs, from the first CPUID to the last hotplug state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from hw.cpu import CPU
+    from minikern.kernel import Kernel
+    from minikern.smp.cpuinfo import CpuInfo
+
+BAD_APICID = -1
+
+
+class CpuId(NamedTuple):
+    """Where a CPU sits, decoded from its APIC id. ``die`` counts inside the package, ``core`` inside the die."""
+
+    apic_id: int
+    package: int
+    die: int
+    core: int
+    thread: int
+
+
+class TscAdjust(NamedTuple):
+    """IA32_TSC_ADJUST of one CPU: as firmware left it, and as the kernel keeps it (signed cycles)."""
+
+    bootval: int
+    adjusted: int
+
+
+@dataclass
+class TscState:
+    """What the kernel knows of the time-stamp counter. Frequencies in kHz, 0 while unknown."""
+
+    tsc_khz: int = 0
+    cpu_khz: int = 0
+    known_freq: bool = False
+    reliable: bool = False
+    unstable: str = ""  # why it is unusable; empty while it is fine
+    lpj_fine: int = 0
+    lapic_timer_period: int = 0  # crystal ticks per jiffy, 0: must be calibrated
+    adjust: dict[int, TscAdjust] = field(default_factory=dict)
+    adjust_reported: bool = False
+    hpet_enabled: bool = False
+
+
+@dataclass
+class CpuMaps:
+    """Masks and per-CPU facts. Logical CPU numbers throughout; CPU 0 is the boot CPU."""
+
+    boot: CpuInfo
+    possible: list[int] = field(default_factory=lambda: [0])
+    present: list[int] = field(default_factory=lambda: [0])
+    online: list[int] = field(default_factory=lambda: [0])
+    booted_once: set[int] = field(default_factory=lambda: {0})
+    nr_cpu_ids: int = 1
+    total_cpus: int = 1
+    setup_max_cpus: int = 1
+    smt_disabled: bool = False
+    apic_id: dict[int, int] = field(default_factory=dict)
+    ids: dict[int, CpuId] = field(default_factory=dict)
+    node: dict[int, int] = field(default_factory=dict)
+    state: dict[int, str] = field(default_factory=dict)
+    lpj: dict[int, int] = field(default_factory=dict)
+    hardware: dict[int, CPU] = field(default_factory=dict)  # the CPU that runs as this number, once it is up
+    core_mask: dict[int, list[int]] = field(default_factory=dict)  # package -> CPUs that have started
+    smt_mask: dict[tuple[int, int, int], list[int]] = field(default_factory=dict)  # core -> threads that have started
+    logical_packages: dict[int, int] = field(default_factory=dict)
+    logical_dies: dict[tuple[int, int], int] = field(default_factory=dict)
+    threads_per_core: int = 1
+    max_packages: int = 1
+    max_logical_packages: int = 1
+    smt_present: bool = False  # Linux's sched_smt_present: a core has two threads online
+    smt_messages_done: bool = False
+    delay_printed: bool = False
+    tsc: TscState = field(default_factory=TscState)
+
+    def is_primary_thread(self, cpu: int) -> bool:
+        """True for the first thread of a core. Source: arch/x86/kernel/smpboot.c:topology_is_primary_thread()"""
+        return self.ids[cpu].thread == 0
+
+    def cpu_of_apic(self, apic_id: int) -> int | None:
+        """Logical number by a linear search of the APIC id array, None if no CPU has it.
+
+        Source: arch/x86/kernel/head_64.S:secondary_startup_64 @ v6.5
+        """
+        return next((cpu for cpu, known in self.apic_id.items() if known == apic_id), None)
+
+    def set_cpu_sibling_map(self, cpu: int) -> None:
+        """Enter ``cpu`` into its package's and its core's mask. Source: arch/x86/kernel/smpboot.c @ v6.12"""
+        place = self.ids[cpu]
+        self.core_mask.setdefault(place.package, []).append(cpu)
+        self.smt_mask.setdefault((place.package, place.die, place.core), []).append(cpu)
+
+    def remove_siblinginfo(self, cpu: int) -> None:
+        """Take ``cpu`` out of those masks again."""
+        place = self.ids[cpu]
+        self.core_mask[place.package].remove(cpu)
+        self.smt_mask[(place.package, place.die, place.core)].remove(cpu)
+
+    def any_sibling(self, cpu: int) -> int | None:
+        """Another started CPU of the same package, the lowest; None if there is none."""
+        others = [other for other in self.core_mask.get(self.ids[cpu].package, []) if other != cpu]
+        return min(others, default=None)
+
+    def node_cpus(self) -> dict[int, list[int]]:
+        """Online CPUs by node. Source: include/linux/topology.h:cpumask_of_node()"""
+        nodes: dict[int, list[int]] = {}
+        for cpu in self.online:
+            nodes.setdefault(self.node[cpu], []).append(cpu)
+        return nodes
+
+    def check(self) -> None:
+        """Raise ValueError if the masks contradict each other."""
+        if not set(self.online) <= set(self.present) <= set(self.possible):
+            raise ValueError(f"online {self.online} within present {self.present} within possible {self.possible}")
+        if len(set(self.apic_id.values())) != len(self.apic_id):
+            raise ValueError("two CPUs share an APIC id")
+        for cpu in self.online:
+            if self.state.get(cpu) != "ONLINE" or self.lpj.get(cpu, 0) <= 0:
+                raise ValueError(f"CPU {cpu} is online in state {self.state.get(cpu)} with lpj {self.lpj.get(cpu)}")
+
+
+def early_cpu_init(k: Kernel) -> CpuMaps:
+    """Identify the boot CPU and open the books; afterwards ``k.cpus`` is there. A second call changes nothing.
+
+    Source: arch/x86/kernel/cpu/common.c:early_cpu_init() @ v6.12
+    """
+    from minikern.smp.cpuinfo import identify_cpu
+
+    if k.cpus is None:
+        k.cpus = CpuMaps(boot=identify_cpu(k.machine.boot_cpu))
+    return cpus_of(k)
+
+
+def cpus_of(k: Kernel) -> CpuMaps:
+    """``k.cpus`` with its type; RuntimeError before early_cpu_init()."""
+    if not isinstance(k.cpus, CpuMaps):
+        raise RuntimeError("the CPU maps were used before early_cpu_init()")
+    return k.cpus

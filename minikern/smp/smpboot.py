@@ -1,0 +1,266 @@
+"""Bringing up the secondary CPUs: the boot CPU's side, in the old order and the split one.
+
+Source: kernel/smp.c:smp_init(), kernel/cpu.c, arch/x86/kernel/smpboot.c @ v6.1 and v6.12
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import simpy
+
+from minikern.printk import Level
+from minikern.smp.announce import Announcer
+from minikern.smp.ap import ApRoom, ApSync, assign_logical_ids, start_secondary
+from minikern.smp.apic import apic_id_valid
+from minikern.smp.bugs import smt_lines
+from minikern.smp.calibrate import bogomips, next_tick, tick_ns
+from minikern.smp.cpuinfo import cpu_info_text
+from minikern.smp.cpus import CpuMaps, cpus_of
+from minikern.smp.states import TABLES, by_kind
+from minikern.smp.trampoline import Trampoline, install_trampoline, set_smpboot_control
+from minikern.smp.wakeup import wakeup_secondary_cpu_via_init
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+
+NS_PER_MS = 1_000_000
+ALIVE_TIMEOUT_NS = 10_000 * NS_PER_MS  # Source: cpuhp_wait_for_sync_state() @ v6.12, do_boot_cpu() @ v6.1
+POLL_NS = NS_PER_MS  # polled without sleeping for that long. Source: cpuhp_wait_for_sync_state() @ v6.12
+EIO, ECANCELED, EINVAL = 5, 125, 22
+
+
+@dataclass
+class Bringup:
+    """One run of smp_init()."""
+
+    k: Kernel
+    maps: CpuMaps
+    room: ApRoom
+    trampoline: Trampoline
+    parallel: bool
+    announcer: Announcer = field(default_factory=Announcer)
+
+
+def smp_prepare_cpus(k: Kernel) -> None:
+    """Get the boot CPU ready to start others: its line, its places in the masks, the APIC timer's calibration.
+
+    Source: arch/x86/kernel/smpboot.c:native_smp_prepare_cpus() @ v6.12
+    """
+    maps = cpus_of(k)
+    with k.phase("smp"):
+        assign_logical_ids(k, 0)
+        maps.set_cpu_sibling_map(0)
+        if maps.setup_max_cpus == 0:
+            k.printk("smpboot: SMP disabled")
+            maps.possible, maps.present = [0], [0]
+        _setup_boot_apic_clock(k)
+        if maps.setup_max_cpus:
+            k.printk(f"smpboot: CPU0: {cpu_info_text(maps.boot)}")
+
+
+def _setup_boot_apic_clock(k: Kernel) -> None:
+    """Measure the APIC timer over HZ/10 ticks unless its rate is known.
+
+    Source: arch/x86/kernel/apic/apic.c:calibrate_APIC_clock() @ v6.12
+    """
+    maps = cpus_of(k)
+    if maps.boot.has("tsc_deadline_timer") or maps.tsc.lapic_timer_period:
+        return
+    clock = k.machine.clock
+    loops = k.config.number("CONFIG_HZ") // 10
+    started = clock.now
+    spent = next_tick(k, started) + loops * tick_ns(k) - started
+    clock.advance(spent)
+    k.book_span(0, "lapic_calibration_ns", spent, started, spent)
+
+
+def smp_init(k: Kernel) -> None:
+    """Bring up the secondary CPUs and report. CPUs that fail are reported and left out.
+
+    Source: kernel/smp.c:smp_init() @ v6.12
+    """
+    maps = cpus_of(k)
+    with k.phase("smp"):
+        k.printk("smp: Bringing up secondary CPUs ...")
+        if maps.setup_max_cpus and len(maps.present) > 1:
+            _bringup_nonboot_cpus(_new_bringup(k))
+        nodes, cpus = max(1, len(k.nodes)), len(maps.online)
+        k.printk(f"smp: Brought up {nodes} node{_plural(nodes)}, {cpus} CPU{_plural(cpus)}")
+        _smp_cpus_done(k)
+
+
+def _plural(count: int) -> str:
+    return "s" if count > 1 else ""
+
+
+def _new_bringup(k: Kernel) -> Bringup:
+    scheme = str(k.behaviour["smp_scheme"])
+    room = ApRoom(TABLES[scheme], scheme)
+    parallel = scheme == "split" and k.cmdline.get_bool("cpuhp.parallel", True)
+    trampoline = install_trampoline(k, partial(start_secondary, k, room))
+    return Bringup(k, cpus_of(k), room, trampoline, parallel)
+
+
+def _smp_cpus_done(k: Kernel) -> None:
+    """Source: arch/x86/kernel/smpboot.c:native_smp_cpus_done() @ v6.1, v6.12"""
+    maps = cpus_of(k)
+    if k.behaviour["max_logical_packages"]:
+        k.printk(f"smpboot: Max logical packages: {_max_logical_packages(maps)}")
+    total = sum(maps.lpj.get(cpu, 0) for cpu in maps.online)
+    hz = k.config.number("CONFIG_HZ")
+    k.printk(f"smpboot: Total of {len(maps.online)} processors activated ({bogomips(total, hz)} BogoMIPS)")
+
+
+def _max_logical_packages(maps: CpuMaps) -> int:
+    # Source: arch/x86/kernel/smpboot.c:calculate_max_logical_packages() @ v6.1
+    package = maps.ids[0].package
+    booted_cores = sum(1 for core, threads in maps.smt_mask.items() if core[0] == package and threads)
+    threads = max(len(threads) for threads in maps.smt_mask.values())
+    maps.max_logical_packages = -(-maps.total_cpus // (booted_cores * threads))
+    return maps.max_logical_packages
+
+
+def _bringup_nonboot_cpus(run: Bringup) -> None:
+    """Source: kernel/cpu.c:bringup_nonboot_cpus(), cpuhp_bringup_cpus_parallel() @ v6.12"""
+    maps = run.maps
+    left = maps.setup_max_cpus
+    if run.room.scheme == "serial-old":
+        for cpu in maps.present[1:]:
+            if len(maps.online) >= left:
+                break
+            _cpu_up(run, cpu, "ONLINE")
+        return
+    mask = maps.present
+    if not run.parallel:
+        _bringup_mask(run, mask, left, "ONLINE")
+        return
+    if maps.threads_per_core > 1 and any(not maps.is_primary_thread(cpu) for cpu in mask):
+        primaries = [cpu for cpu in mask if maps.is_primary_thread(cpu)]
+        _bringup_mask(run, primaries, left, "BP_KICK_AP")
+        _bringup_mask(run, primaries, left, "ONLINE")
+        left -= len(maps.online)
+        if left <= 0:
+            return
+        mask = [cpu for cpu in mask if not maps.is_primary_thread(cpu)]
+    _bringup_mask(run, mask, left, "BP_KICK_AP")
+    _bringup_mask(run, mask, left, "ONLINE")
+
+
+def _bringup_mask(run: Bringup, mask: list[int], count: int, target: str) -> None:
+    """Take the first ``count`` CPUs of ``mask`` to ``target``; CPU 0 counts though it is up already."""
+    for cpu in mask[:count]:
+        if _cpu_up(run, cpu, target):
+            run.maps.state[cpu] = "OFFLINE"
+
+
+def _cpu_up(run: Bringup, cpu: int, target: str) -> int:
+    """Take one CPU up to ``target``; 0 or a negative error number. Source: kernel/cpu.c:cpu_up(), _cpu_up()"""
+    maps, table = run.maps, run.room.table
+    if table.position(maps.state[cpu]) >= table.position(target):
+        return 0
+    if not _cpu_bootable(maps, cpu):
+        return -ECANCELED
+    if maps.state[cpu] == "OFFLINE":
+        error = _prepare_and_kick(run, cpu)
+        if error or target == "BP_KICK_AP":
+            return error
+    error = _bringup_cpu(run, cpu)
+    if not error:
+        _arch_smt_update(run.k)
+    return error
+
+
+def _cpu_bootable(maps: CpuMaps, cpu: int) -> bool:
+    """Under ``nosmt`` a sibling is booted once, so that it can be told to behave, and not kept.
+
+    Source: kernel/cpu.c:cpu_bootable() @ v6.12
+    """
+    return not maps.smt_disabled or maps.is_primary_thread(cpu) or cpu not in maps.booted_once
+
+
+def _prepare_and_kick(run: Bringup, cpu: int) -> int:
+    """The PREPARE section on the control CPU, and the wake-up."""
+    k, maps = run.k, run.maps
+    for kind, count in by_kind(run.room.table.prepare):
+        k.charge(kind, count)
+    apic_id = maps.apic_id[cpu]
+    if not apic_id_valid(k.machine.boot_cpu, apic_id):
+        k.printk(f"smpboot: CPU {cpu} has invalid APIC ID {apic_id:x}. Aborting bringup", Level.ERR)
+        return -EINVAL
+    run.announcer.announce_cpu(k, cpu)
+    run.room.sync[cpu] = ApSync.new(k.machine.clock)
+    set_smpboot_control(k, run.trampoline, None if run.parallel else cpu)
+    error = wakeup_secondary_cpu_via_init(k, apic_id, run.trampoline.vector)
+    if error:
+        return _boot_failed(k, cpu, error)
+    maps.state[cpu] = "BRINGUP_CPU" if run.room.scheme == "serial-old" else "BP_KICK_AP"
+    return 0
+
+
+def _boot_failed(k: Kernel, cpu: int, error: int) -> int:
+    k.printk(f"smpboot: do_boot_cpu failed({error}) to wakeup CPU#{cpu}", Level.ERR)
+    return -EIO
+
+
+def _bringup_cpu(run: Bringup, cpu: int) -> int:
+    """Meet the started CPU and see it through to ONLINE. Source: kernel/cpu.c:bringup_cpu() @ v6.12"""
+    k, maps, sync = run.k, run.maps, run.room.sync[cpu]
+    if not _wait_alive(run, sync):
+        maps.state[cpu] = "OFFLINE"
+        if run.room.scheme == "serial-old":
+            return _boot_failed(k, cpu, -1)
+        k.printk(f"CPU{cpu} failed to report alive state", Level.CRIT)
+        return -EIO
+    sync.go_on.succeed()
+    _wait(k, sync.idle)
+    keep = _cpu_bootable(maps, cpu)
+    sync.unpark.succeed(keep)
+    if keep:
+        k.charge("cpuhp_thread_wakeup")
+    _wait(k, sync.done)
+    return 0 if keep else -ECANCELED
+
+
+def _wait_alive(run: Bringup, sync: ApSync) -> bool:
+    """Wait for the CPU's first sign of life; False after 10 s.
+
+    The old code yields between looks and sees it at once. The new one looks all the time for 1 ms and then sleeps 1 to
+    2 ms between looks, which without high-resolution timers ends at a tick.
+    Source: arch/x86/kernel/smpboot.c:do_boot_cpu() @ v6.1; kernel/cpu.c:cpuhp_wait_for_sync_state() @ v6.12
+    """
+    k = run.k
+    clock = k.machine.clock
+    if sync.alive.triggered:
+        return True
+    started = clock.now
+    clock.wait(simpy.AnyOf(clock.env, [sync.alive, clock.timeout(ALIVE_TIMEOUT_NS)]))
+    if run.room.scheme != "serial-old" and clock.now - started > POLL_NS:
+        woken = next_tick(k, started + 2 * POLL_NS - 1)
+        while woken < clock.now:
+            woken = next_tick(k, woken)
+        clock.advance(woken - clock.now)
+    _book_wait(k, started)
+    return sync.alive.triggered
+
+
+def _wait(k: Kernel, event: simpy.Event) -> None:
+    started = k.machine.clock.now
+    k.machine.clock.wait(event)
+    _book_wait(k, started)
+
+
+def _book_wait(k: Kernel, started: int) -> None:
+    spent = k.machine.clock.now - started
+    k.book_span(0, "smp_wait_ns", spent, started, spent)
+
+
+def _arch_smt_update(k: Kernel) -> None:
+    """Once SMT is in use, say what that leaves open. Source: arch/x86/kernel/cpu/bugs.c:cpu_bugs_smt_update()"""
+    maps = cpus_of(k)
+    if maps.smt_present and not maps.smt_messages_done:
+        maps.smt_messages_done = True
+        for line in smt_lines(k, maps.boot):
+            k.printk(line, Level.WARNING)

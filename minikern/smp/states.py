@@ -1,0 +1,115 @@
+"""The CPU hotplug states a boot passes through, and what each one's start-up callback costs. Data.
+
+Only states with a start-up callback on x86, and those that mark a section's border, are listed; a state without a cost
+has nothing to do at start-up. Source: include/linux/cpuhotplug.h, kernel/cpu.c:cpuhp_hp_states[] @ v6.1, v6.12
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+CALLBACK = "cpuhp_callback"
+
+
+class State(NamedTuple):
+    """One state. ``kind`` is the kind of work its start-up callback is booked as, empty for none."""
+
+    name: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class StateTable:
+    """The states of one scheme by section; ``prepare`` runs on the control CPU, the others on the CPU that starts."""
+
+    prepare: tuple[State, ...]
+    starting: tuple[State, ...]
+    online: tuple[State, ...]
+
+    def names(self) -> tuple[str, ...]:
+        """All names in the order of the enumeration."""
+        return tuple(state.name for state in (*self.prepare, *self.starting, *self.online))
+
+    def position(self, name: str) -> int:
+        """Position of ``name`` in that order; ValueError if there is no such state."""
+        return self.names().index(name)
+
+
+_PREPARE = (
+    State("OFFLINE"),
+    State("CREATE_THREADS", "cpuhp_thread_create"),
+    State("PERF_PREPARE", CALLBACK),
+    State("RANDOM_PREPARE", CALLBACK),
+    State("WORKQUEUE_PREP", "workqueue_prepare"),
+    State("HRTIMERS_PREPARE", CALLBACK),
+    State("X2APIC_PREPARE", CALLBACK),
+    State("SMPCFD_PREPARE", "smpcfd_prepare"),
+    State("RELAY_PREPARE", CALLBACK),
+    State("RCUTREE_PREP", CALLBACK),
+    State("TRACE_RB_PREPARE", "ring_buffer_prepare"),
+    State("TIMERS_PREPARE", CALLBACK),
+)
+_ONLINE = (
+    State("AP_ONLINE_IDLE"),
+    State("AP_SMPBOOT_THREADS", "smpboot_threads_unpark"),
+    State("AP_IRQ_AFFINITY_ONLINE", CALLBACK),
+    State("AP_PERF_ONLINE", CALLBACK),
+    State("AP_WATCHDOG_ONLINE", CALLBACK),
+    State("AP_WORKQUEUE_ONLINE", CALLBACK),
+    State("AP_RANDOM_ONLINE", CALLBACK),
+    State("AP_RCUTREE_ONLINE", CALLBACK),
+    State("AP_BASE_CACHEINFO_ONLINE", CALLBACK),
+    State("AP_ONLINE_DYN", CALLBACK),
+    State("AP_ACTIVE", "sched_activate"),
+    State("ONLINE"),
+)
+
+SERIAL_OLD = StateTable(
+    prepare=(*_PREPARE, State("BP_PREPARE_DYN", CALLBACK), State("BRINGUP_CPU")),
+    starting=(
+        State("AP_IDLE_DEAD"),
+        State("AP_OFFLINE"),
+        State("AP_SCHED_STARTING", CALLBACK),
+        State("AP_PERF_X86_STARTING", CALLBACK),
+        State("AP_ONLINE"),
+        State("TEARDOWN_CPU"),
+    ),
+    online=_ONLINE,
+)
+SPLIT = StateTable(
+    prepare=(
+        *_PREPARE,
+        State("TMIGR_PREPARE", CALLBACK),
+        State("BP_PREPARE_DYN", CALLBACK),
+        State("BP_KICK_AP"),
+        State("BRINGUP_CPU"),
+    ),
+    starting=(
+        State("AP_IDLE_DEAD"),
+        State("AP_OFFLINE"),
+        State("AP_CACHECTRL_STARTING", CALLBACK),
+        State("AP_SCHED_STARTING", CALLBACK),
+        State("AP_PERF_X86_STARTING", CALLBACK),
+        State("AP_HRTIMERS_DYING", CALLBACK),
+        State("AP_ONLINE"),
+        State("TEARDOWN_CPU"),
+    ),
+    online=_ONLINE,
+)
+TABLES = {"serial-old": SERIAL_OLD, "split": SPLIT}
+
+
+def by_kind(states: Iterable[State]) -> Iterator[tuple[str, int]]:
+    """The section's work as (kind, count), neighbours of one kind joined."""
+    kind, count = "", 0
+    for state in states:
+        if not state.kind:
+            continue
+        if state.kind != kind and count:
+            yield kind, count
+            count = 0
+        kind, count = state.kind, count + 1
+    if count:
+        yield kind, count

@@ -1,0 +1,298 @@
+"""CPU enumeration: from the MADT's local APICs to logical CPU numbers, places and masks.
+
+CPU 0 is the boot CPU, the others follow in MADT order. Where a CPU sits follows from its APIC id and the field widths
+that the boot CPU's CPUID gives. Source: arch/x86/kernel/cpu/topology.c @ v6.12; arch/x86/kernel/smpboot.c @ v6.1
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from minikern.printk import Level
+from minikern.smp.apic import apic_id_valid, read_apic_id
+from minikern.smp.cpus import CpuId, CpuMaps, cpus_of, early_cpu_init
+
+if TYPE_CHECKING:
+    from hw.cpu import CPU
+    from minikern.kernel import Kernel
+
+LEVEL_SMT, LEVEL_CORE, LEVEL_DIE = 1, 2, 5  # CPUID leaf 0xB/0x1F ECX[15:8]
+MAX_LEVELS = 8
+FADT_REVISION, FADT_MINOR_VERSION = 8, 131  # offsets. Source: ACPI 6.5, table 5.9
+
+
+class Shifts(NamedTuple):
+    """How far to shift an APIC id right to drop threads, everything below a die, everything below a package."""
+
+    smt: int
+    die: int
+    package: int
+
+    def decode(self, apic_id: int) -> CpuId:
+        """Place of the CPU with this APIC id."""
+        core_bits, die_bits = self.die - self.smt, self.package - self.die
+        return CpuId(
+            apic_id=apic_id,
+            package=apic_id >> self.package,
+            die=apic_id >> self.die & ((1 << die_bits) - 1),
+            core=apic_id >> self.smt & ((1 << core_bits) - 1),
+            thread=apic_id & ((1 << self.smt) - 1),
+        )
+
+
+@dataclass
+class _Registry:
+    """What the MADT's entries come to under this kernel's limits."""
+
+    apic_ids: list[int] = field(default_factory=list)  # by logical number
+    disabled: list[int] = field(default_factory=list)  # slots that may be filled later
+    rejected: int = 0
+
+
+def detect_shifts(cpu: CPU) -> Shifts:
+    """Field widths of APIC ids from CPUID 0x1F, 0xB, AMD's 0x80000008/0x8000001E, or leaves 4 and 1.
+
+    Source: arch/x86/kernel/cpu/topology_ext.c, topology_amd.c, topology_common.c @ v6.12
+    """
+    max_leaf = cpu.cpuid(0).eax
+    for leaf in (0x1F, 0xB):
+        if max_leaf >= leaf and cpu.cpuid(leaf, 0).ebx & 0xFFFF:
+            shifts = _extended_shifts(cpu, leaf)
+            if shifts is not None:
+                return shifts
+    if cpu.cpuid(0).ebx == 0x68747541:  # "Auth" of AuthenticAMD
+        return _amd_shifts(cpu)
+    return _legacy_shifts(cpu, max_leaf)
+
+
+def _extended_shifts(cpu: CPU, leaf: int) -> Shifts | None:
+    smt = package = 0
+    die: int | None = None
+    below_die = 0
+    for subleaf in range(MAX_LEVELS):
+        level = cpu.cpuid(leaf, subleaf)
+        kind = level.ecx >> 8 & 0xFF
+        if kind == 0 or not level.ebx & 0xFFFF:
+            break
+        shift = level.eax & 0x1F
+        if kind == LEVEL_SMT:
+            smt = shift
+        elif kind == LEVEL_DIE:
+            die = below_die
+        elif subleaf == 0:
+            return None
+        below_die = package = shift
+    return Shifts(smt, package if die is None else die, package)
+
+
+def _amd_shifts(cpu: CPU) -> Shifts:
+    threads = 0
+    package = 0
+    if cpu.cpuid(0x80000000).eax >= 0x80000008:
+        ecx = cpu.cpuid(0x80000008).ecx
+        package = (ecx >> 12 & 0xF) or (ecx & 0xFF).bit_length()
+    if cpu.cpuid(0x80000000).eax >= 0x8000001E:
+        threads = (cpu.cpuid(0x8000001E).ebx >> 8 & 0xFF).bit_length()
+    return Shifts(threads, package, package)
+
+
+def _legacy_shifts(cpu: CPU, max_leaf: int) -> Shifts:
+    leaf1 = cpu.cpuid(1)
+    if not leaf1.edx >> 28 & 1:  # no HT: one logical CPU
+        return Shifts(0, 0, 0)
+    package = get_count_order(leaf1.ebx >> 16 & 0xFF)
+    cores = 1
+    if max_leaf >= 4:
+        cores = (cpu.cpuid(4).eax >> 26) + 1
+    return Shifts(max(0, package - get_count_order(cores)), package, package)
+
+
+def get_count_order(count: int) -> int:
+    """Smallest n with 2^n >= count. Source: include/linux/bitops.h:get_count_order()"""
+    return max(0, count - 1).bit_length()
+
+
+def topology_init(k: Kernel) -> CpuMaps:
+    """Number the CPUs and decide how many may ever run; prints the topology lines. Sets ``k.cpus``.
+
+    Source: arch/x86/kernel/cpu/topology.c:topology_init_possible_cpus() @ v6.12;
+    arch/x86/kernel/smpboot.c:prefill_possible_map() @ v6.1
+    """
+    maps = early_cpu_init(k)
+    boot_id = read_apic_id(k.machine.boot_cpu)
+    shifts = detect_shifts(k.machine.boot_cpu)
+    configured = k.config.number("CONFIG_NR_CPUS")
+    maps.setup_max_cpus = _setup_max_cpus(k, configured)
+    limit = _nr_cpus_limit(k, configured)
+    if k.behaviour["cpu_topo_lines"]:
+        _possible_new(k, maps, shifts, limit, boot_id)
+    else:
+        _possible_old(k, maps, limit, boot_id)
+    maps.ids = {cpu: shifts.decode(apic_id) for cpu, apic_id in maps.apic_id.items()}
+    maps.threads_per_core = 1 << shifts.smt
+    maps.max_packages = len({place.package for place in maps.ids.values()})
+    maps.node = {cpu: _cpu_to_node(k, cpu, maps.apic_id.get(cpu)) for cpu in maps.possible}
+    maps.state = dict.fromkeys(maps.possible, "OFFLINE")
+    maps.state[0] = "ONLINE"
+    maps.hardware[0] = k.machine.boot_cpu
+    return maps
+
+
+def parse_smt_options(k: Kernel) -> None:
+    """``nosmt`` and ``nosmt=force``, with the line they print. Source: kernel/cpu.c:cpu_smt_disable() @ v6.12"""
+    if k.cmdline.has("nosmt"):
+        forced = k.cmdline.get("nosmt") == "force"
+        k.printk("SMT: Force disabled" if forced else "SMT: disabled")
+        early_cpu_init(k).smt_disabled = True
+
+
+def _setup_max_cpus(k: Kernel, default: int) -> int:
+    if k.cmdline.has("nosmp"):
+        return 0
+    value = k.cmdline.get_int("maxcpus")
+    return default if value is None else value
+
+
+def _nr_cpus_limit(k: Kernel, configured: int) -> int:
+    # Source: kernel/smp.c:nrcpus()
+    value = k.cmdline.get_int("nr_cpus")
+    return value if value is not None and 0 < value < configured else configured
+
+
+def _cpu_to_node(k: Kernel, cpu: int, apic_id: int | None) -> int:
+    # CPUs the SRAT does not name are dealt round-robin. Source: arch/x86/mm/numa.c:numa_init_array()
+    node = -1 if apic_id is None else k.numa.apic_to_node(apic_id)
+    if node >= 0:
+        return node
+    nodes = [item.nid for item in k.nodes] or [0]
+    return nodes[cpu % len(nodes)]
+
+
+def _register(k: Kernel, limit: int, boot_id: int) -> _Registry:
+    """Walk the MADT's entries in order."""
+    new = bool(k.behaviour["cpu_topo_lines"])
+    registry = _Registry(apic_ids=[boot_id])
+    boot_seen = False
+    seen = {boot_id}
+    for apic_id, _uid, enabled, online_capable in _lapics(k):
+        if not enabled and not _may_come_online(k, online_capable):
+            continue
+        if not apic_id_valid(k.machine.boot_cpu, apic_id):
+            if enabled:
+                k.printk("ACPI: x2apic entry ignored", Level.WARNING)
+            continue
+        if apic_id == boot_id:
+            boot_seen = True
+        elif apic_id in seen:
+            continue
+        elif not enabled and not (new and len(registry.apic_ids) >= limit):
+            registry.disabled.append(apic_id)
+        elif len(registry.apic_ids) < limit:
+            seen.add(apic_id)
+            registry.apic_ids.append(apic_id)
+        else:
+            _reject(k, registry, limit, apic_id, new, boot_seen)
+    return registry
+
+
+def _may_come_online(k: Kernel, online_capable: bool) -> bool:
+    """A disabled entry is a hot-plug slot if its flag says so; before ACPI 6.3 had that flag, only in a guest.
+
+    Source: arch/x86/kernel/acpi/boot.c:acpi_is_processor_usable() @ v6.12.117
+    """
+    fadt = k.acpi.table("FACP") or b""
+    minor = fadt[FADT_MINOR_VERSION] & 0xF if len(fadt) > FADT_MINOR_VERSION else 0
+    if fadt and (fadt[FADT_REVISION], minor) >= (6, 3):
+        return online_capable
+    return bool(cpus_of(k).boot.hypervisor)
+
+
+def _lapics(k: Kernel) -> Sequence[tuple[int, int, bool, bool]]:
+    return k.acpi.lapics if k.acpi else ()
+
+
+def _reject(k: Kernel, registry: _Registry, limit: int, apic_id: int, new: bool, boot_seen: bool) -> None:
+    if new:
+        if not registry.rejected:
+            k.printk(f"CPU topo: CPU limit of {limit} reached. Ignoring further CPUs", Level.WARNING)
+    else:
+        number = limit + registry.rejected + len(registry.disabled) - (0 if boot_seen else 1)
+        almost = "reached. " if boot_seen else "almost reached. Keeping one slot for boot cpu.  "
+        k.printk(
+            f"APIC: NR_CPUS/possible_cpus limit of {limit} {almost}Processor {number}/{apic_id:#x} ignored.",
+            Level.WARNING,
+        )
+    registry.rejected += 1
+
+
+def _possible_new(k: Kernel, maps: CpuMaps, shifts: Shifts, limit: int, boot_id: int) -> None:
+    limit = _apply_cmdline_limits_early(k, maps, limit)
+    registry = _register(k, limit, boot_id)
+    assigned, total = len(registry.apic_ids), len(registry.apic_ids) + len(registry.disabled)
+    allowed = 1 if maps.setup_max_cpus == 0 else min(total, limit)
+    if total > allowed:
+        k.printk(f"CPU topo: {total} possible CPUs exceed the limit of {allowed}", Level.WARNING)
+    assigned = min(allowed, assigned)
+    _set_masks(maps, registry.apic_ids[:assigned], allowed, allowed)
+    _print_topology(k, maps, shifts, registry.apic_ids + registry.disabled)
+    k.printk(f"CPU topo: Allowing {assigned} present CPUs plus {allowed - assigned} hotplug CPUs")
+    if registry.rejected:
+        k.printk(f"CPU topo: Rejected CPUs {registry.rejected}")
+
+
+def _apply_cmdline_limits_early(k: Kernel, maps: CpuMaps, limit: int) -> int:
+    # Source: arch/x86/kernel/cpu/topology.c:topology_apply_cmdline_limits_early() @ v6.12
+    asked = k.cmdline.get_int("possible_cpus")
+    up = maps.setup_max_cpus == 0 or any(k.cmdline.has(word) for word in ("noapic", "nolapic", "disableapic"))
+    possible = min(1 if up else limit, asked or limit)
+    if possible < limit:
+        k.printk(f"CPU topo: Limiting to {possible} possible CPUs")
+    return possible
+
+
+def _print_topology(k: Kernel, maps: CpuMaps, shifts: Shifts, apic_ids: list[int]) -> None:
+    packages = {apic_id >> shifts.package for apic_id in apic_ids}
+    dies = {apic_id >> shifts.die for apic_id in apic_ids}
+    cores = {apic_id >> shifts.smt for apic_id in apic_ids}
+    first = min(apic_ids) >> shifts.package
+    dies_per_package = 1 << (get_count_order(len(dies)) - get_count_order(len(packages)))
+    core_count = sum(core >> (shifts.package - shifts.smt) == first for core in cores)
+    thread_count = sum(apic_id >> shifts.package == first for apic_id in set(apic_ids))
+    maps.max_logical_packages = len(packages)
+    k.printk(f"CPU topo: Max. logical packages: {len(packages):3}")
+    k.printk(f"CPU topo: Max. logical dies:     {len(dies):3}")
+    k.printk(f"CPU topo: Max. dies per package: {dies_per_package:3}")
+    k.printk(f"CPU topo: Max. threads per core: {-(-len(set(apic_ids)) // len(cores)):3}")
+    k.printk(f"CPU topo: Num. cores per package:   {core_count:3}")
+    k.printk(f"CPU topo: Num. threads per package: {thread_count:3}")
+
+
+def _possible_old(k: Kernel, maps: CpuMaps, limit: int, boot_id: int) -> None:
+    registry = _register(k, limit, boot_id)
+    processors = len(registry.apic_ids)
+    disabled = len(registry.disabled) + registry.rejected
+    wanted = k.cmdline.get_int("possible_cpus")
+    possible = processors + (disabled if maps.setup_max_cpus else 0) if wanted is None else wanted
+    total = max(possible, processors + disabled)
+    if possible > limit:
+        k.printk(f"smpboot: {possible} Processors exceeds NR_CPUS limit of {limit}", Level.WARNING)
+        possible = limit
+    if not maps.setup_max_cpus and possible > 1:
+        k.printk(
+            f"smpboot: {possible} Processors exceeds max_cpus limit of {maps.setup_max_cpus}", Level.WARNING
+        )
+        possible = 1
+    possible = max(1, possible)
+    k.printk(f"smpboot: Allowing {possible} CPUs, {max(possible - processors, 0)} hotplug CPUs")
+    _set_masks(maps, registry.apic_ids[:possible], possible, total)
+
+
+def _set_masks(maps: CpuMaps, apic_ids: list[int], possible: int, total: int) -> None:
+    maps.apic_id = dict(enumerate(apic_ids))
+    maps.possible = list(range(possible))
+    maps.present = list(range(len(apic_ids)))
+    maps.online = [0]
+    maps.nr_cpu_ids = possible
+    maps.total_cpus = total

@@ -1,0 +1,149 @@
+"""A kernel with just the parts that the struct-page rooms need, on memory given as ranges."""
+
+from __future__ import annotations
+
+import struct
+from collections import Counter
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from hw.clock import Clock
+from minikern.cmdline import CommandLine
+from minikern.config import Config
+from minikern.mm.memblock import Memblock
+from minikern.mm.mmzone import MAX_DMA32_PFN, MAX_DMA_PFN, Pglist, Zone
+from minikern.mm.page_init import memmap_init
+from minikern.mm.sparse import sparse_init
+from minikern.mm.vmemmap import vmemmap_init
+
+MIB = 1 << 20
+GIB = 1 << 30
+
+COSTS = {
+    "vmemmap_section_map": 250.0,
+    "struct_page_init": 6.68,
+    "struct_page_free": 6.8,
+    "reserved_page_init": 8.9,
+    "reserved_page_set": 6.7,
+    "bootmem_info_page": 34.0,
+    "deferred_page_init": 13.5,
+    "node_store_per_page": 1.31,
+    "compound_head_prep": 100.0,
+    "compound_tail_prep": 9.8,
+    "compound_tail_init_prep": 9.8,
+    "hugetlb_page_alloc": 500.0,
+    "hvo_remap_page": 176.6,
+}
+CONFIG: dict[str, bool | int | str] = {
+    "CONFIG_HZ": 250,
+    "CONFIG_NR_CPUS": 240,
+    "CONFIG_NODES_SHIFT": 6,
+    "CONFIG_DEFERRED_STRUCT_PAGE_INIT": True,
+    "CONFIG_HAVE_BOOTMEM_INFO_NODE": True,
+    "CONFIG_NUMA_BALANCING": True,
+    "CONFIG_ZONE_DMA": True,
+    "CONFIG_ZONE_DMA32": True,
+    "CONFIG_ZONE_DEVICE": True,
+    "CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP": True,
+    "CONFIG_CONTIG_ALLOC": True,
+}
+
+
+@dataclass
+class FakeKernel:
+    """Parts of ``minikern.kernel.Kernel`` that the rooms under test use."""
+
+    nodes: list[Pglist]
+    memblock: Memblock
+    config: Config
+    behaviour: dict[str, Any]
+    cmdline: CommandLine
+    machine: Any
+    options: Any
+    numa: Any
+    fallback: dict[int, list[int]]
+    lines: list[str] = field(default_factory=list)
+    charges: Counter[str] = field(default_factory=Counter)
+    page_alloc: Any = None
+    vmemmap: Any = None
+    hugetlb: Any = None
+
+    def printk(self, text: str, level: int = 6) -> None:
+        self.lines.append(text)
+
+    def charge(self, kind: str, count: int = 1) -> None:
+        self.charges[kind] += count
+        self.machine.clock.advance(round(count * COSTS[kind]))
+
+    def book_span(self, cpu: int, kind: str, count: int, start_ns: int, total_ns: int) -> None:
+        self.charges[kind] += count
+
+    def unit_ns(self, kind: str) -> float:
+        return COSTS[kind]
+
+    def pgtable_l5_enabled(self) -> bool:
+        return False
+
+
+def fake_kernel(
+    memory: list[tuple[int, int, int]],
+    reserved: list[tuple[int, int]] = [],  # noqa: B006 - never changed
+    append: str = "",
+    vmemmap: str = "full",
+    kernel: str = "",
+    cpus_per_node: int = 4,
+    config: dict[str, bool | int | str] | None = None,
+    behaviour: dict[str, Any] | None = None,
+    pdpe1gb: bool = True,
+) -> FakeKernel:
+    """A kernel whose memory is ``(base, end, nid)`` ranges in bytes, up to and with the memory map's backing."""
+    memblock = Memblock()
+    for base, end, nid in memory:
+        memblock.add(base, end - base)
+        memblock.set_node(base, end - base, nid)
+    for base, end in reserved:
+        memblock.reserve(base, end - base)
+    clock = Clock()
+    cpu = SimpleNamespace(cpuid=lambda leaf, subleaf=0: SimpleNamespace(edx=int(pdpe1gb) << 26 | 1 << 3))
+    nids = sorted({nid for _, _, nid in memory})
+    k = FakeKernel(
+        nodes=[node_of(memblock, nid) for nid in nids],
+        memblock=memblock,
+        config=Config({**CONFIG, **(config or {})}),
+        behaviour={"page_flags": {"reserved": 12, "head": 16}, "hugetlb_tail_skip": False, **(behaviour or {})},
+        cmdline=CommandLine(append),
+        machine=SimpleNamespace(clock=clock, boot_cpu=cpu),
+        options=SimpleNamespace(vmemmap=vmemmap, kernel=kernel),
+        numa=SimpleNamespace(
+            cpus_of_node=lambda nid: list(range(nid * cpus_per_node, (nid + 1) * cpus_per_node)),
+        ),
+        fallback={nid: [nid, *(other for other in nids if other != nid)] for nid in nids},
+    )
+    vmemmap_init(k, sparse_init(k))
+    return k
+
+
+def booted(k: FakeKernel) -> FakeKernel:
+    """``k`` after memmap_init()."""
+    memmap_init(k)
+    return k
+
+
+def node_of(memblock: Memblock, nid: int) -> Pglist:
+    """Node and zones as free_area_init() finds them, without a movable zone."""
+    ranges = [(r.base >> 12, r.end >> 12) for r in memblock.memory_regions() if r.nid == nid]
+    start, end = ranges[0][0], ranges[-1][1]
+    bounds = [(0, MAX_DMA_PFN), (MAX_DMA_PFN, MAX_DMA32_PFN), (MAX_DMA32_PFN, 1 << 52)]
+    zones = []
+    for index in range(5):
+        low, high = bounds[index] if index < 3 else (0, 0)
+        low, high = max(low, start), min(high, end)
+        present = sum(max(0, min(e, high) - max(s, low)) for s, e in ranges)
+        zones.append(Zone(index, nid, low if present else 0, high - low if present else 0, present))
+    return Pglist(nid, start, end, zones, has_cpu=True)
+
+
+def pack_page(flags: int, nxt: int, prev: int, mapping: int, index: int, private: int, count: int, ref: int) -> bytes:
+    """The 64 bytes of a struct page, field by field."""
+    return struct.pack("<QQQQQQiiQ", flags, nxt, prev, mapping, index, private, count, ref, 0)

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import simpy
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from minikern.mm import page_kernels
+from minikern.mm.deferred import NodeStore, page_alloc_init_late
+from minikern.mm.memblock_free import memblock_free_all
+from minikern.mm.page_check import check_memmap
+from minikern.mm.vmemmap import PageStateGone
+from tests.mm.fake_kernel import COSTS, GIB, MIB, FakeKernel, booted, fake_kernel
+
+MEMORY = [(0x1000, 0x9F000, 0), (1 * MIB, 500 * MIB, 0), (512 * MIB, 1100 * MIB, 1)]
+RESERVED = [(0, 0x1000), (400 * MIB + 100, 401 * MIB + 7), (700 * MIB, 700 * MIB + 3 * 4096), (800 * MIB, 900 * MIB)]
+
+
+def late(k: FakeKernel, threads: int | None = None) -> FakeKernel:
+    booted(k)
+    memblock_free_all(k)
+    page_alloc_init_late(k, threads=threads)
+    return k
+
+
+def times(count: int, own: float, store: float, pages: int) -> list[int]:
+    env = simpy.Environment()
+    shared = NodeStore(env, own, store)
+    ends: list[int] = []
+
+    def writer() -> Any:
+        yield shared.write(pages)
+        ends.append(int(env.now))
+
+    for _ in range(count):
+        env.process(writer())
+    env.run()
+    return ends
+
+
+@pytest.mark.parametrize(("writers", "expected"), [(1, 10_000), (5, 10_000), (10, 10_000), (20, 20_000), (64, 64_000)])
+def test_own_speed_until_the_memory_is_full(writers: int, expected: int) -> None:
+    assert times(writers, own=10.0, store=1.0, pages=1000) == [expected] * writers
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 900)), min_size=1, max_size=9))
+def test_sharing_against_a_fluid_simulation(jobs: list[tuple[int, int]]) -> None:
+    own, store = 4.0, 1.5
+    env = simpy.Environment()
+    shared = NodeStore(env, own, store)
+    ends: dict[int, int] = {}
+
+    def writer(index: int, start: int, pages: int) -> Any:
+        yield env.timeout(start)
+        yield shared.write(pages)
+        ends[index] = int(env.now)
+
+    for index, (start, pages) in enumerate(jobs):
+        env.process(writer(index, start, pages))
+    env.run()
+    # The twin moves in steps of a quarter of a nanosecond.
+    left = {index: float(pages) for index, (_, pages) in enumerate(jobs)}
+    step, now = 0.25, 0.0
+    finished: dict[int, float] = {}
+    while left:
+        active = [index for index in left if jobs[index][0] <= now]
+        for index in active:
+            left[index] -= step / max(own, store * len(active))
+        now += step
+        for index in active:
+            if left[index] <= 1e-9:
+                finished[index] = now
+                del left[index]
+    for index, end in ends.items():
+        assert abs(end - finished[index]) <= 3 + 0.002 * end
+
+
+def test_map_is_as_if_nothing_had_been_deferred() -> None:
+    k = late(fake_kernel(MEMORY, RESERVED))
+    plain = late(fake_kernel(MEMORY, RESERVED, config={"CONFIG_DEFERRED_STRUCT_PAGE_INIT": False}))
+    for kernel in (k, plain):
+        kernel.page_alloc.check()
+        result = check_memmap(kernel)
+        assert result.ok, result.message
+        assert result.skipped == 0
+    assert k.page_alloc.buddyinfo() == plain.page_alloc.buddyinfo()
+    assert k.page_alloc.totalram_pages == plain.page_alloc.totalram_pages == k.page_alloc.nr_free_pages()
+    for node, other in zip(k.nodes, plain.nodes, strict=True):
+        assert [zone.managed_pages for zone in node.zones] == [zone.managed_pages for zone in other.zones]
+    assert k.vmemmap.words.tobytes() == plain.vmemmap.words.tobytes()
+    # Pageblocks of reserved memory keep their first type when they are deferred; all others end the same.
+    for block in np.flatnonzero(k.page_alloc.pageblock_types != plain.page_alloc.pageblock_types).tolist():
+        assert int(k.vmemmap.page(block * 512)["flags"]) & 0x1000
+    assert k.charges["deferred_page_init"] + k.charges["struct_page_free"] == plain.charges["struct_page_free"]
+    assert all(node.first_deferred_pfn is None for node in k.nodes)
+
+
+@pytest.mark.parametrize("backing", ["full", "window"])
+def test_host_threads_change_nothing(backing: str) -> None:
+    seen = []
+    for threads in (1, 2, 5):
+        k = fake_kernel(MEMORY, RESERVED)
+        if backing == "window":
+            k.vmemmap = type(k.vmemmap)(k.vmemmap.sections, slots=32768)
+        late(k, threads)
+        held = list(k.vmemmap.held.intervals())
+        rows = np.concatenate([k.vmemmap.words[start:end] for start, end, _ in held])
+        lists = {key: (area.small, area.largest) for key, area in k.page_alloc.areas.items()}
+        seen.append((held, rows.tobytes(), lists, k.lines, k.charges, k.machine.clock.now))
+        result = check_memmap(k)
+        assert result.ok, result.message
+    assert seen[0] == seen[1] == seen[2]
+
+
+def test_lines_come_in_order_of_completion_in_whole_ticks() -> None:
+    memory = [(4 * GIB, 12 * GIB, 0), (12 * GIB, 14 * GIB, 1)]
+    k = late(fake_kernel(memory, vmemmap="window", cpus_per_node=2))
+    node = [line for line in k.lines if "deferred" in line]
+    assert [line[:6] for line in node] == ["node 1", "node 0"]
+    for line, pages in zip(node, (2 * GIB / 4096, 8 * GIB / 4096), strict=True):
+        ms = int(line.rsplit(" ", 1)[1].removesuffix("ms"))
+        assert ms % 4 == 0
+        assert abs(ms - pages * COSTS["deferred_page_init"] / 2 / 1e6) < 5
+
+
+def test_bandwidth_limits_many_threads() -> None:
+    k = late(fake_kernel([(4 * GIB, 20 * GIB, 0)], vmemmap="window", cpus_per_node=64))
+    spent = k.charges["deferred_page_init"] * COSTS["node_store_per_page"] / 1e6
+    ms = int(k.lines[-1].rsplit(" ", 1)[1].removesuffix("ms"))
+    assert 0 <= spent - ms < 4.1
+
+
+def test_nothing_deferred_prints_nothing() -> None:
+    k = late(fake_kernel([(0, 100 * MIB, 0)]))
+    assert not [line for line in k.lines if "deferred" in line]
+    assert k.page_alloc.grow is None
+
+
+def test_a_foreign_algorithm_is_called_run_by_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[int] = []
+
+    def mine(words: Any, flags: Any, lru: Any) -> None:
+        calls.append(len(words))
+        page_kernels.init_linux(words, flags, lru)
+
+    k = fake_kernel(MEMORY, RESERVED)
+    booted(k)
+    k.page_alloc.pages.algorithm = mine
+    memblock_free_all(k)
+    calls.clear()
+    page_alloc_init_late(k)
+    assert max(calls) == 1024
+    assert sum(calls) == k.charges["deferred_page_init"]
+    assert check_memmap(k).ok
+
+
+def test_a_foreign_algorithm_that_does_nothing_is_found_out() -> None:
+    k = booted(fake_kernel(MEMORY, RESERVED))
+    memblock_free_all(k)
+    k.page_alloc.pages.algorithm = lambda words, flags, lru: None
+    k.vmemmap.words[2 * 32768 :, 1] = 0
+    with pytest.raises(PageStateGone, match="left no initialised struct page"):
+        page_alloc_init_late(k)

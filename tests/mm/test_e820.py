@@ -1,0 +1,111 @@
+"""The memory map: sanitising, changes by the command line, gaps."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minikern.mm.e820 import (
+    Entry,
+    Type,
+    end_pfn,
+    largest_gap,
+    range_remove,
+    range_update,
+    type_name,
+    update_table,
+)
+from tests import naive
+
+SAMPLE = Path(__file__).parents[2] / "../shared/corpora/e820/sanitize-sample.json"
+
+entries = st.lists(
+    st.builds(Entry, st.integers(0, 60), st.integers(0, 30), st.sampled_from([1, 2, 3, 4, 5, 7])),
+    min_size=2,
+    max_size=12,
+)
+
+
+@given(entries)
+def test_update_table_is_the_byte_by_byte_map(table: list[Entry]) -> None:
+    result = update_table(table)
+    assert result is not None
+    assert [tuple(entry) for entry in result] == naive.sanitise([tuple(entry) for entry in table])
+
+
+@given(entries)
+def test_update_table_twice_changes_nothing(table: list[Entry]) -> None:
+    once = update_table(table)
+    assert once is not None
+    if len(once) >= 2:
+        assert update_table(once) == once
+
+
+def test_documented_sample() -> None:
+    if not SAMPLE.exists():
+        pytest.skip("no shared/corpora beside the checkout")
+    sample = json.loads(SAMPLE.read_text())
+    given_rows = [Entry(*row) for row in sample["input"]]
+    expected = next(value for key, value in sample.items() if key not in ("what", "input"))
+    assert update_table(given_rows) == [Entry(*row) for row in expected]
+
+
+def test_unusable_maps_are_left_alone() -> None:
+    assert update_table([Entry(0, 4096, 1)]) is None
+    assert update_table([Entry(0, 4096, 1), Entry(2**64 - 4096, 8192, 1)]) is None
+
+
+def test_pram_is_never_merged() -> None:
+    table = [Entry(0, 16, 1), Entry(16, 16, Type.PRAM), Entry(32, 16, Type.PRAM)]
+    assert update_table(table) == table
+
+
+@given(entries, st.integers(0, 60), st.integers(1, 30))
+def test_range_update_changes_only_what_it_names(table: list[Entry], start: int, size: int) -> None:
+    changed = range_update(table, start, size, Type.RAM, Type.RESERVED)
+    for old, new in zip(_owners(table), _owners(changed), strict=True):
+        inside = start <= old[0] < start + size
+        expected = [2 if kind == 1 and inside else kind for kind in old[1]]
+        assert sorted(new[1]) == sorted(expected)
+
+
+@given(entries, st.integers(0, 60), st.integers(1, 30), st.booleans())
+def test_range_remove(table: list[Entry], start: int, size: int, check: bool) -> None:
+    left = range_remove(table, start, size, Type.RAM, check)
+    for old, new in zip(_owners(table), _owners(left), strict=True):
+        inside = start <= old[0] < start + size
+        expected = [kind for kind in old[1] if not inside or (check and kind != 1)]
+        assert sorted(new[1]) == sorted(expected)
+
+
+def _owners(table: list[Entry]) -> list[tuple[int, list[int]]]:
+    return [(byte, [e.type for e in table if e.addr <= byte < e.end]) for byte in range(100)]
+
+
+def test_end_pfn_counts_acpi_and_stops_at_the_limit() -> None:
+    table = [Entry(0, 0x100000, 1), Entry(0x200000, 0x10000, Type.ACPI), Entry(0x400000, 0x1000, Type.NVS)]
+    assert end_pfn(table, 1 << 40, 1 << 40) == 0x210
+    assert end_pfn(table, 0x80, 1 << 40) == 0x80
+
+
+@given(st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 200)), min_size=1, max_size=8))
+def test_largest_gap(blocks: list[tuple[int, int]]) -> None:
+    mib = 4 << 20
+    clean = [Entry(*row) for row in naive.sanitise([(start * mib, size * mib, 1) for start, size in blocks], mib)]
+    holes = naive.gaps([(0, clean[0].end), *((e.addr, e.end) for e in clean)], 1 << 32)
+    best = max((size for _, size in holes), default=0)
+    start, size = largest_gap(clean)
+    head = clean[0].addr  # memory starts here: what lies below is a gap like any other only for the naive twin
+    assert size == (best if best >= mib else 0)
+    assert not size or ((start, size) in holes and start >= head)
+
+
+def test_names() -> None:
+    assert type_name(1) == type_name(128) == "usable"
+    assert type_name(12) == "persistent (type 12)"
+    assert type_name(0xEFFFFFFF) == "soft reserved"
+    assert type_name(99) == "type 99"

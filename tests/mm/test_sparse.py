@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import pytest
+
+from hw.errors import MachineStopped
+from minikern.mm.sparse import joined, present_sections, sparse_init
+from minikern.mm.vmemmap import Memmap
+from tests.mm.fake_kernel import GIB, MIB, fake_kernel
+
+
+def test_sections_touched_by_memory() -> None:
+    k = fake_kernel([(1 * MIB, 129 * MIB, 0), (300 * MIB, 301 * MIB, 0), (1 * GIB, 1 * GIB + 1 * MIB, 1)])
+    assert [tuple(section) for section in present_sections(k.memblock)] == [(0, 0), (1, 0), (2, 0), (8, 1)]
+
+
+def test_map_memory_lies_on_its_node() -> None:
+    k = fake_kernel([(1 * MIB, 1 * GIB, 0), (1 * GIB, 2 * GIB, 1)])
+    assert [(entry.section, entry.phys % (2 * MIB)) for entry in k.vmemmap.memmaps] == [(n, 0) for n in range(16)]
+    for section, _, phys in k.vmemmap.memmaps:
+        assert (phys >= 1 * GIB) == (section >= 8)
+    assert [entry[:2] for entry in joined(k.vmemmap.memmaps)] == [(0, 8), (8, 8)]
+
+
+def test_as_much_is_reserved_as_a_debug_boot_reserves() -> None:
+    # 2 GiB with five page-table levels: roots, one page of sections, usage maps, 32 MiB of map, three table pages.
+    k = fake_kernel([(0x1000, 0x9F000, 0), (0x100000, 0x7FFDF000, 0)])
+    before = k.memblock.reserved.total()
+    k.pgtable_l5_enabled = lambda: True  # type: ignore[method-assign]
+    sparse_init(k)
+    assert k.memblock.reserved.total() - before == 2097152 + 4096 + 896 + 33554432 + 3 * 4096
+
+
+def test_no_room_for_the_map() -> None:
+    with pytest.raises(MachineStopped, match="no room for 2097152 bytes of memory map"):
+        fake_kernel([(0, 128 * MIB, 0)], [(16 * MIB, 128 * MIB), (4096, 15 * MIB)])
+
+
+def test_joined() -> None:
+    entries = [Memmap(0, 1, 0), Memmap(1, 1, 2 * MIB), Memmap(3, 1, 4 * MIB), Memmap(4, 1, 8 * MIB)]
+    assert list(joined(entries)) == [Memmap(0, 2, 0), Memmap(3, 1, 4 * MIB), Memmap(4, 1, 8 * MIB)]
+    assert list(joined([])) == []

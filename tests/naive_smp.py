@@ -1,0 +1,81 @@
+"""Slow, obviously right twins of what minikern.smp does in closed form or with rounds skipped."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from minikern.kernel import Kernel
+
+PIT_HZ = 1_193_182
+
+
+def quick_pit(k: Kernel) -> tuple[int, int]:
+    """Quick PIT calibration with every single poll played: (kHz or 0, ns it took)."""
+    cpu, clock = k.machine.boot_cpu, k.machine.clock
+    access = round(k.unit_ns("pit_port_access"))
+    began = clock.now
+
+    def read(port: int) -> int:
+        clock.advance(access)
+        return cpu.inb(port)
+
+    def write(port: int, value: int) -> None:
+        clock.advance(access)
+        cpu.outb(port, value)
+
+    def high() -> int:
+        read(0x42)
+        return read(0x42)
+
+    def stays(value: int) -> tuple[int, int, int]:
+        stamps = [0, 0]
+        count = 0
+        while count < 50_000 and high() == value:
+            stamps = [stamps[1], cpu.rdtsc()]
+            count += 1
+        return count, stamps[1], cpu.rdtsc() - stamps[0]
+
+    write(0x61, (read(0x61) & ~2) | 1)
+    for port, value in ((0x43, 0xB0), (0x42, 0xFF), (0x42, 0xFF)):
+        write(port, value)
+    high()
+    count, begin, slack = stays(0xFF)
+    for step in range(1, 234):
+        seen, end, more = stays(0xFF - step)
+        if count <= 5 or seen <= 5:
+            break
+        cycles = end - begin
+        if step == 1 and slack + more >= (cycles * 233) >> 11:
+            break
+        if slack + more < cycles >> 11:
+            high()
+            return cycles * PIT_HZ // (step * 256 * 1000), clock.now - began
+    return 0, clock.now - began
+
+
+def warps(target_ahead: int, handoff: int, turns: int) -> tuple[int, int]:
+    """(largest step back, largest seen by the target) of two CPUs reading their counters in turns."""
+    last = worst = worst_target = 0
+    for turn in range(turns):
+        target = turn % 2 == 1
+        now = 10**9 + turn * handoff + (target_ahead if target else 0)
+        step = last - now
+        worst = max(worst, step)
+        if target:
+            worst_target = max(worst_target, step)
+        last = now
+    return worst, worst_target
+
+
+def list_line(node: int, nodes: int, cpus: list[int], possible: int, first: bool) -> str:
+    """One line of the CPU list, laid out by columns: a number's column ends where the widest one's does."""
+    column = len(str(possible)) + 2  # blank, #, digits
+    text = ".... node " + f"#{node}".rjust(len(str(nodes)) + 2) + ", CPUs:  "
+    if first:
+        text += " " * column
+    return text + "".join(f"#{cpu}".rjust(column) for cpu in cpus)
+
+
+def bogomips(lpj: int, hz: int) -> Fraction:
+    """BogoMIPS as a fraction: two loops a cycle, lpj loops a jiffy."""
+    return Fraction(lpj * hz, 500_000)

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hw.pci.spec import DeviceScope, DrhdSpec, HostBridgeSpec, PciFunctionSpec, PciSpec
+from tests.naive_pci import Node, iommu_groups
+from tests.pci.fakes import FakeKernel
+
+BASES = (0xFED9_0000, 0xFED9_1000, 0xFED9_2000)
+ON = "intel_iommu=on"
+
+
+def machine(functions: list[PciFunctionSpec], drhd: list[DrhdSpec] | None = None) -> PciSpec:
+    units = [DrhdSpec(base=BASES[0], include_all=True)] if drhd is None else drhd
+    host = HostBridgeSpec(first_bus=0, last_bus=0xFF)
+    return PciSpec(ecam_base=0xB000_0000, host_bridges=[host], functions=functions, drhd=units)
+
+
+def grouped(kernel: FakeKernel) -> dict[str, int]:
+    found = {}
+    for line in kernel.class_lines("Adding to iommu group"):
+        words = line.split()
+        found[words[1].rstrip(":").removeprefix("0000:")] = int(words[-1])
+    return found
+
+
+def test_explicit_units_come_last_to_first_and_the_catch_all_at_the_end() -> None:
+    functions = [PciFunctionSpec(bdf=f"00:0{i}.0", id="8086:0001", kind="rciep") for i in range(4)]
+    drhd = [
+        DrhdSpec(base=BASES[0], include_all=True),
+        DrhdSpec(base=BASES[1], scopes=[DeviceScope(1, 0, [(1, 0)])]),
+        DrhdSpec(base=BASES[2], scopes=[DeviceScope(1, 0, [(3, 0)])]),
+    ]
+    kernel = FakeKernel(machine(functions, drhd), ON).boot()
+    assert grouped(kernel) == {"00:03.0": 0, "00:01.0": 1, "00:00.0": 2, "00:02.0": 3}
+    assert list(grouped(kernel)) == ["00:03.0", "00:01.0", "00:00.0", "00:02.0"]
+
+
+def test_bridge_scope_covers_what_is_below_and_paths_are_followed() -> None:
+    functions = [
+        PciFunctionSpec(bdf="00:00.0", id="8086:29c0", class_code=0x060000),
+        PciFunctionSpec(bdf="00:01.0", id="8086:347a", kind="root_port", secondary=1, subordinate=3,
+                        capabilities=["acs"]),
+        PciFunctionSpec(bdf="01:00.0", id="104c:8232", kind="upstream", secondary=2, subordinate=3),
+        PciFunctionSpec(bdf="02:00.0", id="104c:8233", kind="downstream", secondary=3, subordinate=3,
+                        capabilities=["acs"]),
+        PciFunctionSpec(bdf="03:00.0", id="8086:0001", kind="endpoint"),
+    ]
+    drhd = [DrhdSpec(base=BASES[1], scopes=[DeviceScope(2, 0, [(1, 0), (0, 0)])])]
+    assert list(grouped(FakeKernel(machine(functions, drhd), ON).boot())) == ["01:00.0", "02:00.0", "03:00.0"]
+    drhd = [DrhdSpec(base=BASES[1], scopes=[DeviceScope(1, 0, [(1, 0), (0, 0), (0, 0), (0, 0)])])]
+    assert list(grouped(FakeKernel(machine(functions, drhd), ON).boot())) == ["03:00.0"]
+    drhd = [DrhdSpec(base=BASES[1], segment=1, include_all=True)]
+    assert grouped(FakeKernel(machine(functions, drhd), ON).boot()) == {}
+
+
+def test_off_means_no_groups() -> None:
+    functions = [PciFunctionSpec(bdf="00:00.0", id="8086:29c0", class_code=0x060000)]
+    for append in ("", "intel_iommu=off", "intel_iommu=on,off", "intel_iommu=on iommu=off"):
+        kernel = FakeKernel(machine(functions), append).boot()
+        assert grouped(kernel) == {} and not kernel.class_lines("Virtualization Technology")
+
+
+def test_default_domain_lines() -> None:
+    spec = machine([PciFunctionSpec(bdf="00:00.0", id="8086:29c0", class_code=0x060000)])
+    assert FakeKernel(spec).boot().class_lines("^iommu:") == [
+        "iommu: Default domain type: Translated",
+        "iommu: DMA domain TLB invalidation policy: lazy mode",
+    ]
+    assert FakeKernel(spec, "iommu=pt").boot().class_lines("^iommu:") == [
+        "iommu: Default domain type: Passthrough (set via kernel command line)"
+    ]
+    assert FakeKernel(spec, "iommu.strict=1").boot().class_lines("^iommu: DMA") == [
+        "iommu: DMA domain TLB invalidation policy: strict mode (set via kernel command line)"
+    ]
+
+
+KINDS = ("endpoint", "rciep", "conventional", "root_port", "pcie_pci_bridge")
+SLOTS = st.lists(
+    st.tuples(
+        st.sampled_from(KINDS), st.booleans(), st.integers(1, 3), st.sampled_from(["8086", "1af4"]), st.integers(0, 2)
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(slots=SLOTS)
+def test_groups_are_the_slow_ones(slots: list[tuple[str, bool, int, str, int]]) -> None:
+    functions = [PciFunctionSpec(bdf="00:00.0", id="8086:29c0", class_code=0x060000)]
+    nodes = [Node("00:00.0", "host", isolates=False)]
+    behind: list[tuple[PciFunctionSpec, Node]] = []
+    bus = 1
+    for slot, (kind, acs, count, vendor, below) in enumerate(slots, 1):
+        for fn in range(count):
+            bridge = kind in ("root_port", "pcie_pci_bridge")
+            spec = PciFunctionSpec(bdf=f"00:{slot:02x}.{fn}", id=f"{vendor}:0001", kind=kind,  # type: ignore[arg-type]
+                                   capabilities=["acs"] if acs and kind != "conventional" else [],
+                                   secondary=bus if bridge else None, subordinate=bus if bridge else None)
+            node = Node(spec.bdf, slot, multifunction=count > 1, takes_over=kind == "pcie_pci_bridge")
+            integrated = kind == "rciep" and vendor == "8086"
+            alone = kind in ("endpoint", "rciep") and count == 1
+            node.isolates = integrated or alone or (acs and kind in ("endpoint", "rciep", "root_port"))
+            functions.append(spec)
+            nodes.append(node)
+            if bridge:
+                devices = range(below) if kind == "pcie_pci_bridge" else range(min(below, 1))
+                for device in devices:
+                    child_kind = "conventional" if kind == "pcie_pci_bridge" else "endpoint"
+                    child = PciFunctionSpec(bdf=f"{bus:02x}:{device:02x}.0", id="1af4:0002",
+                                            kind=child_kind)  # type: ignore[arg-type]
+                    behind.append((child, Node(child.bdf, child.bdf, node, isolates=child_kind == "endpoint")))
+                bus += 1
+    functions += [spec for spec, _ in behind]
+    nodes += [node for _, node in behind]
+    kernel = FakeKernel(machine(functions), ON).boot()
+    assert grouped(kernel) == iommu_groups(nodes)
+
+
+@given(body=st.binary(max_size=200))
+@settings(max_examples=60, deadline=None)
+def test_damaged_table_is_survived(body: bytes) -> None:
+    kernel = FakeKernel(machine([PciFunctionSpec(bdf="00:00.0", id="8086:29c0", class_code=0x060000)]), ON)
+    kernel.tables["DMAR"] = b"DMAR" + bytes(32) + b"\x26\x01" + bytes(10) + body
+    kernel.boot()
+
+
+def test_loop_and_truncation_in_the_table() -> None:
+    kernel = FakeKernel(machine([PciFunctionSpec(bdf="00:00.0", id="8086:29c0", class_code=0x060000)]), ON)
+    for body in (bytes(64), b"\x00\x00\x10", b"\x00\x00\xff\xff" + bytes(20), b"\x00\x00\x10\x00" + bytes(12)):
+        kernel.tables["DMAR"] = b"DMAR" + bytes(44) + body
+        kernel.pci.dmar = None
+        kernel.boot()

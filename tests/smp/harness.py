@@ -1,0 +1,176 @@
+"""A small kernel on real chips: enough of the boot to bring up CPUs, no firmware and no memory management."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from hw.apic_bus import ApicBus
+from hw.bus import Bus
+from hw.clock import Clock
+from hw.cost_table import default_costs
+from hw.cpu import CPU, CodeStore
+from hw.cpuid import DEFAULT_FEATURES, CpuDescription, build_cpuid
+from hw.memory import PhysicalMemory
+from hw.msr import default_msrs
+from hw.presets import load_preset
+from hw.spec import Cost, CpuSpec
+from hw.timers import HPET_BASE, Hpet, Pit, PmTimer
+from minikern.acpi.state import LapicEntry
+from minikern.cmdline import CommandLine
+from minikern.config import load_release
+from minikern.kernel import Kernel
+from minikern.smp import calibrate, clocksource, smpboot, topology, tsc
+
+PM_TIMER_PORT = 0x608
+LPC2023_COSTS = load_preset("lpc2023").costs
+
+
+class Board:
+    """CPUs, timers, bus and clock, without firmware."""
+
+    def __init__(self, spec: CpuSpec, *, pit: bool = True, hpet: bool = False, **cpu: Mapping[int, Any]) -> None:
+        self.clock = Clock()
+        self.bus = Bus(PhysicalMemory())
+        self.code = CodeStore()
+        self.apic_bus = ApicBus()
+        self.places = spec.topology()
+        options = dict(cpu)
+        self.cpus = [self._cpu(spec, index, options) for index in range(len(self.places))]
+        if pit:
+            Pit(self.clock).attach(self.bus)
+        if hpet:
+            Hpet(self.clock).attach(self.bus)
+        PmTimer(self.clock).attach(self.bus, PM_TIMER_PORT)
+
+    def _cpu(self, spec: CpuSpec, index: int, options: dict[str, Mapping[int, Any]]) -> CPU:
+        features = tuple(spec.features) or DEFAULT_FEATURES
+        if not spec.tsc_adjust:
+            features = tuple(name for name in features if name != "tsc_adjust")
+        description = CpuDescription(
+            vendor=spec.vendor,
+            family=spec.family,
+            model=spec.model,
+            stepping=spec.stepping,
+            model_name=spec.model_name,
+            features=features,
+            cores=spec.cores_per_socket(),
+            threads=spec.threads,
+            tsc_khz=spec.tsc_khz,
+            crystal_hz=spec.crystal_hz,
+        )
+        apic_id = self.places[index].apic_id
+        chosen = {name: values[index] for name, values in options.items() if index in values and name != "adjust"}
+        msrs = default_msrs(spec.vendor, tsc_khz=spec.tsc_khz) | {0x3B: options.get("adjust", {}).get(index, 0)}
+        return CPU(
+            index,
+            apic_id,
+            build_cpuid(description, apic_id),
+            msrs,
+            clock=self.clock,
+            bus=self.bus,
+            apic_bus=self.apic_bus,
+            code_store=self.code,
+            tsc_khz=spec.tsc_khz,
+            is_bsp=index == 0,
+            x2apic=spec.x2apic,
+            **chosen,
+        )
+
+    @property
+    def boot_cpu(self) -> CPU:
+        """The first one."""
+        return self.cpus[0]
+
+    def install_code(self, phys_addr: int, entry: Any) -> None:
+        """As the machine does."""
+        self.code.install(phys_addr, entry)
+
+
+def fadt_bytes(revision: int, minor: int) -> bytes:
+    """A FADT of which only the version matters."""
+    table = bytearray(276)
+    table[8], table[131] = revision, minor
+    return bytes(table)
+
+
+def make_kernel(
+    spec: CpuSpec,
+    append: str = "",
+    release: str = "debian-6.12",
+    behaviour: Mapping[str, Any] | None = None,
+    costs: Mapping[str, Cost] | None = None,
+    lapics: list[LapicEntry] | None = None,
+    board: Board | None = None,
+) -> Kernel:
+    """A kernel on a board of that CPU kind, one node a socket, stopped before its first look at the CPUs."""
+    board = board or Board(spec)
+    machine: Any = board
+    k = Kernel(machine, load_release(release), None, {**default_costs(), **(costs or {})}, [])
+    k.behaviour.update(behaviour or {})
+    k.cmdline = CommandLine(append)
+    k.real_mode_base = 0x99000
+    places = board.places
+    if lapics is None:
+        lapics = [LapicEntry(place.apic_id, n, True, True) for n, place in enumerate(places)]
+    hpet = HPET_BASE if board.bus.read(HPET_BASE, 4) not in (0, 0xFFFFFFFF) else 0
+    k.acpi = SimpleNamespace(
+        lapics=lapics,
+        hpet_address=hpet,
+        fadt=SimpleNamespace(pm_timer_port=PM_TIMER_PORT),
+        table={"FACP": fadt_bytes(6, 4)}.get,
+    )
+    by_apic = {place.apic_id: place.package for place in places}
+    numa: Any = SimpleNamespace(apic_to_node=lambda apic_id: by_apic.get(apic_id, -1))
+    k.numa = numa
+    nodes: Any = [SimpleNamespace(nid=n) for n in range(spec.sockets)]
+    k.nodes = nodes
+    return k
+
+
+def boot(k: Kernel) -> Kernel:
+    """The part of start_kernel() that concerns CPUs and time."""
+    topology.parse_smt_options(k)
+    tsc.tsc_early_init(k)
+    topology.topology_init(k)
+    clocksource.hpet_enable(k)
+    tsc.tsc_init(k)
+    calibrate.calibrate_delay(k)
+    smpboot.smp_prepare_cpus(k)
+    smpboot.smp_init(k)
+    k.cpus.check()
+    return k
+
+
+def run(spec: CpuSpec, append: str = "", **options: Any) -> Kernel:
+    """make_kernel() and boot()."""
+    return boot(make_kernel(spec, append, **options))
+
+
+def texts(k: Kernel) -> list[str]:
+    """All log lines."""
+    return [line.text for line in k.log.lines]
+
+
+def smp_ms(k: Kernel) -> float:
+    """Simulated ms from the first to the last line of smp_init()."""
+    first, last = k.log.find("smp: Bringing up"), k.log.find("smp: Brought up")
+    assert first is not None and last is not None
+    return (last.at_ns - first.at_ns) / 1e6
+
+
+def final_state(k: Kernel) -> dict[str, Any]:
+    """What must not depend on the order in which CPUs were started."""
+    maps = k.cpus
+    return {
+        "masks": (maps.possible, maps.present, maps.online),
+        "state": maps.state,
+        "places": maps.ids,
+        "node": maps.node,
+        "core": {key: sorted(value) for key, value in maps.core_mask.items()},
+        "smt": {key: sorted(value) for key, value in maps.smt_mask.items()},
+        "hardware": {nr: cpu.index for nr, cpu in maps.hardware.items()},
+        "run": {nr: cpu.state for nr, cpu in maps.hardware.items()},
+        "adjust": maps.tsc.adjust,
+    }
