@@ -12,15 +12,17 @@ from pathlib import Path
 from hw import boot_params
 from hw.acpi.acpidump import acpi_from_capture
 from hw.errors import InputError
-from hw.pci.capture import pci_from_capture
+from hw.pci.capture import pci_from_capture, restore_interrupt_links
 from hw.spec import BootSpec, CpuidDump, CpuSpec, MachineSpec, MemoryRange
 
 MAX_TEXT = 64 << 20
 DEFAULT_TSC_KHZ = 2_000_000
+KEXEC_LOADER = 0xD  # Source: Documentation/arch/x86/boot.rst, type_of_loader
 
 _STAMP = re.compile(r"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[[^\]]*\])? ?", re.MULTILINE)
 _CPUID_ROW = re.compile(
-    r"^\s+0x([0-9a-f]{8}) 0x([0-9a-f]{2}): eax=0x([0-9a-f]{8}) ebx=0x([0-9a-f]{8}) ecx=0x([0-9a-f]{8}) edx=0x([0-9a-f]{8})"
+    r"^\s+0x([0-9a-f]{8}) 0x([0-9a-f]{2}):"
+    r" eax=0x([0-9a-f]{8}) ebx=0x([0-9a-f]{8}) ecx=0x([0-9a-f]{8}) edx=0x([0-9a-f]{8})"
 )
 _MSR_ROW = re.compile(r"^\s+0x([0-9a-f]{8}) 0x([0-9a-f]{1,16})\s*$")
 
@@ -49,6 +51,8 @@ def spec_from_capture(folder: Path) -> MachineSpec:
         e820=_e820(folder, page),
     )
     if pci is not None:
+        if spec.boot.type_of_loader >> 4 != KEXEC_LOADER:
+            restore_interrupt_links(pci)  # a kernel started by kexec finds what the one before it left
         spec.pci = pci
     return spec
 

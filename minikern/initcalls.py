@@ -64,23 +64,11 @@ def core_initcalls(k: Kernel) -> None:
 
 def arch_initcalls(k: Kernel) -> None:
     """Level arch: PCI access, huge page sizes."""
-    acpi_pci_init(k)
+    acpi_init.acpi_pci_init(k)
     with k.phase("pci"):
         access.pci_arch_init(k)
     with k.phase("rest"):
         k.residue("arch_initcalls")
-
-
-def acpi_pci_init(k: Kernel) -> None:
-    """What the FADT says against PCI features. Source: drivers/pci/pci-acpi.c:acpi_pci_init() @ v6.12"""
-    fadt = k.acpi.fadt if k.acpi else None
-    if fadt is None:
-        return
-    if fadt.no_msi:
-        k.printk("ACPI FADT declares the system doesn't support MSI, so disable it")
-    if fadt.no_aspm:
-        k.printk("ACPI FADT declares the system doesn't support PCIe ASPM, so disable it")
-    k.printk("acpiphp: ACPI Hot Plug PCI Controller Driver version: 0.5")
 
 
 def subsys_initcalls(k: Kernel) -> None:

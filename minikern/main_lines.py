@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from minikern.acpi import io_apic
 from minikern.cmdline import memparse
 from minikern.pci import dmar
 from minikern.printk import Level
@@ -124,6 +125,7 @@ def late_time_init(k: Kernel) -> None:
     dmar.enable_irq_remapping(k)
     if k.acpi and k.acpi.lapics:
         k.printk("APIC: Switch to symmetric I/O mode setup")
+        io_apic.setup_io_apic_irqs(k)
     k.residue("late_time_init")
 
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from hw.errors import InputError
 from hw.pci.config import PCIE, TYPE1, ConfigSpace
 from hw.pci.lspci import parse_lspci
@@ -30,6 +32,8 @@ HOTPLUG_IO_BYTES = 256  # Source: drivers/pci/pci.c:DEFAULT_HOTPLUG_IO_SIZE @ v6
 IO_GRANULE = 0x1000
 MAX_ROM = 1 << 24
 MAX_TABLE = 1 << 20
+INTEL, CLASS_ISA_BRIDGE = 0x8086, 0x0601
+PIIX_IDS = frozenset({0x122E, 0x7000, 0x7110})
 
 Resources = list[tuple[int, int, int]]
 """(start, end inclusive, flags) by resource index."""
@@ -59,6 +63,23 @@ def pci_from_capture(folder: Path) -> PciSpec:
         drhd=drhd,
         dmar_address_width=width,
     )
+
+
+def restore_interrupt_links(spec: PciSpec) -> None:
+    """Give the PCI interrupt links back what firmware had set before the captured kernel disabled them.
+
+    Bit 7 of a PIRQ routing register of an Intel ISA bridge disables the link; the kernel sets it while it scans.
+    Source: Intel ICH9 datasheet 13.1.14 (PIRQ[A-D]_ROUT 60h, PIRQ[E-H]_ROUT 68h), PIIX3 datasheet (60h)
+    """
+    for index, function in enumerate(spec.functions):
+        space = ConfigSpace(function.raw)
+        if space.read(0, 2) != INTEL or space.read(0xA, 2) != CLASS_ISA_BRIDGE:
+            continue
+        raw = bytearray(function.raw)
+        registers = [0x60] if space.read(2, 2) in PIIX_IDS else [0x60, 0x68]
+        for at in (register + link for register in registers for link in range(4)):
+            raw[at] &= 0x7F
+        spec.functions[index] = msgspec.structs.replace(function, raw=bytes(raw))
 
 
 def _read_configs(folder: Path) -> dict[Address, bytes]:

@@ -14,10 +14,6 @@ from minikern.acpi.state import AcpiState, PciRoot
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
 
-PCI_OSC_UUID = bytes.fromhex("5b4ddb33f71f1c4096577441c03dd766")
-"""33DB4D5B-1FF7-401C-9657-7441C03DD766. Source: PCI Firmware 3.3 clause 4.5.1"""
-OSC_QUERY, OSC_FAILED = 1, 0x0E  # capability word 1: query bit; failure, unknown UUID, unknown revision
-OSC_SUPPORT, OSC_CONTROL = 0x11F, 0xBF  # every feature Linux can name. Source: include/linux/acpi.h @ v6.12
 STA_PRESENT, STA_ENABLED, STA_FUNCTIONING = 1 << 0, 1 << 1, 1 << 3  # Source: ACPI 6.5 clause 6.3.7
 STA_DEFAULT = 0x0F
 PCI_ROOT_ID, PCI_LINK_ID = "PNP0A03", "PNP0C0F"
@@ -115,24 +111,9 @@ def acpi_pci_root_add(k: Kernel, run: Interpreter, node: Node, hid: str, instanc
         pxm=pxm if isinstance(pxm, int) else None,
         osc="_OSC" in node.children,
     )
-    if root.osc:
-        root.osc_control = acpi_pci_query_osc(run, node)
     span = f"{buses[0]:02x}" if buses[0] == buses[1] else f"{buses[0]:02x}-{buses[1]:02x}"
     k.printk(f"ACPI: PCI Root Bridge [{node.name}] (domain {root.segment:04x} [bus {span}])")
     return root
-
-
-def acpi_pci_query_osc(run: Interpreter, node: Node) -> int | None:
-    """Which PCI features the platform would leave to the kernel, asked for all of them; None when it does not say.
-
-    Source: drivers/acpi/pci_root.c:acpi_pci_query_osc() @ v6.12
-    """
-    words = (OSC_QUERY, OSC_SUPPORT, OSC_CONTROL)
-    capabilities = bytearray(b"".join(word.to_bytes(4, "little") for word in words))
-    answer = run.evaluate(node, "_OSC", args=[bytearray(PCI_OSC_UUID), 1, 3, capabilities])
-    if not isinstance(answer, bytearray) or len(answer) < 12 or answer[0] & OSC_FAILED:
-        return None
-    return int.from_bytes(answer[8:12], "little")
 
 
 def acpi_pci_link_add(k: Kernel, run: Interpreter, node: Node) -> None:

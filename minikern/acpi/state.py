@@ -71,7 +71,7 @@ class PciRoot:
     instance: int = 0  # number in the Linux device name, PNP0A08:00
     pxm: int | None = None
     osc: bool = False  # an _OSC method is there
-    osc_control: int | None = None  # what it granted of the asked control bits, None when there is none
+    osc_control: int | None = None  # what it granted; set by the PCI side when it asks
 
 
 @dataclass

@@ -152,14 +152,20 @@ def deferred_grow_zone(k: Any, zone: Zone, order: int) -> bool:
         return False
     needed = align_up(1 << order, PAGES_PER_SECTION)
     done, stop = 0, first
-    while done < needed and stop < zone.end_pfn:
-        at, stop = stop, min(align_up(stop + 1, PAGES_PER_SECTION), zone.end_pfn)
-        for start, end, _ in free_pfn_ranges(k, node.nid):
-            low, high = max(start, at), min(end, stop)
-            if low < high:
-                k.page_alloc.pages.init_range(low, high)
-                k.page_alloc.set_movable(low, high)
-                done += free_to_buddy(k.page_alloc, zone, low, high)
+    for start, end, _ in free_pfn_ranges(k, node.nid):
+        low, end = max(start, stop), min(end, zone.end_pfn)
+        while low < end and (done < needed or low < stop):
+            # A section is taken whole, whatever ranges it consists of.
+            stop = max(stop, min(align_up(low + 1, PAGES_PER_SECTION), zone.end_pfn))
+            high = min(end, stop)
+            k.page_alloc.pages.init_range(low, high)
+            k.page_alloc.set_movable(low, high)
+            done += free_to_buddy(k.page_alloc, zone, low, high)
+            low = high
+        if done >= needed and end >= stop:
+            break
+    else:
+        stop = zone.end_pfn if done < needed else stop
     node.first_deferred_pfn = stop
     k.charge("deferred_page_init", done)
     return done > 0

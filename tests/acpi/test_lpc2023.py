@@ -48,7 +48,7 @@ def boot() -> StubKernel:
 
 def costs() -> dict[str, float]:
     units = {kind: entry["ns"] for kind, entry in tomllib.loads(DEFAULTS.read_text()).items()}
-    own = tomllib.loads((Path(__file__).parent / "lpc2023_costs.toml").read_text())["costs"]
+    own = tomllib.loads(MACHINE.read_text())["costs"]
     return units | {kind: entry["ns"] for kind, entry in own.items()}
 
 
