@@ -39,4 +39,4 @@ def load_machine(name: str) -> MachineSpec:
         return spec_from_capture(path)
     if path.is_file():
         return read_spec(path)
-    raise InputError(f"unknown machine {name!r}: expected {', '.join(preset_names())}, a TOML file or a captured folder")
+    raise InputError(f"unknown machine {name!r}: expected {', '.join(preset_names())}, a TOML file or a folder")

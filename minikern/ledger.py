@@ -38,7 +38,7 @@ class Entry(NamedTuple):
     phase: str
     cpu: int
     kind: str
-    count: int
+    pieces: int
     unit_ns: float
     total_ns: int
     modelled: bool

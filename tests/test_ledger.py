@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from minikern.ledger import Ledger
 
 bookings = st.lists(
-    st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 2), st.sampled_from(["x", "y"]), st.integers(0, 9), st.integers(0, 99))
+    st.tuples(
+        st.sampled_from(["a", "b"]),
+        st.integers(0, 2),
+        st.sampled_from(["x", "y"]),
+        st.integers(0, 9),
+        st.integers(0, 99),
+    )
 )
 
 
@@ -21,7 +27,7 @@ def test_sums_by_key(rows: list[tuple[str, int, str, int, int]]) -> None:
     assert sum(entry.total_ns for entry in entries) == sum(row[4] for row in rows)
     for entry in entries:
         same = [row for row in rows if row[:3] == entry[:3]]
-        assert entry.count == sum(row[3] for row in same)
+        assert entry.pieces == sum(row[3] for row in same)
         assert entry.critical == (entry.cpu == 0)
     for kind in ("x", "y"):
         assert ledger.count(kind) == sum(row[3] for row in rows if row[2] == kind)

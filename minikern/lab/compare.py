@@ -92,7 +92,8 @@ def run_ladder(
         on_rung(variant.name)
         done = boot(spec, variant, release, append, options)
         rungs.append(_rung(done, variant, rungs))
-        logs[variant.name] = [LinePoint(line.ts_ns / NS_PER_MS, line.phase, line.text) for line in done.kernel.log.lines]
+        lines = done.kernel.log.lines
+        logs[variant.name] = [LinePoint(line.ts_ns / NS_PER_MS, line.phase, line.text) for line in lines]
         if figures is not None:
             talk += compare_figures(figures, {variant.name: done})
         done.kernel.release_memory()

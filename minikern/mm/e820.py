@@ -372,7 +372,7 @@ def largest_gap(table: list[Entry]) -> tuple[int, int]:
 
 
 def reserve_ram_buffers(k: Kernel) -> None:
-    """Keep devices away from the odd end of RAM ranges. Source: arch/x86/kernel/e820.c:e820__reserve_resources_late()"""
+    """Keep devices away from the odd end of RAM ranges. Source: e820.c:e820__reserve_resources_late()"""
     for entry in k.e820.table:
         if entry.type != Type.RAM:
             continue

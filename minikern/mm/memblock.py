@@ -120,7 +120,7 @@ class MemblockType:
         return sum(region.size for region in self.regions)
 
     def check(self) -> None:
-        """Invariants: sorted, disjoint, not empty, no two mergeable neighbours. AssertionError names the first fault."""
+        """Invariants: sorted, disjoint, not empty, no mergeable neighbours. AssertionError names the first fault."""
         for left, right in zip(self.regions, self.regions[1:], strict=False):
             assert left.end <= right.base, f"memblock.{self.name}: {left} overlaps {right}"
             same = left.nid == right.nid and left.flags == right.flags
@@ -170,7 +170,7 @@ class Memblock:
         self.reserved.remove_range(base, size)
 
     def trim_memory(self, align: int) -> None:
-        """Cut every memory region to ``align``; what becomes empty goes. Source: mm/memblock.c:memblock_trim_memory()"""
+        """Cut every memory region to ``align``; what becomes empty goes. Source: memblock_trim_memory()"""
         for region in list(self.memory.regions):
             start = -(-region.base // align) * align
             end = region.end // align * align

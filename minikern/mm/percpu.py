@@ -138,7 +138,7 @@ def _dump_alloc_info(k: Kernel, info: AllocInfo) -> None:
         f"pcpu-alloc: s{info.static} r{info.reserved} d{info.dynamic} u{info.unit} alloc={allocs}*{info.alloc}"
     )
     cells = [row for group in enumerate(info.groups) for row in _group_cells(group, info.units_per_alloc)]
-    width = len(str(info.groups and max(cpu for group in info.groups for cpu in group)))
+    width = len(str(max(cpu for group in info.groups for cpu in group)))
     group_width = len(str(len(info.groups) - 1))
     line = ""
     for index, row in cells:

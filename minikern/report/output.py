@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ def write_file(path: Path, write: Callable[[Path], None]) -> None:
     with _refused(path):
         try:
             write(draft)
-            os.replace(draft, path)
+            draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
 

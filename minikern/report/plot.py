@@ -28,7 +28,7 @@ def plot_ladder(ladder: Ladder, logs: Mapping[str, Sequence[LinePoint]], path: P
     InputError: matplotlib is not installed, or the file's ending is none it can write here.
     """
     if path.suffix.lower() not in FORMATS:
-        raise InputError(f"{path}: cannot plot to {path.suffix or 'a file without ending'}: expected .svg, .png or .pdf")
+        raise InputError(f"{path}: cannot plot to {path.suffix or 'that'}: expected .svg, .png or .pdf")
     try:
         import matplotlib
     except ImportError as error:
@@ -36,6 +36,7 @@ def plot_ladder(ladder: Ladder, logs: Mapping[str, Sequence[LinePoint]], path: P
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "minikern"  # same input, same file
     from matplotlib import pyplot
+    from matplotlib.patches import Rectangle
 
     count = len(ladder.rungs)
     figure, axes = pyplot.subplots(1, count, sharey=True, squeeze=False, figsize=(max(6.0, 3.4 * count), 6.5))
@@ -43,7 +44,7 @@ def plot_ladder(ladder: Ladder, logs: Mapping[str, Sequence[LinePoint]], path: P
     for axis, rung in zip(axes[0], ladder.rungs, strict=True):
         _draw_rung(axis, rung, logs[rung.variant], top)
     axes[0][0].set_ylabel("simulated ms since the first log line")
-    handles = [pyplot.Rectangle((0, 0), 1, 1, color=COLOURS[name]) for name in PHASES]
+    handles = [Rectangle((0, 0), 1, 1, color=COLOURS[name]) for name in PHASES]
     figure.legend(handles, PHASES, loc="lower center", ncols=len(PHASES), frameon=False, title="one bar a log line")
     figure.suptitle(f"Boot of {ladder.machine}")
     figure.tight_layout(rect=(0, 0.08, 1, 1))

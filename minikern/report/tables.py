@@ -122,7 +122,7 @@ def blame_sheet(entries: Sequence[Entry], total_ns: int, title: str) -> Sheet:
         share = f"{entry.total_ns / total_ns:.1%}" if entry.critical and total_ns else ""
         name = entry.kind if entry.modelled else f"{entry.kind} [unmodelled]"
         sheet.rows.append(
-            [name, entry.phase, where, f"{entry.count:,}", f"{entry.unit_ns:,.2f}",
+            [name, entry.phase, where, f"{entry.pieces:,}", f"{entry.unit_ns:,.2f}",
              f"{entry.total_ns / NS_PER_MS:,.3f}", share]
         )  # fmt: skip
     return sheet
@@ -137,6 +137,6 @@ def blame(entries: Iterable[Entry]) -> list[Entry]:
         if old is None:
             merged[key] = entry
             continue
-        count, total = old.count + entry.count, old.total_ns + entry.total_ns
-        merged[key] = entry._replace(count=count, total_ns=total, unit_ns=total / count if count else 0.0)
+        count, total = old.pieces + entry.pieces, old.total_ns + entry.total_ns
+        merged[key] = entry._replace(pieces=count, total_ns=total, unit_ns=total / count if count else 0.0)
     return sorted(merged.values(), key=lambda entry: (-entry.total_ns, entry.phase, entry.kind))

@@ -1,0 +1,39 @@
+"""``minikern blame``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from minikern.commands.common import load_machine_fields, load_named_variant, machine_options, reported, show_sheets
+
+
+@click.command()
+@machine_options
+@click.option("--variant", default="", metavar="NAME", help="Boot as this rung of the ladder.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
+@click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
+@reported
+def blame(variant: str, markdown: bool, as_json: bool, append: str, kernel: str, **machine: Any) -> None:
+    """Print where the simulated time of one boot went, largest first.
+
+    \b
+    Example:
+      minikern blame lpc2023 --variant parallel-smp | head -20
+    """
+    from minikern.lab.run import boot as run
+    from minikern.report import tables
+
+    spec, options = load_machine_fields(machine)
+    done = run(spec, load_named_variant(variant), kernel, append, options)
+    rows = tables.blame(done.kernel.ledger.entries())
+    if as_json:
+        import msgspec
+
+        body = {"machine": spec.name, "variant": done.name, "clock": "simulated", "total_ns": done.total_ns}
+        body["entries"] = [row._asdict() for row in rows]
+        click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
+        return
+    title = f"{spec.name}, {done.name}: {done.total_ns / 1e6:.1f} simulated ms to /init"
+    show_sheets([tables.blame_sheet(rows, done.total_ns, title)], markdown)

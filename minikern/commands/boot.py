@@ -1,0 +1,55 @@
+"""``minikern boot``."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from hw.errors import MachineStopped
+from minikern.commands.common import EXIT_FAILED, load_machine_fields, load_named_variant, machine_options, reported
+
+
+@click.command()
+@machine_options
+@click.option("--variant", default="", metavar="NAME", help="Boot as this rung of the ladder.")
+@click.option("--check", is_flag=True, help="Verify the whole memory map after the boot.")
+@click.option("--json", "as_json", is_flag=True, help="Lines with their times, phases and the ledger as JSON.")
+@reported
+def boot(variant: str, check: bool, as_json: bool, append: str, kernel: str, **machine: Any) -> None:
+    """Print the dmesg of one boot.
+
+    \b
+    Example:
+      minikern boot lpc2023 --variant hvo-skip | grep HugeTLB
+    """
+    from minikern.lab.run import boot as run
+    from minikern.report.dmesg import format_dmesg
+
+    spec, options = load_machine_fields(machine)
+    try:
+        done = run(spec, load_named_variant(variant), kernel, append, options)
+    except MachineStopped as error:
+        stopped = getattr(error, "kernel", None)
+        if stopped is not None and not as_json:
+            click.echo(format_dmesg(stopped), nl=False)
+            click.echo(f"Kernel panic - not syncing: {error}")
+        raise
+    if as_json:
+        from minikern.report.boot_json import boot_json
+
+        click.echo(boot_json(done))
+    else:
+        click.echo(format_dmesg(done.kernel), nl=False)
+    if check:
+        _check(done)
+
+
+def _check(done: Any) -> None:
+    from minikern.mm.page_check import check_memmap
+
+    result = check_memmap(done.kernel)
+    click.echo(f"minikern: {result}", err=True)
+    if not result.ok:
+        sys.exit(EXIT_FAILED)

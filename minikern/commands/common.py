@@ -1,0 +1,130 @@
+"""What the commands share: the machine argument, errors as exit statuses, tables, progress."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+import click
+
+from hw.errors import InputError, MachineStopped
+
+if TYPE_CHECKING:
+    from hw.spec import MachineSpec
+    from minikern.config import Variant
+    from minikern.kernel import BootOptions
+
+EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_INTERRUPTED = 1, 2, 3, 130
+DEFAULT_MACHINE = "lpc2023"
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The machine argument and the options that change it."""
+    decorators = [
+        click.argument("machine", default=DEFAULT_MACHINE, metavar="[MACHINE]"),
+        click.option("--cpus", default="", metavar="N[,sockets=S,cores=C,threads=T]", help="CPUs, as QEMU's -smp."),
+        click.option("--memory", default="", metavar="SIZE", help="Memory size, for instance 4G."),
+        click.option("--numa", multiple=True, metavar="SIZE[,cpus=LIST]", help="One NUMA node; repeat for each."),
+        click.option("--numa-distance", multiple=True, metavar="SRC,DST=VAL", help="Distance of two nodes."),
+        click.option("--append", "-a", default="", metavar="WORDS", help="Words added to the kernel command line."),
+        click.option("--kernel", default="", metavar="RELEASE", help="Kernel release instead of the machine's own."),
+        click.option(
+            "--vmemmap",
+            type=click.Choice(["auto", "full", "window"]),
+            default="auto",
+            show_default=True,
+            help="Keep the whole memory map, or compute it into a rotating window.",
+        ),
+    ]
+    for decorate in reversed(decorators):
+        command = decorate(command)
+    return command
+
+
+def reported(command: Callable[P, R]) -> Callable[P, R]:
+    """Turn errors into one line on stderr and the exit status that fits."""
+
+    @wraps(command)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            result = command(*args, **kwargs)
+            sys.stdout.flush()
+            return result
+        except InputError as error:
+            click.echo(f"minikern: {error}", err=True)
+            sys.exit(EXIT_USAGE)
+        except MachineStopped as error:
+            click.echo(f"minikern: the machine stopped: {error}", err=True)
+            sys.exit(EXIT_STOPPED)
+        except BrokenPipeError:
+            # The reader of our output went away, as in `minikern boot | head`.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        except KeyboardInterrupt:
+            click.echo("minikern: interrupted", err=True)
+            sys.exit(EXIT_INTERRUPTED)
+
+    return wrapper
+
+
+def load_machine_fields(fields: dict[str, Any]) -> tuple[MachineSpec, BootOptions]:
+    from hw.adjust import Adjustments, adjust
+    from hw.presets import load_machine
+    from minikern.kernel import BootOptions
+
+    spec = load_machine(fields["machine"])
+    adjust(spec, Adjustments(fields["cpus"], fields["memory"], fields["numa"], fields["numa_distance"]))
+    return spec, BootOptions(vmemmap=fields["vmemmap"])
+
+
+def load_named_variant(name: str) -> Variant | None:
+    from minikern.config import load_variant
+
+    return load_variant(name) if name else None
+
+
+def show_sheets(sheets: list[Any], markdown: bool) -> None:
+    if markdown:
+        click.echo("\n".join(sheet.markdown() for sheet in sheets), nl=False)
+        return
+    from rich.console import Console
+
+    from minikern.report.tables import print_sheets
+
+    console = Console()
+    # Piped output is as wide as its contents; a terminal folds.
+    print_sheets(sheets, console if console.is_terminal else Console(width=200))
+
+
+class Progress:
+    """A bar on stderr for steps that are named as they begin; nothing where stderr is no terminal."""
+
+    def __init__(self, what: str, steps: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True),
+            transient=True, disable=not sys.stderr.isatty(),
+        )  # fmt: skip
+        self._task = self._bar.add_task(what, total=steps)
+        self._what = what
+        self._started = False
+
+    def __call__(self, name: str) -> None:
+        self._bar.update(self._task, description=f"{self._what} {name}", advance=1 if self._started else 0)
+        self._started = True
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.stop()
