@@ -56,6 +56,8 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             result = command(*args, **kwargs)
             sys.stdout.flush()
             return result
+        except (click.ClickException, click.exceptions.Exit, click.Abort):
+            raise
         except InputError as error:
             click.echo(f"minikern: {error}", err=True)
             sys.exit(EXIT_USAGE)
@@ -69,6 +71,12 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             click.echo("minikern: interrupted", err=True)
             sys.exit(EXIT_INTERRUPTED)
+        except Exception as error:
+            if os.environ.get("MINIKERN_TRACEBACK"):
+                raise
+            what = f"{type(error).__name__}: {error}"
+            click.echo(f"minikern: internal error, please report it: {what} (MINIKERN_TRACEBACK=1 shows where)", err=True)
+            sys.exit(EXIT_STOPPED)
 
     return wrapper
 
@@ -79,6 +87,8 @@ def load_machine_fields(fields: dict[str, Any]) -> tuple[MachineSpec, BootOption
     from minikern.kernel import BootOptions
 
     spec = load_machine(fields["machine"])
+    for note in spec.notes:
+        click.echo(f"minikern: {note}", err=True)
     adjust(spec, Adjustments(fields["cpus"], fields["memory"], fields["numa"], fields["numa_distance"]))
     return spec, BootOptions(vmemmap=fields["vmemmap"])
 

@@ -8,10 +8,9 @@ from typing import Any
 import msgspec
 
 from hw import boot_params
-from hw.acpi.acpidump import write_acpidump
-from hw.machine import Machine, cpuid_tables
+from hw.acpi.acpidump import DumpedTable, write_acpidump, write_dat_folder
+from hw.machine import cpuid_tables
 from hw.msr import default_msrs
-from hw.pci.host import build_topology
 from hw.pci.lspci import describe, format_lspci
 from hw.spec import MachineSpec
 from minikern.lab.run import Boot
@@ -25,14 +24,16 @@ def spec_toml(spec: MachineSpec) -> str:
     """The description as TOML; reading it gives the same description."""
     import tomli_w
 
-    return tomli_w.dumps(_without_defaults(msgspec.to_builtins(spec)))
+    whole = msgspec.structs.replace(spec, pci_file="")  # what the second file said is part of ``pci`` by now
+    return tomli_w.dumps(_without_none(msgspec.to_builtins(whole)))
 
 
-def _without_defaults(value: Any) -> Any:
+def _without_none(value: Any) -> Any:
+    # TOML has no null: an absent key means the same.
     if isinstance(value, dict):
-        return {key: _without_defaults(item) for key, item in value.items() if item is not None}
+        return {key: _without_none(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
-        return [_without_defaults(item) for item in value]
+        return [_without_none(item) for item in value]
     return value
 
 
@@ -55,7 +56,7 @@ def dump_machine(boot: Boot, folder: Path) -> None:
     page = machine.bus.read_bytes(machine.boot_cpu.rsi, boot_params.SIZE)
     (folder / "boot_params.bin").write_bytes(page)
     _dump_acpi(boot, folder)
-    _dump_pci(machine, folder)
+    _dump_pci(boot, folder)
 
 
 def _e820_text(spec: MachineSpec) -> str:
@@ -89,27 +90,27 @@ def _msr_text(spec: MachineSpec) -> str:
 
 
 def _dump_acpi(boot: Boot, folder: Path) -> None:
-    state = boot.kernel.acpi
-    tables = list(state.raw_tables()) if state is not None else []
-    if not tables:
-        return
-    (folder / "acpi").mkdir()
-    seen: dict[str, int] = {}
-    for signature, _, data in tables:
-        number = seen.get(signature, 0)
-        seen[signature] = number + 1
-        name = signature if not number else f"{signature}{number}"
-        (folder / "acpi" / f"{name}.dat").write_bytes(data)
-    (folder / "acpidump.txt").write_text(write_acpidump(tables))
+    tables = [
+        DumpedTable(table.signature, table.address, table.data)
+        for table in boot.kernel.acpi.tables
+        if table.data is not None
+    ]
+    if tables:
+        write_dat_folder(folder / "acpi", ((table.signature, table.data) for table in tables))
+        (folder / "acpidump.txt").write_text(write_acpidump(tables))
 
 
-def _dump_pci(machine: Machine, folder: Path) -> None:
-    topology = build_topology(machine.spec.pci)
-    if not topology.roots:
+def _dump_pci(boot: Boot, folder: Path) -> None:
+    functions = list(boot.kernel.machine.topology.functions())
+    if not functions:
         return
     (folder / "pci" / "config").mkdir(parents=True)
-    devices = []
-    for function in machine.topology.functions():
-        devices.append(describe(function.address, function.config))
+    for function in functions:
         (folder / "pci" / "config" / f"{function.address}.bin").write_bytes(bytes(function.config.data))
+    devices = [describe(function.address, function.config) for function in functions]
     (folder / "pci" / "lspci-xxxx.txt").write_text(format_lspci(devices))
+    rows = []
+    for device in boot.kernel.pci.devices:
+        rows.append(f"== {device.name}")
+        rows += [f"{item.start:#018x} {item.end:#018x} {item.flags:#018x}" for item in device.resources]
+    (folder / "pci" / "resources.txt").write_text("\n".join(rows) + "\n")

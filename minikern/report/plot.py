@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hw.errors import InputError
 from minikern.lab.compare import PHASES, Ladder, LinePoint, Rung
 from minikern.report.output import write_file
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 FORMATS = (".svg", ".png", ".pdf")
 COLOURS = {
@@ -20,6 +24,8 @@ COLOURS = {
     "rest": "#999999",
 }  # Paul Tol's bright scheme: told apart by colour-blind readers and in print
 LABEL_GAP_SHARE = 0.08
+SHARED_BAR_MS = 4.0  # lines of one phase that close together share a bar, or 900 PCI lines would hide all others
+COLUMNS = 5
 
 
 def plot_ladder(ladder: Ladder, logs: Mapping[str, Sequence[LinePoint]], path: Path) -> None:
@@ -38,43 +44,57 @@ def plot_ladder(ladder: Ladder, logs: Mapping[str, Sequence[LinePoint]], path: P
     from matplotlib import pyplot
     from matplotlib.patches import Rectangle
 
-    count = len(ladder.rungs)
-    figure, axes = pyplot.subplots(1, count, sharey=True, squeeze=False, figsize=(max(6.0, 3.4 * count), 6.5))
+    columns = min(COLUMNS, len(ladder.rungs))
+    rows = -(-len(ladder.rungs) // columns)
+    figure, grid = pyplot.subplots(
+        rows, columns, sharey=True, squeeze=False, figsize=(max(5.0, 3.2 * columns), 1.2 + 3.6 * rows)
+    )
+    axes = list(grid.flat)
     top = max(rung.total_ms for rung in ladder.rungs)
-    for axis, rung in zip(axes[0], ladder.rungs, strict=True):
-        _draw_rung(axis, rung, logs[rung.variant], top)
-    axes[0][0].set_ylabel("simulated ms since the first log line")
+    for axis, rung in zip(axes, ladder.rungs, strict=False):
+        _draw_rung(axis, rung, shared_bars(logs[rung.variant]), top)
+    for axis in axes[len(ladder.rungs) :]:
+        axis.set_visible(False)
+    for row in grid:
+        row[0].set_ylabel("simulated ms")
     handles = [Rectangle((0, 0), 1, 1, color=COLOURS[name]) for name in PHASES]
-    figure.legend(handles, PHASES, loc="lower center", ncols=len(PHASES), frameon=False, title="one bar a log line")
-    figure.suptitle(f"Boot of {ladder.machine}")
-    figure.tight_layout(rect=(0, 0.08, 1, 1))
+    figure.legend(handles, PHASES, loc="lower center", ncols=len(PHASES), frameon=False)
+    figure.suptitle(f"Boot of {ladder.machine}: a bar for each log line, as high as its time stamp")
+    figure.tight_layout(rect=(0, 0.05, 1, 1))
     metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
     write_file(path, lambda draft: figure.savefig(draft, dpi=110, metadata=metadata))
     pyplot.close(figure)
 
 
-def _draw_rung(axis: object, rung: Rung, lines: Sequence[LinePoint], top: float) -> None:
-    from matplotlib.axes import Axes
+def shared_bars(lines: Sequence[LinePoint]) -> list[LinePoint]:
+    """The lines to draw: of neighbours in one phase that are close together the first, and the boot's last line."""
+    bars: list[LinePoint] = []
+    for line in lines:
+        if not bars or bars[-1].phase != line.phase or line.ms - bars[-1].ms >= SHARED_BAR_MS:
+            bars.append(line)
+    return [*bars[:-1], lines[-1]]
 
-    assert isinstance(axis, Axes)
+
+def _draw_rung(axis: Axes, rung: Rung, lines: Sequence[LinePoint], top: float) -> None:
     heights = [line.ms for line in lines]
     axis.bar(range(len(lines)), heights, width=1.0, color=[COLOURS[line.phase] for line in lines], linewidth=0)
-    axis.set_title(f"{rung.variant}\n{rung.total_ms:.0f} ms", fontsize=10)
-    axis.set_ylim(0, top * 1.12)
-    axis.set_xlim(-2, len(lines) + 2)
+    axis.set_title(f"{rung.variant}: {rung.total_ms:.0f} ms", fontsize=10, fontweight="bold")
+    axis.set_ylim(0, top * 1.15)
+    axis.set_xlim(-1, len(lines))
     axis.set_xticks([])
     axis.set_xlabel("log lines", fontsize=8)
     axis.spines[["top", "right"]].set_visible(False)
-    axis.axhline(rung.total_ms, color="black", linewidth=0.6, linestyle=":")
     for index, jump, text in _jumps(lines, top):
+        left = index < len(lines) / 2
         axis.annotate(
-            f"+{jump:.0f} ms\n{text}",
+            f"+{jump:.0f} ms  {text}",
             (index, heights[index]),
-            xytext=(-4, 6),
+            xytext=(2 if left else -2, 3),
             textcoords="offset points",
             fontsize=6.5,
-            ha="right" if index > len(lines) / 2 else "left",
+            ha="left" if left else "right",
             va="bottom",
+            bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 0.6},
         )
 
 

@@ -1,0 +1,62 @@
+"""What several tests use: boots in one call, captured folders, the log comparison."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from hw.adjust import Adjustments, adjust
+from hw.presets import load_machine
+from minikern.config import load_variant
+from minikern.lab.run import Boot, boot
+from minikern.report.dmesg import format_dmesg
+
+SHARED = Path(__file__).parents[1] / "../shared"
+CAPTURES = SHARED / "captures"
+
+
+def run(machine: str, variant: str = "", append: str = "", release: str = "", **changes: object) -> Boot:
+    """Boot a machine; ``changes`` are the fields of :class:`hw.adjust.Adjustments`."""
+    spec = load_machine(machine)
+    adjust(spec, Adjustments(**changes))  # type: ignore[arg-type]
+    return boot(spec, load_variant(variant) if variant else None, release, append)
+
+
+def texts(done: Boot) -> list[str]:
+    """The log's lines without time stamps."""
+    return [line.text for line in done.kernel.log.lines]
+
+
+def captured_folders() -> list[str]:
+    """Names of the captured boots that lie beside the checkout."""
+    if not CAPTURES.is_dir():
+        return []
+    return sorted(str(path.parent.relative_to(CAPTURES)) for path in CAPTURES.glob("**/boot_params.bin"))
+
+
+@cache
+def logmatch() -> ModuleType:
+    """The tool that holds an emulated log against a real one."""
+    path = SHARED / "tools" / "logmatch.py"
+    if not path.is_file():
+        pytest.skip("no shared/tools/logmatch.py beside the checkout")
+    spec = importlib.util.spec_from_file_location("logmatch", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def class_lines(text: str, name: str, folder: Path) -> list[str]:
+    """The lines of ``text`` that belong to one class, masked and without time stamps."""
+    tool = logmatch()
+    path = folder / "log.txt"
+    path.write_text(text)
+    return [str(line) for line in tool.pick(tool.lines(str(path)), tool.CLASSES[name])]
+
+
+__all__ = ["CAPTURES", "SHARED", "captured_folders", "class_lines", "format_dmesg", "logmatch", "run", "texts"]
