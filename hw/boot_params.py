@@ -14,7 +14,51 @@ SIZE = 4096
 BOOT_PARAMS_ADDRESS = 0x10000
 E820_ENTRY = struct.Struct("<QQI")
 
-FIELDS: dict[str, tuple[int, int]] = {
+SETUP_HEADER: dict[str, tuple[int, int]] = {
+    "setup_sects": (0x1F1, 1),
+    "root_flags": (0x1F2, 2),
+    "syssize": (0x1F4, 4),
+    "ram_size": (0x1F8, 2),
+    "vid_mode": (0x1FA, 2),
+    "root_dev": (0x1FC, 2),
+    "boot_flag": (0x1FE, 2),
+    "jump": (0x200, 2),
+    "header": (0x202, 4),
+    "version": (0x206, 2),
+    "realmode_swtch": (0x208, 4),
+    "start_sys_seg": (0x20C, 2),
+    "kernel_version": (0x20E, 2),
+    "type_of_loader": (0x210, 1),
+    "loadflags": (0x211, 1),
+    "setup_move_size": (0x212, 2),
+    "code32_start": (0x214, 4),
+    "ramdisk_image": (0x218, 4),
+    "ramdisk_size": (0x21C, 4),
+    "bootsect_kludge": (0x220, 4),
+    "heap_end_ptr": (0x224, 2),
+    "ext_loader_ver": (0x226, 1),
+    "ext_loader_type": (0x227, 1),
+    "cmd_line_ptr": (0x228, 4),
+    "initrd_addr_max": (0x22C, 4),
+    "kernel_alignment": (0x230, 4),
+    "relocatable_kernel": (0x234, 1),
+    "min_alignment": (0x235, 1),
+    "xloadflags": (0x236, 2),
+    "cmdline_size": (0x238, 4),
+    "hardware_subarch": (0x23C, 4),
+    "hardware_subarch_data": (0x240, 8),
+    "payload_offset": (0x248, 4),
+    "payload_length": (0x24C, 4),
+    "setup_data": (0x250, 8),
+    "pref_address": (0x258, 8),
+    "init_size": (0x260, 4),
+    "handover_offset": (0x264, 4),
+    "kernel_info_offset": (0x268, 4),
+}
+"""Name to (offset, size); the offset is the same in the zero page and in a bzImage. Source: boot.rst, "header"."""
+SETUP_HEADER_START, SETUP_HEADER_END = 0x1F1, 0x26C
+
+FIELDS: dict[str, tuple[int, int]] = SETUP_HEADER | {
     "ext_mem_k": (0x002, 2),
     "acpi_rsdp_addr": (0x070, 8),
     "ext_ramdisk_image": (0x0C0, 4),
@@ -22,16 +66,6 @@ FIELDS: dict[str, tuple[int, int]] = {
     "ext_cmd_line_ptr": (0x0C8, 4),
     "alt_mem_k": (0x1E0, 4),
     "e820_entries": (0x1E8, 1),
-    "boot_flag": (0x1FE, 2),
-    "header": (0x202, 4),
-    "version": (0x206, 2),
-    "type_of_loader": (0x210, 1),
-    "ramdisk_image": (0x218, 4),
-    "ramdisk_size": (0x21C, 4),
-    "cmd_line_ptr": (0x228, 4),
-    "setup_data": (0x250, 8),
-    "pref_address": (0x258, 8),
-    "init_size": (0x260, 4),
 }
 E820_TABLE = 0x2D0
 BOOT_FLAG = 0xAA55

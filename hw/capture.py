@@ -13,7 +13,7 @@ from hw import boot_params
 from hw.acpi.acpidump import acpi_from_capture
 from hw.errors import InputError
 from hw.pci.capture import pci_from_capture, restore_interrupt_links
-from hw.spec import BootSpec, CpuidDump, CpuSpec, MachineSpec, MemoryRange
+from hw.spec import BootSpec, CpuidDump, CpuSpec, MachineSpec, MemoryRange, read_spec
 
 MAX_TEXT = 64 << 20
 DEFAULT_TSC_KHZ = 2_000_000
@@ -54,7 +54,19 @@ def spec_from_capture(folder: Path) -> MachineSpec:
         if spec.boot.type_of_loader >> 4 != KEXEC_LOADER:
             restore_interrupt_links(pci)  # a kernel started by kexec finds what the one before it left
         spec.pci = pci
+    beside = folder / "machine.toml"
+    if beside.is_file():
+        _add_facts(spec, read_spec(beside))
     return spec
+
+
+def _add_facts(spec: MachineSpec, beside: MachineSpec) -> None:
+    # What no byte of the folder can hold: unit costs, residue, the exact TSC rate, what the loader left in memory.
+    spec.costs, spec.residue, spec.needs, spec.figures = beside.costs, beside.residue, beside.needs, beside.figures
+    spec.release = beside.release
+    spec.cpus.tsc_khz = beside.cpus.tsc_khz
+    spec.cpus.x2apic = beside.cpus.x2apic
+    spec.boot.setup_data = beside.boot.setup_data
 
 
 def _read_bytes(path: Path) -> bytes:

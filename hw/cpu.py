@@ -19,6 +19,7 @@ from hw.bus import Bus
 from hw.clock import Clock
 from hw.errors import BusError, MachineStopped
 from hw.errors import GeneralProtection as GeneralProtection
+from hw.microcode import Microcode
 from hw.tsc import Tsc
 
 RESET_VECTOR = 0xFFFF_FFF0
@@ -82,7 +83,8 @@ class CPU:
     `cpuid` maps (leaf, subleaf) to the four registers; `msrs` gives plain registers and the start values of TSC_ADJUST
     and the microcode revision. `tsc_offset` is the counter at power-on in cycles, `bus_khz` the APIC timer's input
     (None: the crystal of leaf 0x15, else DEFAULT_BUS_KHZ), `x2apic` says that firmware hands the CPU over in x2APIC
-    mode, `dead` that the CPU answers nobody.
+    mode, `dead` that the CPU answers nobody. `microcode` is shared by the threads of a core (None: the CPU's own),
+    `startup_delay_ns` passes between a SIPI and the first instruction.
     """
 
     def __init__(
@@ -98,6 +100,9 @@ class CPU:
         code_store: CodeStore,
         tsc_khz: int,
         tsc_offset: int = 0,
+        tsc_drift_ppb: int = 0,
+        microcode: Microcode | None = None,
+        startup_delay_ns: int = 0,
         bus_khz: int | None = None,
         is_bsp: bool = False,
         x2apic: bool = False,
@@ -114,7 +119,10 @@ class CPU:
         self._max_basic = self._cpuid.get((0, 0), NO_LEAF).eax
         features = self._cpuid.get((1, 0), NO_LEAF)
         has_adjust = self._max_basic >= 7 and bool(self._cpuid.get((7, 0), NO_LEAF).ebx >> 1 & 1)
-        self.tsc = Tsc(clock, tsc_khz, tsc_offset, msrs.get(m.IA32_TSC_ADJUST, 0) if has_adjust else None)
+        adjust = msrs.get(m.IA32_TSC_ADJUST, 0) if has_adjust else None
+        self.tsc = Tsc(clock, tsc_khz, tsc_offset, adjust, tsc_drift_ppb)
+        self.microcode = microcode or Microcode.of_msrs(self._vendor(), msrs)
+        self.startup_delay_ns = startup_delay_ns
         self.state = RunState.DEAD if dead else RunState.RUNNING if is_bsp else RunState.WAIT_FOR_SIPI
         self.interrupts_enabled = False
         self._gates: dict[int, Callable[[CPU], None]] = {}
@@ -139,7 +147,11 @@ class CPU:
         self._msrs = {
             n: value for n, value in msrs.items() if n not in self._readers and not m.X2APIC_FIRST <= n <= m.X2APIC_LAST
         }
-        self._bios_sign_id = msrs.get(m.IA32_BIOS_SIGN_ID, 0)
+
+    def _vendor(self) -> str:
+        leaf = self._cpuid.get((0, 0), NO_LEAF)
+        words = (leaf.ebx, leaf.edx, leaf.ecx)
+        return b"".join(word.to_bytes(4, "little") for word in words).decode("latin-1")
 
     def _crystal_khz(self) -> int:
         return self._cpuid.get((0x15, 0), NO_LEAF).ecx // 1000 if self._max_basic >= 0x15 else 0
@@ -171,7 +183,7 @@ class CPU:
             m.IA32_TIME_STAMP_COUNTER: self.tsc.read,
             m.IA32_TSC_ADJUST: self.tsc.read_adjust,
             m.IA32_APIC_BASE: self.apic.read_base,
-            m.IA32_BIOS_SIGN_ID: lambda: self._bios_sign_id,
+            m.IA32_BIOS_SIGN_ID: self.microcode.sign_id,
             m.IA32_TSC_DEADLINE: self.apic.read_tsc_deadline,
         }
 
@@ -182,6 +194,7 @@ class CPU:
             m.IA32_APIC_BASE: self.apic.write_base,
             # Software writes 0 and runs CPUID to have the revision put back; it never goes away here.
             m.IA32_BIOS_SIGN_ID: lambda value: None,
+            self.microcode.trigger: self._load_microcode,
             m.IA32_TSC_DEADLINE: self.apic.write_tsc_deadline,
         }
 
@@ -210,6 +223,10 @@ class CPU:
             self._msrs[msr] = value
         else:
             raise GeneralProtection(f"WRMSR {msr:#x}: CPU {self.index} has no such writable register")
+
+    def _load_microcode(self, address: int) -> None:
+        """The update trigger: microcode at `address`, behind its header, is loaded for the core."""
+        self.microcode.load(self.bus, address)
 
     def rdtsc(self) -> int:
         """The RDTSC instruction, cycles."""
@@ -293,6 +310,8 @@ class CPU:
         if self._process is not own:
             return  # INIT came before the first instruction
         try:
+            if self.startup_delay_ns:
+                yield self.clock.timeout(self.startup_delay_ns)
             yield from entry(self)
         except simpy.Interrupt as interrupt:
             if interrupt.cause is not self:

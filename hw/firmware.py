@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from hw import boot_params
+from hw import boot_params, purgatory
 from hw.acpi.tables import build_tables
 from hw.bus import Bus
+from hw.efi_map import write_efi_map
 from hw.errors import InputError
+from hw.faults import madt_places
 from hw.memory import PhysicalMemory
 from hw.pci.assign import assign_resources
 from hw.pci.host import PciTopology
@@ -14,6 +16,7 @@ from hw.spec import MachineSpec, parse_cpulist
 # BIOS data area. Source: IBM PC/AT technical reference; arch/x86/include/asm/bios_ebda.h
 BDA_EBDA_SEGMENT, BDA_BASE_MEMORY_KIB = 0x40E, 0x413
 COMMAND_LINE_SIZE = 2048
+PREF_ADDRESS = 0x100_0000  # where the image of a 64-bit kernel wants to be. Source: CONFIG_PHYSICAL_START of x86
 
 
 def post(bus: Bus, spec: MachineSpec, topology: PciTopology, command_line: str) -> int:
@@ -32,6 +35,9 @@ def post(bus: Bus, spec: MachineSpec, topology: PciTopology, command_line: str) 
     memory.write(spec.boot.kernel_cmdline_address, encoded + b"\0")
     boot_params.write_setup_data(memory, spec)
     memory.write(boot_params.BOOT_PARAMS_ADDRESS, boot_params.build(spec, rsdp))
+    write_efi_map(memory, boot_params.BOOT_PARAMS_ADDRESS, spec.boot.efi_mmio)
+    if spec.boot.type_of_loader >> 4 == purgatory.STARTED_BY_KEXEC:
+        _purgatory(memory, spec, len(encoded) + 1)
     return boot_params.BOOT_PARAMS_ADDRESS
 
 
@@ -51,9 +57,33 @@ def _acpi(memory: PhysicalMemory, spec: MachineSpec) -> int:
         (index if node.pxm is None else node.pxm, parse_cpulist(node.cpus, f"nodes[{index}].cpus"), node.memory)
         for index, node in enumerate(spec.nodes)
     ]
-    for address, data in build_tables(spec.acpi, places, nodes, spec.distances, spec.pci):
+    for address, data in build_tables(
+        spec.acpi, places, nodes, spec.distances, spec.pci, madt_places(spec.faults, places)
+    ):
         memory.write(address, data)
     return spec.acpi.rsdp_address or 0
+
+
+def _purgatory(memory: PhysicalMemory, spec: MachineSpec, cmdline_bytes: int) -> None:
+    """What the kernel before this one left: the regions of the image it loaded, and their digest.
+
+    The made-up kernel and initrd are zeros of their real sizes. A user-space loader chose the order: kernel first.
+    """
+    address = purgatory.MIN_ADDRESS
+    if not any(entry.type == 1 and entry.start <= address < entry.end for entry in spec.e820):
+        return
+    page, boot = boot_params.BOOT_PARAMS_ADDRESS, spec.boot
+    nodes = [(node.address, 16 + node.data_bytes) for node in boot.setup_data]
+    regions = [
+        (PREF_ADDRESS, boot.init_size),
+        (boot.ramdisk_address, boot.ramdisk_bytes),
+        (page, boot_params.SIZE),
+        (boot.kernel_cmdline_address, cmdline_bytes),
+        *nodes,
+    ][: purgatory.MAX_REGIONS]
+    registers = {"rip": PREF_ADDRESS + 0x200, "rsi": page}
+    digest = purgatory.sha256_of_memory(memory, regions)
+    memory.write(address, purgatory.build([region for region in regions if region[1]], digest, registers))
 
 
 def place_acpi_area(spec: MachineSpec) -> None:

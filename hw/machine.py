@@ -10,9 +10,11 @@ from hw.bus import Bus
 from hw.clock import Clock
 from hw.cpu import CPU, CodeStore, Entry
 from hw.cpuid import DEFAULT_FEATURES, CpuDescription, CpuidTable, build_cpuid
+from hw.faults import CpuFaults, cpu_faults
 from hw.ioapic import IoApic
 from hw.memmap import complete_memory
 from hw.memory import PhysicalMemory
+from hw.microcode import Microcode
 from hw.msr import default_msrs
 from hw.pci.host import PciTopology, attach_pci
 from hw.spec import CpuSpec, MachineSpec, check_spec
@@ -52,7 +54,7 @@ class Machine:
         bus = Bus(PhysicalMemory())
         apic_bus = ApicBus()
         code = CodeStore()
-        cpus = _make_cpus(spec.cpus, clock, bus, apic_bus, code)
+        cpus = make_cpus(spec.cpus, cpu_faults(spec.faults, spec.cpus.count), clock, bus, apic_bus, code)
         _attach_board(spec, clock, bus, apic_bus)
         topology = attach_pci(bus, spec.pci)
         command_line = " ".join(part for part in (spec.append, append) if part)
@@ -69,13 +71,28 @@ def _attach_board(spec: MachineSpec, clock: Clock, bus: Bus, apic_bus: ApicBus) 
         IoApic(apic_bus, ioapic.id, ioapic.pins, ioapic.version).attach(bus, ioapic.address)
 
 
-def _make_cpus(spec: CpuSpec, clock: Clock, bus: Bus, apic_bus: ApicBus, code: CodeStore) -> list[CPU]:
-    tables = cpuid_tables(spec)
+def make_cpus(
+    spec: CpuSpec,
+    faults: list[CpuFaults],
+    clock: Clock,
+    bus: Bus,
+    apic_bus: ApicBus,
+    code: CodeStore,
+    tables: list[tuple[int, CpuidTable]] | None = None,
+) -> list[CPU]:
+    """All CPUs in firmware order, powered on; ``tables`` are those of cpuid_tables(), if they are at hand."""
+    if tables is None:
+        tables = cpuid_tables(spec)
+    cores: dict[int, Microcode] = {}
     cpus = []
     for index, (apic_id, leaves) in enumerate(tables):
         msrs = default_msrs(spec.vendor, tsc_khz=spec.tsc_khz)
         if index < len(spec.msrs):
             msrs |= {int(number, 16): value for number, value in spec.msrs[index].items()}
+        fault = faults[index]
+        microcode = Microcode.of_msrs(spec.vendor, msrs)
+        if not fault.own_microcode:
+            microcode = cores.setdefault(apic_id >> _smt_bits(leaves), microcode)
         cpus.append(
             CPU(
                 index,
@@ -89,9 +106,20 @@ def _make_cpus(spec: CpuSpec, clock: Clock, bus: Bus, apic_bus: ApicBus, code: C
                 tsc_khz=spec.tsc_khz,
                 is_bsp=index == 0,
                 x2apic=spec.x2apic,
+                microcode=microcode,
+                dead=fault.dead,
+                startup_delay_ns=fault.startup_delay_ns,
+                tsc_offset=fault.tsc_offset,
+                tsc_drift_ppb=fault.drift_ppb,
             )
         )
     return cpus
+
+
+def _smt_bits(leaves: CpuidTable) -> int:
+    # APIC id bits that tell a core's threads apart. Source: SDM vol. 2A "CPUID", leaf 0BH, subleaf 0
+    eax, ebx, _, _ = leaves.get((0xB, 0), (0, 0, 0, 0))
+    return eax & 0x1F if ebx & 0xFFFF else 0
 
 
 def cpuid_tables(spec: CpuSpec) -> list[tuple[int, CpuidTable]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from hw.errors import BusError
 
 PAGE_SHIFT = 12
@@ -12,78 +14,168 @@ PHYSICAL_END = 1 << PHYSICAL_BITS
 MAX_TRANSFER_BYTES = 64 << 20
 """Largest single transfer; lengths come from untrusted tables, so an absurd one must not take the host's memory."""
 
-_OFFSET_MASK = PAGE_SIZE - 1
+BLOCK_SHIFT = 16
+BLOCK_SIZE = 1 << BLOCK_SHIFT
+"""Granularity in which host memory backs the emulated one: large enough that digests and copies run at full speed."""
+
+_OFFSET_MASK = BLOCK_SIZE - 1
+_ZEROS = memoryview(bytes(BLOCK_SIZE))
 
 
 class PhysicalMemory:
-    """Bytes by physical address; pages come into being when first written, bytes never written read as 0."""
+    """Bytes by physical address; blocks come into being when first written, bytes never written read as 0."""
 
     def __init__(self) -> None:
-        self._pages: dict[int, bytearray] = {}
+        self._blocks: dict[int, bytearray] = {}
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes of host memory that hold pages written so far."""
-        return len(self._pages) * PAGE_SIZE
+        """Bytes of host memory that hold blocks written so far."""
+        return len(self._blocks) * BLOCK_SIZE
 
     def read(self, addr: int, size: int) -> bytes:
         """`size` bytes from `addr`. Raises BusError outside the physical address space or above MAX_TRANSFER_BYTES."""
         offset = addr & _OFFSET_MASK
         self._check(addr, size)
-        if offset + size <= PAGE_SIZE:
-            page = self._pages.get(addr >> PAGE_SHIFT)
-            return bytes(page[offset : offset + size]) if page is not None else bytes(size)
-        out = bytearray(size)
-        for done, pfn, at, length in _pieces(addr, size):
-            page = self._pages.get(pfn)
-            if page is not None:
-                out[done : done + length] = page[at : at + length]
-        return bytes(out)
+        if offset + size <= BLOCK_SIZE:
+            block = self._blocks.get(addr >> BLOCK_SHIFT)
+            return bytes(block[offset : offset + size]) if block is not None else bytes(size)
+        return b"".join(_ZEROS[:length] if view is None else view for length, view in self._stretches(addr, size))
 
     def write(self, addr: int, data: bytes) -> None:
         """Store `data` at `addr`. Raises BusError as `read()` does."""
         size = len(data)
         self._check(addr, size)
         offset = addr & _OFFSET_MASK
-        if 0 < size <= PAGE_SIZE - offset:
-            self._page(addr >> PAGE_SHIFT)[offset : offset + size] = data
+        if 0 < size <= BLOCK_SIZE - offset:
+            self._block(addr >> BLOCK_SHIFT)[offset : offset + size] = data
             return
-        for done, pfn, at, length in _pieces(addr, size):
-            self._page(pfn)[at : at + length] = data[done : done + length]
+        given = memoryview(data)
+        for done, number, at, length in _pieces(addr, size):
+            memoryview(self._block(number))[at : at + length] = given[done : done + length]
 
     def read_int(self, addr: int, size: int) -> int:
         """The little-endian number of `size` bytes at `addr`."""
         offset = addr & _OFFSET_MASK
-        if offset + size <= PAGE_SIZE and 0 <= addr < PHYSICAL_END:
-            page = self._pages.get(addr >> PAGE_SHIFT)
-            return int.from_bytes(page[offset : offset + size], "little") if page is not None else 0
+        if offset + size <= BLOCK_SIZE and 0 <= addr < PHYSICAL_END:
+            block = self._blocks.get(addr >> BLOCK_SHIFT)
+            return int.from_bytes(block[offset : offset + size], "little") if block is not None else 0
         return int.from_bytes(self.read(addr, size), "little")
 
     def write_int(self, addr: int, size: int, value: int) -> None:
         """Store the low `size` bytes of `value`, little endian."""
         self.write(addr, (value & ((1 << (8 * size)) - 1)).to_bytes(size, "little"))
 
-    def _page(self, pfn: int) -> bytearray:
-        page = self._pages.get(pfn)
-        if page is None:
-            page = self._pages[pfn] = bytearray(PAGE_SIZE)
-        return page
+    # -- in bulk, without copies of what is only looked at -------------------------------------------------------------
+
+    def runs(self, addr: int, size: int) -> Iterator[tuple[int, memoryview | None]]:
+        """[addr, addr + size) in pieces of at most BLOCK_SIZE: their length, and the bytes themselves to look at.
+
+        Neighbouring blocks that were never written come as one piece of any length with None for its zeros. Nothing
+        may be written while a view is kept. Raises BusError outside the physical address space.
+        """
+        self._check_range(addr, size)
+        hole = 0
+        for length, view in self._stretches(addr, size):
+            if view is None:
+                hole += length
+                continue
+            if hole:
+                yield hole, None
+                hole = 0
+            yield length, view.toreadonly()
+        if hole:
+            yield hole, None
+
+    def views(self, addr: int, size: int) -> Iterator[memoryview]:
+        """The same bytes as views of at most BLOCK_SIZE each, zeros where nothing was written."""
+        self._check_range(addr, size)
+        for length, view in self._stretches(addr, size):
+            yield _ZEROS[:length] if view is None else view.toreadonly()
+
+    def clear(self, addr: int, size: int) -> None:
+        """Make [addr, addr + size) zero; whole blocks are given back to the host."""
+        self._check_range(addr, size)
+        for _, number, at, length in _pieces(addr, size):
+            if length == BLOCK_SIZE:
+                self._blocks.pop(number, None)
+            elif (block := self._blocks.get(number)) is not None:
+                block[at : at + length] = _ZEROS[:length]
+
+    def copy(self, target: int, source: int, size: int) -> None:
+        """Copy `size` bytes from `source` to `target`; the two ranges must not overlap."""
+        self._check_ranges(target, source, size)
+        for done, length in _common_pieces(target, source, size):
+            self._copy_piece(target + done, source + done, length)
+
+    def swap(self, one: int, other: int, size: int) -> None:
+        """Exchange the contents of two ranges that do not overlap."""
+        self._check_ranges(one, other, size)
+        for done, length in _common_pieces(one, other, size):
+            kept = self._blocks.get((one + done) >> BLOCK_SHIFT)
+            at = (one + done) & _OFFSET_MASK
+            old = None if kept is None else kept[at : at + length]
+            self._copy_piece(one + done, other + done, length)
+            if old is None:
+                self.clear(other + done, length)
+            else:
+                start = (other + done) & _OFFSET_MASK
+                memoryview(self._block((other + done) >> BLOCK_SHIFT))[start : start + length] = old
+
+    def _copy_piece(self, target: int, source: int, length: int) -> None:
+        block = self._blocks.get(source >> BLOCK_SHIFT)
+        if block is None:
+            self.clear(target, length)
+            return
+        at, start = source & _OFFSET_MASK, target & _OFFSET_MASK
+        # Between views the bytes are copied once; assigning a view to a bytearray would copy them twice.
+        memoryview(self._block(target >> BLOCK_SHIFT))[start : start + length] = memoryview(block)[at : at + length]
+
+    def _stretches(self, addr: int, size: int) -> Iterator[tuple[int, memoryview | None]]:
+        for _, number, at, length in _pieces(addr, size):
+            block = self._blocks.get(number)
+            yield length, None if block is None else memoryview(block)[at : at + length]
+
+    def _block(self, number: int) -> bytearray:
+        block = self._blocks.get(number)
+        if block is None:
+            block = self._blocks[number] = bytearray(BLOCK_SIZE)
+        return block
+
+    def _check_ranges(self, one: int, other: int, size: int) -> None:
+        self._check_range(one, size)
+        self._check_range(other, size)
+        if size and abs(one - other) < size:
+            raise BusError(f"{size} bytes overlap the same number of bytes at {other:#x}", one)
 
     @staticmethod
     def _check(addr: int, size: int) -> None:
         if not 0 <= size <= MAX_TRANSFER_BYTES:
             raise BusError(f"transfer of {size} bytes refused (0 to {MAX_TRANSFER_BYTES} allowed)", addr)
-        if addr < 0 or addr + size > PHYSICAL_END:
+        PhysicalMemory._check_range(addr, size)
+
+    @staticmethod
+    def _check_range(addr: int, size: int) -> None:
+        if addr < 0 or size < 0 or addr + size > PHYSICAL_END:
             raise BusError(f"{size} bytes outside the {PHYSICAL_BITS}-bit physical address space", addr)
 
 
-def _pieces(addr: int, size: int) -> list[tuple[int, int, int, int]]:
-    """Cut a transfer at page borders: (bytes before this piece, pfn, offset in page, length)."""
-    pieces = []
+def _pieces(addr: int, size: int) -> Iterator[tuple[int, int, int, int]]:
+    """Cut a transfer at block borders: (bytes before this piece, block number, offset in block, length)."""
     done = 0
     while done < size:
         at = (addr + done) & _OFFSET_MASK
-        length = min(size - done, PAGE_SIZE - at)
-        pieces.append((done, (addr + done) >> PAGE_SHIFT, at, length))
+        length = min(size - done, BLOCK_SIZE - at)
+        yield done, (addr + done) >> BLOCK_SHIFT, at, length
         done += length
-    return pieces
+
+
+def _common_pieces(one: int, other: int, size: int) -> Iterator[tuple[int, int]]:
+    """Cut two ranges of one size wherever either meets a block border: (bytes before this piece, length)."""
+    done = 0
+    while done < size:
+        length = min(
+            size - done, BLOCK_SIZE - (one + done & _OFFSET_MASK), BLOCK_SIZE - (other + done & _OFFSET_MASK)
+        )
+        yield done, length
+        done += length

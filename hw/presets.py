@@ -1,4 +1,4 @@
-"""Machines that come with hw, and the three ways to name one: preset, TOML file, captured folder."""
+"""Machines that come with hw, and the ways to name one: preset, TOML file, captured folder, boot log."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from importlib import resources
 from pathlib import Path
 
 from hw.capture import is_capture, spec_from_capture
+from hw.dmesg_machine import spec_from_dmesg
+from hw.dmesg_text import looks_like_log
 from hw.errors import InputError
 from hw.pci.spec import PciSpec
 from hw.spec import MachineSpec, read_spec
@@ -38,5 +40,14 @@ def load_machine(name: str) -> MachineSpec:
             raise InputError(f"{name}: a folder, but no captured machine: expected boot_params.bin in it")
         return spec_from_capture(path)
     if path.is_file():
-        return read_spec(path)
-    raise InputError(f"unknown machine {name!r}: expected {', '.join(preset_names())}, a TOML file or a folder")
+        return read_spec(path) if _is_toml(path) else spec_from_dmesg(path, load_preset)
+    log, colon, which = name.rpartition(":")
+    if colon and which.isdigit() and len(which) < 4 and Path(log).is_file():
+        return spec_from_dmesg(Path(log), load_preset, int(which))
+    known = ", ".join(preset_names())
+    raise InputError(f"unknown machine {name!r}: expected {known}, a TOML file, a boot log or a folder")
+
+
+def _is_toml(path: Path) -> bool:
+    # A description keeps its own suffix; any other file is one unless it looks, or is named, like a log.
+    return path.suffix == ".toml" or not (path.suffix in (".txt", ".log", ".gz", ".dmesg") or looks_like_log(path))

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from hw.acpi.spec import AcpiSpec
 from hw.errors import InputError
+from hw.faults import FaultSpec, check_faults
 from hw.pci.spec import PciSpec
 from hw.toml_file import decode_file
 from hw.units import parse_size
@@ -133,6 +134,7 @@ class BootSpec(msgspec.Struct, forbid_unknown_fields=True):
     boot_params: bytes = b""  # captured zero page
     kernel_cmdline_address: Positive = 0x20000
     efi: bool = False
+    efi_mmio: list[MemoryRange] = []  # memory-mapped I/O in the EFI memory map
 
 
 class Cost(msgspec.Struct, forbid_unknown_fields=True):
@@ -150,6 +152,20 @@ class Residue(msgspec.Struct, forbid_unknown_fields=True):
     ms: Annotated[float, Meta(ge=0)]
     source: Annotated[str, Meta(min_length=1)]
     phase: str = "rest"
+
+
+class KernelFacts(msgspec.Struct, forbid_unknown_fields=True):
+    """Figures of the kernel build a boot log came from, only carried here; 0 and empty: the log does not tell."""
+
+    node_data_bytes: NonNegative = 0
+    nr_cpus: NonNegative = 0
+    percpu_static_bytes: NonNegative = 0
+    image_kib: list[int] = []  # code, rwdata, rodata, init, bss of the "Memory:" line
+    debug_lines: bool = True  # the log keeps lines of debug level
+    numa: bool = True  # built with CONFIG_NUMA
+    zone_device: bool = True
+    log_buf_shift: NonNegative = 0
+    image_address: NonNegative = 0  # where the kernel image was put in memory
 
 
 class MachineSpec(msgspec.Struct, forbid_unknown_fields=True):
@@ -173,7 +189,10 @@ class MachineSpec(msgspec.Struct, forbid_unknown_fields=True):
     needs: dict[str, str] = {}  # words variants may put on the command line, for instance the devices it must probe
     banner: str = ""  # captured "Linux version" line
     dmi: list[str] = []  # captured SMBIOS lines
+    faults: FaultSpec = msgspec.field(default_factory=FaultSpec)
     figures: str = ""  # published figures to hold a boot of this machine against
+    kernel: KernelFacts | None = None  # of the build a boot log came from
+    notes: list[str] = []  # what was read and what was assumed about the machine, for the user
 
     def memory_bytes(self) -> int:
         """Size given by ``memory``; 0 when the map is given range by range."""
@@ -193,6 +212,7 @@ def check_spec(spec: MachineSpec) -> None:
     _check_cpus(spec)
     _check_memory(spec)
     _check_nodes(spec)
+    check_faults(spec.faults, spec.cpus, bool(spec.acpi.raw or spec.cpus.cpuid))
 
 
 def _check_cpus(spec: MachineSpec) -> None:

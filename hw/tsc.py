@@ -9,6 +9,8 @@ from hw.clock import Clock
 from hw.errors import GeneralProtection
 
 NS_PER_MS = 1_000_000
+PPB = 1_000_000_000
+RATE_UNIT = NS_PER_MS * PPB
 _MASK64 = (1 << 64) - 1
 
 
@@ -22,21 +24,23 @@ class Tsc:
     """An invariant TSC: offset + TSC_ADJUST + simulated time * khz / 10^6, modulo 2^64.
 
     `offset` is where the counter stood at power-on (sockets leave reset at different times) and can not be seen;
-    `adjust` is the register MSR 0x3B, None for a CPU without it. Counter values are cycles, `khz` the rate.
+    `adjust` is the register MSR 0x3B, None for a CPU without it. Counter values are cycles, `khz` the rate;
+    `drift_ppb` is by how many cycles in 10^9 this counter runs faster, which no real invariant TSC does.
     """
 
-    def __init__(self, clock: Clock, khz: int, offset: int = 0, adjust: int | None = 0) -> None:
+    def __init__(self, clock: Clock, khz: int, offset: int = 0, adjust: int | None = 0, drift_ppb: int = 0) -> None:
         if khz <= 0:
             raise ValueError(f"TSC frequency must be positive, got {khz} kHz")
         self.clock = clock
         self.khz = khz
         self._offset = offset
+        self._rate = khz * (PPB + drift_ppb)  # cycles per NS_PER_MS * PPB ns
         self._adjust = 0 if adjust is None else to_signed64(adjust)
         self.has_adjust = adjust is not None
 
     def read(self) -> int:
         """The counter now, as RDTSC gives it."""
-        return (self._offset + self._adjust + self.clock.now * self.khz // NS_PER_MS) & _MASK64
+        return (self._offset + self._adjust + self.clock.now * self._rate // RATE_UNIT) & _MASK64
 
     def write(self, value: int) -> None:
         """Write MSR 0x10: the counter becomes `value`; the difference also shows in TSC_ADJUST where there is one."""
@@ -65,5 +69,5 @@ class Tsc:
         ahead = value - self.read()
         if ahead <= 0:
             return 0
-        cycles_now = self.clock.now * self.khz // NS_PER_MS
-        return -(-(cycles_now + ahead) * NS_PER_MS // self.khz) - self.clock.now
+        cycles_now = self.clock.now * self._rate // RATE_UNIT
+        return -(-(cycles_now + ahead) * RATE_UNIT // self._rate) - self.clock.now

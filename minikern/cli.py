@@ -12,6 +12,12 @@ COMMANDS = {
     "boot": "Print the dmesg of one boot.",
     "compare": "Boot the ladder of variants and print phases and totals side by side.",
     "blame": "Print where the simulated time of one boot went, largest first.",
+    "kexec": "Load a kernel, hand over to it, verify it and boot it.",
+    "downtime": "The gap in a guest's traffic while its host boots another kernel.",
+    "explore": "Try many legal orders of CPU bring-up and check each one.",
+    "bench": "Time the struct-page kernels on this computer.",
+    "check": "Verify and time an algorithm of your own.",
+    "proc": "Print /proc's view of memory after a boot.",
     "machine": "The machines: list them, show one, write one out as files.",
 }
 

@@ -114,10 +114,12 @@ def release_for_version(version_line: str) -> str | None:
     """Name of the release file whose pattern fits a ``Linux version`` line, None if none does."""
     found = re.search(r"Linux version (\S+)", version_line)
     word = found.group(1) if found else version_line.strip()
+    best: tuple[int, str] | None = None
     for name, data in _data_files("releases"):
-        if re.match(msgspec.toml.decode(data, type=Release).match, word):
-            return name
-    return None
+        match = re.match(msgspec.toml.decode(data, type=Release).match, word)
+        if match and (best is None or match.end() > best[0]):
+            best = (match.end(), name)  # the pattern that says most about the word
+    return best[1] if best else None
 
 
 def load_variants() -> dict[str, Variant]:

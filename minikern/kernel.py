@@ -16,6 +16,7 @@ from minikern.config import Config, Release, Variant
 from minikern.ledger import Ledger
 from minikern.pci.types import PciState
 from minikern.printk import Level, Printk
+from minikern.recorder import Recorder
 
 if TYPE_CHECKING:
     import simpy
@@ -34,6 +35,7 @@ class BootOptions:
 
     vmemmap: str = "auto"  # full, window or auto
     kernel: str = ""  # struct-page kernel by name; empty means the fastest
+    record: bool = False  # keep every span of work and every mark, for traces and plots
 
 
 class Kernel:
@@ -61,6 +63,7 @@ class Kernel:
         self.cmdline = CommandLine("")
         self.log = Printk(lambda: self.machine.clock.now, lambda: self._phase)
         self.ledger = Ledger()
+        self.recorder = Recorder() if self.options.record else None
         self._costs = costs
         self._residue = residue
         self._phase = "rest"
@@ -116,18 +119,28 @@ class Kernel:
         """The boot CPU does ``count`` pieces of ``kind``: book them and let the machine's time pass."""
         total = self._cost_ns(0, kind, count)
         self.ledger.book(self._phase, 0, kind, count, total)
+        if self.recorder is not None:
+            self.recorder.span(0, kind, self._phase, self.machine.clock.now, total, count)
         self.machine.clock.advance(total)
 
     def charge_on(self, cpu: int, kind: str, count: int = 1) -> simpy.Timeout:
         """CPU ``cpu`` (a SimPy process) does ``count`` pieces of ``kind``: book them, return the event to wait for."""
         total = self._cost_ns(cpu, kind, count)
         self.ledger.book(self._phase, cpu, kind, count, total)
+        if self.recorder is not None:
+            self.recorder.span(cpu, kind, self._phase, self.machine.clock.now, total, count)
         return self.machine.clock.timeout(total)
 
     def book_span(self, cpu: int, kind: str, count: int, start_ns: int, total_ns: int) -> None:
         """Book work whose time has passed already, for instance a wait that was simulated event by event."""
-        del start_ns  # a ledger row is a sum; traces keep their own record of starts
         self.ledger.book(self._phase, cpu, kind, count, total_ns)
+        if self.recorder is not None:
+            self.recorder.span(cpu, kind, self._phase, start_ns, total_ns, count)
+
+    def mark(self, cpu: int, name: str, value: int = 0) -> None:
+        """Something happened to CPU ``cpu`` now: a message, a state. Kept only where traces are asked for."""
+        if self.recorder is not None:
+            self.recorder.mark(self.machine.clock.now, cpu, name, value)
 
     def _cost_ns(self, cpu: int, kind: str, count: int) -> int:
         # Fractions of a nanosecond are carried over, so that many small charges cost what one large one does.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from hw.errors import MachineStopped
 from minikern.acpi import io_apic
 from minikern.cmdline import memparse
 from minikern.pci import dmar
@@ -138,6 +139,8 @@ def fork_init(k: Kernel) -> None:
 
 def do_pre_smp_initcalls(k: Kernel) -> None:
     """The early initcalls, with one CPU. Source: init/main.c:do_pre_smp_initcalls()"""
+    if not k.real_mode_base:  # Source: arch/x86/realmode/init.c:init_real_mode() @ v6.12
+        raise MachineStopped("Real mode trampoline was not allocated")
     k.printk("rcu: Hierarchical SRCU implementation.")
     with k.phase("rest"):
         k.residue("do_pre_smp_initcalls")

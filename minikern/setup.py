@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
+from minikern import efi
 from minikern.acpi import madt, tables
 from minikern.cmdline import CommandLine, memparse
-from minikern.mm import direct_map, e820, numa, page_init, sparse, vmemmap, zonelist, zones
+from minikern.mm import crashkernel, direct_map, e820, mtrr, numa, page_init, sparse, vmemmap, zonelist, zones
 from minikern.mm.memblock import Memblock
 from minikern.pci import dmar
 from minikern.smp import clocksource, topology, tsc
@@ -21,6 +22,7 @@ MIB = 1 << 20
 SMP_CACHE_BYTES = 64
 REAL_MODE_BYTES = 28672  # real-mode blob; Source: arch/x86/realmode, as allocated by both Debian kernels
 COMMAND_LINE_SIZE = 2048  # Source: arch/x86/include/asm/setup.h
+PAT_LINE = "x86/PAT: Configuration [0-7]: WB  WC  UC- UC  WB  WP  UC- WT  "  # Source: arch/x86/mm/pat/memtype.c
 MAX_SETUP_DATA = 64  # nodes followed before the list is taken to be a loop
 PRB_AVG_BITS = 5  # average record of 32 bytes; Source: kernel/printk/printk.c
 PRB_DESC_BYTES, PRB_INFO_BYTES = 24, 88
@@ -81,6 +83,9 @@ def setup_arch(k: Kernel) -> None:
     k.printk("NX (Execute Disable) protection: active")
     e820.reserve_setup_data(k)
     e820.finish_early_params(k)
+    efi.efi_init(k)
+    for line in k.machine.spec.dmi:
+        k.printk(line)
     tsc.tsc_early_init(k)
     k.residue("setup_arch")
     e820.trim_bios_range(k)
@@ -92,10 +97,12 @@ def setup_arch(k: Kernel) -> None:
     reserve_initrd(k)
     tables.acpi_boot_table_init(k)
     numa.numa_init(k)
+    crashkernel.reserve_crashkernel(k)
     k.dma_reserve = zonelist.find_dma_reserve(k)
     paging_init(k)
     madt.acpi_boot_init(k)
     topology.topology_init(k)
+    numa.init_cpu_to_node(k)
     dmar.detect_intel_iommu(k)
     reserve_resources(k)
 
@@ -145,9 +152,13 @@ def find_last_pfn(k: Kernel) -> None:
     """
     max_arch_pfn = 1 << (k.max_physmem_bits() - PAGE_SHIFT)
     k.max_pfn = e820.print_last_pfn(k, max_arch_pfn, max_arch_pfn)
+    if mtrr.mtrr_trim_uncached_memory(k):
+        k.max_pfn = e820.print_last_pfn(k, max_arch_pfn, max_arch_pfn)
     if k.max_pfn > 1 << (32 - PAGE_SHIFT):
+        k.printk(PAT_LINE)
         k.max_low_pfn = e820.print_last_pfn(k, 1 << (32 - PAGE_SHIFT), max_arch_pfn)
     else:
+        k.printk(PAT_LINE)
         k.max_low_pfn = k.max_pfn
     if not any(entry.type in e820.RAM_TYPES for entry in k.e820.table):
         raise MachineStopped("no usable memory is left: expected at least one RAM range in the e820 map")
@@ -162,7 +173,12 @@ def reserve_real_mode(k: Kernel) -> None:
     if place is None:
         k.printk("No sub-1M memory is available for the trampoline")
     k.real_mode_base = place or 0
-    k.memblock.reserve(0, MIB)
+    first_mib = k.behaviour.get("reserve_first_mib", "always")
+    if first_mib == "crashkernel" and k.cmdline.get("crashkernel"):
+        k.printk("kexec: Reserving the low 1M of memory for crashkernel")
+        first_mib = "always"
+    if first_mib == "always":
+        k.memblock.reserve(0, MIB)
 
 
 def map_memory(k: Kernel) -> None:

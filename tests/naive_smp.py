@@ -53,18 +53,28 @@ def quick_pit(k: Kernel) -> tuple[int, int]:
     return 0, clock.now - began
 
 
-def warps(target_ahead: int, handoff: int, turns: int) -> tuple[int, int]:
-    """(largest step back, largest seen by the target) of two CPUs reading their counters in turns."""
-    last = worst = worst_target = 0
-    for turn in range(turns):
-        target = turn % 2 == 1
-        now = 10**9 + turn * handoff + (target_ahead if target else 0)
-        step = last - now
-        worst = max(worst, step)
-        if target:
-            worst_target = max(worst_target, step)
-        last = now
-    return worst, worst_target
+def warps(source_cycles: int, ahead: int, target_cycles: int, duration_ns: int, handoff_ns: int) -> tuple[int, ...]:
+    """(largest warp, warps, random ones, largest known at the target's last) of two CPUs that queue for one lock."""
+    shared = {"last": None, "max": 0, "warps": 0, "random": 0}
+    cpus = [
+        {"start": 0, "cycles": source_cycles, "known": 0, "max": 0},
+        {"start": ahead, "cycles": target_cycles, "known": 0, "max": 0},
+    ]
+    at = turn = 0
+    while True:
+        for cpu in cpus:
+            now = cpu["start"] + cpu["cycles"] * at // duration_ns
+            previous, shared["last"] = shared["last"], now
+            at += handoff_ns
+            if previous is None or previous <= now:
+                continue
+            shared["max"] = cpu["max"] = max(shared["max"], previous - now)
+            shared["random"] += cpu["known"] != shared["warps"]
+            shared["warps"] += 1
+            cpu["known"] = shared["warps"]
+        if turn % 8 == 0 and at > duration_ns:
+            return shared["max"], shared["warps"], shared["random"], cpus[1]["max"]
+        turn += 1
 
 
 def list_line(node: int, nodes: int, cpus: list[int], possible: int, first: bool) -> str:

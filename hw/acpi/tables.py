@@ -28,10 +28,12 @@ def build_tables(
     nodes: Sequence[NodePlace] = (),
     distances: Sequence[Sequence[int]] = (),
     pci: PciSpec | None = None,
+    listed_cpus: Sequence[CpuPlace] | None = None,
 ) -> list[Placed]:
     """(address, bytes) of RSDP and every table: captured ones as they were, described ones built.
 
-    ``cpus`` are in MADT order. Described tables lie one after the other in [``spec.base``, ``spec.base + spec.size``).
+    ``cpus`` are in MADT order; ``listed_cpus`` is what a faulty MADT lists instead.
+    Described tables lie one after the other in [``spec.base``, ``spec.base + spec.size``).
     InputError: no such range, or one that is too small.
     """
     if not spec.enabled:
@@ -48,7 +50,7 @@ def build_tables(
     ids = spec.ids()
     facs_address = area.put(static.facs())
     roots = [area.put(static.fadt(spec, facs_address, area.put(build_dsdt(described))))]
-    roots.append(area.put(static.madt(spec, cpus)))
+    roots.append(area.put(static.madt(spec, cpus if listed_cpus is None else listed_cpus)))
     if affinity or memory:
         listed = [(pxm, cpus[at].apic_id) for at, pxm in affinity]
         roots.append(area.put(static.srat(listed, memory, ids)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -16,18 +17,38 @@ from minikern.commands.common import EXIT_FAILED, load_machine_fields, load_name
 @click.option("--variant", default="", metavar="NAME", help="Boot as this rung of the ladder.")
 @click.option("--check", is_flag=True, help="Verify the whole memory map after the boot.")
 @click.option("--json", "as_json", is_flag=True, help="Lines with their times, phases and the ledger as JSON.")
+@click.option("--explain", is_flag=True, help="Say under the lines what they mean and what prints them.")
+@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE.json", help="Write a trace for Perfetto.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg|png", help="Draw the CPUs' bring-up.")
 @reported
-def boot(variant: str, check: bool, as_json: bool, append: str, kernel: str, **machine: Any) -> None:
+def boot(
+    variant: str,
+    check: bool,
+    as_json: bool,
+    explain: bool,
+    trace: Path | None,
+    plot: Path | None,
+    append: str,
+    kernel: str,
+    **machine: Any,
+) -> None:
     """Print the dmesg of one boot.
 
     \b
     Example:
       minikern boot lpc2023 --variant hvo-skip | grep HugeTLB
+      minikern boot laptop --plot cpus.png --trace boot.json --fault dead=3
     """
     from minikern.lab.run import boot as run
     from minikern.report.dmesg import format_dmesg
+    from minikern.report.explain import explained_dmesg
+    from minikern.report.lanes import check_plot_path, plot_lanes
+    from minikern.report.trace import write_trace
 
     spec, options = load_machine_fields(machine)
+    options.record = bool(trace or plot)
+    if plot is not None:
+        check_plot_path(plot)
     try:
         done = run(spec, load_named_variant(variant), kernel, append, options)
     except MachineStopped as error:
@@ -41,7 +62,11 @@ def boot(variant: str, check: bool, as_json: bool, append: str, kernel: str, **m
 
         click.echo(boot_json(done))
     else:
-        click.echo(format_dmesg(done.kernel), nl=False)
+        click.echo(explained_dmesg(done.kernel) if explain else format_dmesg(done.kernel), nl=False)
+    if trace is not None:
+        write_trace(done, trace)
+    if plot is not None:
+        plot_lanes(done, plot)
     if check:
         _check(done)
 

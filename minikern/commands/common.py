@@ -32,6 +32,7 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--memory", default="", metavar="SIZE", help="Memory size, for instance 4G."),
         click.option("--numa", multiple=True, metavar="SIZE[,cpus=LIST]", help="One NUMA node; repeat for each."),
         click.option("--numa-distance", multiple=True, metavar="SRC,DST=VAL", help="Distance of two nodes."),
+        click.option("--fault", multiple=True, metavar="KIND=CPUS[:N]", help="Break CPUs: dead=3, slow=2:15 (ms), ..."),
         click.option("--append", "-a", default="", metavar="WORDS", help="Words added to the kernel command line."),
         click.option("--kernel", default="", metavar="RELEASE", help="Kernel release instead of the machine's own."),
         click.option(
@@ -75,7 +76,8 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             if os.environ.get("MINIKERN_TRACEBACK"):
                 raise
             what = f"{type(error).__name__}: {error}"
-            click.echo(f"minikern: internal error, please report it: {what} (MINIKERN_TRACEBACK=1 shows where)", err=True)
+            hint = "(MINIKERN_TRACEBACK=1 shows where)"
+            click.echo(f"minikern: internal error, please report it: {what} {hint}", err=True)
             sys.exit(EXIT_STOPPED)
 
     return wrapper
@@ -83,6 +85,7 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
 
 def load_machine_fields(fields: dict[str, Any]) -> tuple[MachineSpec, BootOptions]:
     from hw.adjust import Adjustments, adjust
+    from hw.faults import add_fault
     from hw.presets import load_machine
     from minikern.kernel import BootOptions
 
@@ -90,6 +93,8 @@ def load_machine_fields(fields: dict[str, Any]) -> tuple[MachineSpec, BootOption
     for note in spec.notes:
         click.echo(f"minikern: {note}", err=True)
     adjust(spec, Adjustments(fields["cpus"], fields["memory"], fields["numa"], fields["numa_distance"]))
+    for option in fields["fault"]:
+        add_fault(spec.faults, option)
     return spec, BootOptions(vmemmap=fields["vmemmap"])
 
 

@@ -11,8 +11,10 @@ from hw.errors import InputError
 from hw.machine import Machine
 from hw.spec import MachineSpec
 from minikern.boot import start_kernel
+from minikern.build_facts import with_kernel_facts
 from minikern.config import Release, Variant, load_release, release_for_version
 from minikern.kernel import BootOptions, Kernel
+from minikern.kexec.purgatory import purgatory_of_running_image
 
 
 @dataclass
@@ -43,7 +45,7 @@ def choose_release(spec: MachineSpec, name: str = "") -> Release:
         fitting = release_for_version(spec.banner)
         if fitting is None:
             raise InputError(f"{spec.name}: no release file fits {spec.banner.split(' (')[0]!r}: give --kernel")
-        return load_release(fitting)
+        return with_kernel_facts(load_release(fitting), spec.kernel)
     return load_release(spec.release)
 
 
@@ -82,6 +84,7 @@ def boot(
     begin = time.perf_counter_ns()
     kernel = prepare(spec, variant, choose_release(spec, release), append, options or BootOptions())
     try:
+        purgatory_of_running_image(kernel)
         start_kernel(kernel)
     except Exception as error:
         error.kernel = kernel  # type: ignore[attr-defined]

@@ -85,13 +85,17 @@ class NodeStore:
         self._set_alarm()
 
 
+def host_cores() -> int:
+    """Cores of this computer that we may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class HostPool:
     """Host threads that write rows. Rows that are still being written are never handed to a second thread."""
 
     def __init__(self, pages: PageMap, threads: int | None = None) -> None:
         self._pages = pages
-        self._builtin = pages.default_deferred
-        self._executor = ThreadPoolExecutor(threads or os.cpu_count() or 1)
+        self._executor = ThreadPoolExecutor(threads or host_cores())
         self._flying: list[tuple[int, int, Future[None]]] = []
 
     def submit(self, start: int, end: int) -> list[Future[None]]:
@@ -104,7 +108,7 @@ class HostPool:
             if other_low < high and low < other_high:
                 future.result()
         self._flying = [entry for entry in self._flying if not entry[2].done() or entry[2].exception()]
-        future = self._executor.submit(self._pages.run_task, task, self._builtin)
+        future = self._executor.submit(self._pages.run_task, task)
         self._flying.append((low, high, future))
         return future
 
@@ -168,8 +172,8 @@ def page_alloc_init_late(
     """Initialise all deferred memory and wait for it.
 
     ``node_cpus`` are the online CPUs of each node (default: what ``k.numa.cpus_of_node()`` says), ``threads`` the host
-    threads (default: one for each host CPU). Books ``deferred_page_init``; needs unit costs ``deferred_page_init`` and
-    ``node_store_per_page``. Prints one line a node, in the order in which nodes finish.
+    threads (default: one for each core of this computer). Books ``deferred_page_init``; needs unit costs
+    ``deferred_page_init`` and ``node_store_per_page``. Prints one line a node, in the order in which nodes finish.
     Source: mm/mm_init.c:page_alloc_init_late() @ v6.12
     """
     page_alloc: PageAlloc = k.page_alloc

@@ -321,6 +321,9 @@ def memblock_setup(k: Kernel) -> None:
             k.memblock.reserve(entry.addr, entry.size)
         if entry.type in RAM_TYPES:
             k.memblock.add(entry.addr, entry.size)
+    # What lies beyond the addresses the kernel can map is no memory to it.
+    limit = 1 << k.max_physmem_bits()
+    k.memblock.remove(limit, ULLONG_MAX - limit)
     k.memblock.trim_memory(1 << PAGE_SHIFT)
 
 

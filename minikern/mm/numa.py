@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from minikern.acpi.srat import SratCpu, SratMemory, parse_slit, parse_srat
-from minikern.cmdline import memparse
+from minikern.mm import zones
 from minikern.mm.mmzone import LOCAL_DISTANCE, REMOTE_DISTANCE
+from minikern.mm.numa_emulation import Block, emulated_distances, split_nodes
 from minikern.printk import Level
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 NUMA_NO_NODE = -1
 COVERAGE_SLACK_BYTES = 1 << 20  # Source: arch/x86/mm/numa.c:numa_meminfo_cover_memory()
 NODE_MIN_SIZE = 4 << 20  # Source: arch/x86/include/asm/numa.h @ v6.1
-FAKE_NODE_MIN_SIZE = 32 << 20
 PAGE_SIZE = 4096
 
 
@@ -42,6 +42,7 @@ class Numa:
     distance: list[list[int]] = field(default_factory=list)
     hotplug: list[tuple[int, int]] = field(default_factory=list)
     max_possible_pfn: int = 0
+    cpu_nodes: set[int] = field(default_factory=set)  # pretended nodes whose real node has CPUs
 
     def apic_to_node(self, apic_id: int) -> int:
         """Node of a CPU by its APIC id, -1 if the tables do not say."""
@@ -67,6 +68,9 @@ def numa_init(k: Kernel) -> None:
 
     Source: arch/x86/mm/numa.c:x86_numa_init() @ v6.12
     """
+    if not k.config.get("CONFIG_NUMA", True):
+        _flat(k)
+        return
     off = "off" in k.cmdline.getall("numa")
     if not off:
         try:
@@ -81,6 +85,26 @@ def numa_init(k: Kernel) -> None:
     k.numa.parsed.add(0)
     k.numa.memblks.append(Memblk(0, k.max_pfn << 12, 0))
     _cleanup_and_register(k)
+
+
+def _flat(k: Kernel) -> None:
+    # A kernel without NUMA has one node, in its image, and says nothing. Source: arch/x86/mm/init_64.c:initmem_init()
+    k.numa = Numa(parsed={0})
+    k.memblock.set_node(0, 2**64 - 1, 0)
+
+
+def init_cpu_to_node(k: Kernel) -> None:
+    """Set up the nodes of CPUs that have no memory, where the release has not done so with the others.
+
+    Source: arch/x86/mm/numa.c:init_cpu_to_node() @ v5.10
+    """
+    if k.behaviour.get("memoryless") != "late":
+        return
+    for cpu in k.cpus.possible:
+        node = k.numa.apic_to_node(k.cpus.apic_id.get(cpu, -1))
+        if node != NUMA_NO_NODE and node not in {pglist.nid for pglist in k.nodes}:
+            alloc_node_data(k, node)
+            zones.init_memory_less_node(k, node)
 
 
 def _from_acpi(k: Kernel) -> None:
@@ -278,66 +302,22 @@ def alloc_node_data(k: Kernel, nid: int) -> None:
 
 
 def _emulate(k: Kernel) -> None:
-    """``numa=fake=``: cut the memory into pretended nodes.
+    """``numa=fake=``: cut the memory into pretended nodes; CPUs follow the first one of their real node.
 
     Source: mm/numa_emulation.c:numa_emulation() @ v6.12
     """
     words = [value for value in k.cmdline.getall("numa") if value.startswith("fake=")]
     if not words:
         return
-    text = words[-1].removeprefix("fake=")
-    number, rest = memparse(text)
-    if number == 0 or (rest and rest not in ("U", "u")):
+    found = split_nodes(k, words[-1].removeprefix("fake="), [Block(*block) for block in k.numa.memblks])
+    if found is None:
         return
-    sized = text[-1:].upper() in "KMGT"
-    blocks = _split_by_size(k, number) if sized else _split_by_count(k, number)
-    if blocks:
-        for index, block in enumerate(blocks):
-            mib = (block.end - block.start) >> 20
-            k.printk(f"Faking node {index} at [mem {block.start:#018x}-{block.end - 1:#018x}] ({mib}MB)")
-        k.numa.memblks = blocks
-        k.numa.parsed = {block.nid for block in blocks}
-        k.numa.distance = []
-
-
-def _split_by_count(k: Kernel, count: int) -> list[Memblk]:
-    total = k.memblock.phys_mem_size()
-    count = min(count, 1 << k.config.number("CONFIG_NODES_SHIFT"))
-    size = total // count // FAKE_NODE_MIN_SIZE * FAKE_NODE_MIN_SIZE
-    if size == 0:
-        k.printk("Not enough memory for each node.  NUMA emulation disabled.", Level.ERR)
-        return []
-    big = (total - size * count) // FAKE_NODE_MIN_SIZE  # this many nodes get one minimum more
-    return _carve(k, [size + (FAKE_NODE_MIN_SIZE if i < big else 0) for i in range(count)])
-
-
-def _split_by_size(k: Kernel, size: int) -> list[Memblk]:
-    total = k.memblock.phys_mem_size()
-    smallest = max(FAKE_NODE_MIN_SIZE, -(-total // (1 << k.config.number("CONFIG_NODES_SHIFT"))))
-    size = -(-max(size, smallest) // FAKE_NODE_MIN_SIZE) * FAKE_NODE_MIN_SIZE
-    return _carve(k, [size] * max(1, total // size))
-
-
-def _carve(k: Kernel, sizes: list[int]) -> list[Memblk]:
-    regions = [(r.base, r.end) for r in k.memblock.memory_regions()]
-    blocks: list[Memblk] = []
-    start = regions[0][0]
-    for nid, size in enumerate(sizes):
-        end = _end_of(regions, start, size) if nid < len(sizes) - 1 else regions[-1][1]
-        if start >= end:
-            break
-        blocks.append(Memblk(start, end, nid))
-        start = end
-    return blocks
-
-
-def _end_of(regions: list[tuple[int, int]], start: int, size: int) -> int:
-    # Address at which ``size`` bytes of RAM, holes not counted, lie behind ``start``.
-    for base, end in regions:
-        base = max(base, start)
-        if base >= end:
-            continue
-        if end - base >= size:
-            return base + size
-        size -= end - base
-    return regions[-1][1]
+    blocks, phys_of = found
+    k.numa.distance = emulated_distances(k, phys_of)
+    with_cpus = set(k.numa.apicid_to_node.values())
+    k.numa.cpu_nodes = {nid for nid, phys in phys_of.items() if phys in with_cpus}
+    first = {phys: nid for nid, phys in sorted(phys_of.items(), reverse=True)}
+    k.numa.apicid_to_node = {apic_id: first.get(phys, 0) for apic_id, phys in k.numa.apicid_to_node.items()}
+    k.numa.memblks = [Memblk(*block) for block in blocks]
+    k.numa.parsed = {block.nid for block in blocks}
+    _cleanup_meminfo(k)

@@ -6,63 +6,28 @@ that wrote the pages. The comparison itself is a JIT function over rows of words
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from minikern.jit import jit
+from minikern.mm.page_check_lists import Wrong, check_accounting, check_folds, check_free_lists
+from minikern.mm.page_check_state import NO_CONTENT, Place, Span, cut, expected_spans, places
 from minikern.mm.struct_page import STRUCT_PAGE, Words, format_page
 
 _U64 = 2**64 - 1
-_NOBODY, _SKIP = "memory that nobody owns", "not initialised yet"
-
-
-class Expected(NamedTuple):
-    """What the words of pages in one state hold; pages at multiples of ``heads`` are block heads (0: none are).
-
-    ``link`` is the content of lru.next, None for a list head that points at itself. Heads have ``head_private`` and
-    ``head_counts``. With ``origin`` >= 0, private counts up every 512 pages from that pfn on.
-    """
-
-    state: str
-    flag_bits: int = 0
-    counts: int = 0x00000001_FFFFFFFF
-    link: int | None = None
-    mapping: int = 0
-    bootmem_type: int = 0
-    private: int = 0
-    origin: int = -1
-    heads: int = 0
-    head_private: int = 0
-    head_counts: int = 0
-
-
-class Span(NamedTuple):
-    """Pages [start, end) that are expected to look like ``expected``."""
-
-    start: int
-    end: int
-    expected: Expected
-
-
-class Place(NamedTuple):
-    """Pages [start, end) that must carry ``nid`` and ``zone``; ``memory`` is False for holes."""
-
-    start: int
-    end: int
-    nid: int
-    zone: int
-    memory: bool
+LEFT_WINDOW = "left the window"
 
 
 @dataclass
 class CheckResult:
-    """Outcome: pages compared, pages whose content is not at hand, and the first wrong pfn if there is one."""
+    """Outcome: pages compared, pages whose content is not at hand by reason, the first wrong pfn if there is one."""
 
     checked: int = 0
-    skipped: int = 0
+    without: Counter[str] = field(default_factory=Counter)
+    free_blocks: int = 0
     first_wrong_pfn: int | None = None
     message: str = ""
 
@@ -70,6 +35,20 @@ class CheckResult:
     def ok(self) -> bool:
         """True if nothing was wrong."""
         return self.first_wrong_pfn is None
+
+    @property
+    def skipped(self) -> int:
+        """Pages that could not be compared."""
+        return self.without.total()
+
+    def __str__(self) -> str:
+        """The outcome as one line."""
+        if not self.ok:
+            return f"check: wrong: {self.message}"
+        parts = [f"{self.checked} struct pages compared", f"{self.free_blocks} free blocks", "page counts agree"]
+        for why, pages in sorted(self.without.items()):
+            parts.append(f"{pages} struct pages ({pages * 64 / 2**20:.1f} MiB) without content: {why}")
+        return "check: " + ", ".join(parts)
 
 
 @jit
@@ -81,8 +60,12 @@ def first_wrong(words: Words, want: Words, lru: np.uint64, self_link: bool, head
     every 512 rows, ``infos`` rows having gone before.
     """
     size = np.uint64(64)
+    head = first if heads > 0 else -1
     for i in range(words.shape[0]):
-        kind = 1 if heads > 0 and i >= first and (i - first) % heads == 0 else 0
+        kind = 0
+        if i == head:
+            kind = 1
+            head += heads
         link = lru if self_link else want[kind, 1]
         private = want[kind, 5]
         if infos >= 0:
@@ -98,12 +81,21 @@ def first_wrong(words: Words, want: Words, lru: np.uint64, self_link: bool, head
 def check_memmap(k: Any) -> CheckResult:
     """Compare every page of every present section with what it must be, as far as the map holds it.
 
-    In a window only what is still there is compared. Deferred memory that is not initialised yet, and memory map that
-    HVO gave back, has no content and is skipped.
+    Before that the free lists (each block on one list, aligned, inside its zone, disjoint, not mergeable, counted), the
+    zones' page counts and the folded memory map of huge pages are verified. In a window only what is still there is
+    compared. Deferred memory that is not initialised yet, and memory map that HVO gave back, has no content.
     """
     result = CheckResult()
-    spans = expected_spans(k)
-    for place, span in _cut(places(k), spans):
+    try:
+        result.free_blocks = check_free_lists(k)
+        where, spans = places(k), expected_spans(k)
+        pieces = list(cut(where, spans))
+        check_accounting(k, pieces)
+        check_folds(k)
+    except Wrong as wrong:
+        result.first_wrong_pfn, result.message = wrong.pfn, str(wrong)
+        return result
+    for place, span in pieces:
         _check_span(k, place, span, result)
         if not result.ok:
             break
@@ -113,17 +105,23 @@ def check_memmap(k: Any) -> CheckResult:
 def _check_span(k: Any, place: Place, span: Span, result: CheckResult) -> None:
     vmemmap = k.vmemmap
     for run in vmemmap.runs(place.start, place.end):
-        if span.expected.state == _NOBODY:
-            _fail(result, run.pfn, f"pfn {run.pfn:#x}: {_NOBODY}")
-            return
-        if span.expected.state == _SKIP:
-            result.skipped += run.pages
-        elif vmemmap.holds(run):
-            _compare(k, place, span, run, result)
-        elif vmemmap.backing == "full":
-            _fail(result, run.pfn, f"pfn {run.pfn:#x}: expected a {span.expected.state} page, was never initialised")
+        if span.expected.state in NO_CONTENT:
+            result.without[span.expected.state] += run.pages
         else:
-            result.skipped += run.pages
+            _check_run(k, place, span, run, result)
+        if not result.ok:
+            return
+
+
+def _check_run(k: Any, place: Place, span: Span, run: Any, result: CheckResult) -> None:
+    for piece, held in k.vmemmap.pieces(run):
+        if held:
+            _compare(k, place, span, piece, result)
+        elif k.vmemmap.backing == "full":
+            what = f"expected a {span.expected.state} page, was never initialised"
+            _fail(result, piece.pfn, f"pfn {piece.pfn:#x}: {what}")
+        else:
+            result.without[LEFT_WINDOW] += piece.pages
         if not result.ok:
             return
 
@@ -139,11 +137,16 @@ def _compare(k: Any, place: Place, span: Span, run: Any, result: CheckResult) ->
     rows[:, 3], rows[:, 4] = want.mapping, want.bootmem_type
     rows[0, 5], rows[0, 6] = want.private, want.counts
     rows[1, 5], rows[1, 6] = want.head_private, want.head_counts
+    if want.exact:
+        rows[0, 1:] = want.exact
     infos = run.pfn - want.origin if want.origin >= 0 else -1
     first = -run.pfn % want.heads if want.heads else 0
     lru = np.uint64(k.vmemmap.start + run.pfn * 64 + 8)
     words = k.vmemmap.rows(run)
-    wrong = first_wrong(words, rows, lru, want.link is None, want.heads, first, infos)
+    if want.exact:
+        wrong = 0 if (words[0] != rows[0]).any() else -1
+    else:
+        wrong = first_wrong(words, rows, lru, want.link is None, want.heads, first, infos)
     if wrong < 0:
         result.checked += run.pages
         return
@@ -157,136 +160,3 @@ def _compare(k: Any, place: Place, span: Span, run: Any, result: CheckResult) ->
 
 def _fail(result: CheckResult, pfn: int, message: str) -> None:
     result.first_wrong_pfn, result.message = pfn, message
-
-
-# where pages belong
-
-
-def places(k: Any) -> list[Place]:
-    """Node and zone of every pfn up to the end of the last section; a hole takes those of the memory after it."""
-    found: list[Place] = []
-    cursor = 0
-    node = k.nodes[0]
-    by_nid = {item.nid: item for item in k.nodes}
-    for region in k.memblock.memory_regions():
-        start, end = (region.base + 4095) >> 12, region.end >> 12
-        if start >= end:
-            continue
-        node = by_nid[max(region.nid, 0)]
-        for zone in node.zones:
-            low, high = max(start, zone.start_pfn), min(end, zone.start_pfn + zone.spanned_pages)
-            if not zone.present_pages or low >= high:
-                continue
-            if cursor < low:
-                found.append(Place(cursor, low, node.nid, zone.index, False))
-            found.append(Place(low, high, node.nid, zone.index, True))
-            cursor = high
-    end = -(-cursor // 32768) * 32768
-    if cursor < end:
-        highest = max(zone.index for zone in node.zones if zone.present_pages)
-        found.append(Place(cursor, end, node.nid, highest, False))
-    return found
-
-
-# what pages are
-
-
-def expected_spans(k: Any) -> list[Span]:
-    """The state of every pfn, later layers over earlier ones."""
-    flags = k.page_alloc.pages.flags
-    reserved = Expected("reserved", flags.reserved)
-    spans = [Span(p.start, p.end, Expected(_NOBODY) if p.memory else reserved) for p in places(k)]
-    spans = overlay(spans, _not_yet(k))
-    skipped = [r for r in k.memblock.reserved_regions() if r.flags & 0x10]  # RSRV_NOINIT: HugeTLB's tails
-    rest = [r for r in k.memblock.reserved_regions() if not r.flags & 0x10]
-    spans = overlay(spans, (Span(r.base >> 12, (r.end + 4095) >> 12, Expected(_SKIP)) for r in skipped))
-    spans = overlay(spans, (Span(r.base >> 12, (r.end + 4095) >> 12, reserved) for r in rest))
-    spans = overlay(spans, _memmap_frames(k))
-    spans = overlay(spans, _handed_out(k))
-    spans = overlay(spans, _free_blocks(k))
-    return overlay(spans, _huge_pages(k)) if k.hugetlb is not None else spans
-
-
-def _not_yet(k: Any) -> Iterator[Span]:
-    for node in k.nodes:
-        if node.first_deferred_pfn is not None:
-            for place in places(k):
-                low, high = max(place.start, node.first_deferred_pfn), min(place.end, node.end_pfn)
-                if place.memory and place.nid == node.nid and low < high:
-                    yield Span(low, high, Expected(_SKIP))
-
-
-def _memmap_frames(k: Any) -> Iterator[Span]:
-    if k.vmemmap.bootmem_registered:
-        flags = k.page_alloc.pages.flags
-        bits = flags.reserved | flags.private
-        for section, count, phys in sorted(k.vmemmap.memmaps, key=lambda entry: entry[2]):
-            first = phys >> 12
-            want = Expected("memory-map", bits, 0x00000002_FFFFFFFF, bootmem_type=12, private=section, origin=first)
-            yield Span(first, first + count * 512, want)
-
-
-def _handed_out(k: Any) -> Iterator[Span]:
-    for pfn, order in sorted(k.page_alloc.allocated.items()):
-        want = Expected("allocated", counts=0x00000000_FFFFFFFF, heads=1 << order, head_counts=0x00000001_FFFFFFFF)
-        yield Span(pfn, pfn + (1 << order), want)
-
-
-def _free_blocks(k: Any) -> Iterator[Span]:
-    buddy = k.page_alloc.pages.flags.buddy_type
-    blocks = sorted(block for area in k.page_alloc.areas.values() for block in area.stretches())
-    for pfn, order, count in blocks:
-        want = Expected("free", counts=0x00000000_FFFFFFFF, heads=1 << order, head_private=order, head_counts=buddy)
-        yield Span(pfn, pfn + (count << order), want)
-
-
-def _huge_pages(k: Any) -> Iterator[Span]:
-    flags = k.page_alloc.pages.flags
-    kind = 0xFFFFFFFF if flags.hugetlb_type is None else flags.hugetlb_type
-    for pfn, order in sorted(k.hugetlb.folios()):
-        folded = pfn in k.hugetlb.optimized
-        yield Span(pfn, pfn + 1, Expected("huge head", flags.head, kind, private=0x18 if folded else 0x08))
-        # The first two tails hold fields of the compound page; tests look at those one by one.
-        yield Span(pfn + 1, pfn + 3, Expected(_SKIP))
-        tail = Expected("huge tail", counts=0xFFFFFFFF, link=k.vmemmap.start + pfn * 64 + 1, mapping=0xDEAD000000000400)
-        end = pfn + (64 if folded else 1 << order)
-        yield Span(pfn + 3, end, tail)
-        if folded:
-            yield Span(end, pfn + (1 << order), Expected(_SKIP))
-
-
-# lists of spans
-
-
-def overlay(under: list[Span], over: Iterable[Span]) -> list[Span]:
-    """``over`` laid on ``under``; both ascending and disjoint. What lies outside of ``under`` is dropped."""
-    result: list[Span] = []
-    pending = iter(over)
-    top = next(pending, None)
-    for start, end, expected in under:
-        while start < end:
-            while top is not None and top.end <= start:
-                top = next(pending, None)
-            if top is None or top.start >= end:
-                result.append(Span(start, end, expected))
-                break
-            if start < top.start:
-                result.append(Span(start, top.start, expected))
-            high = min(end, top.end)
-            result.append(Span(max(start, top.start), high, top.expected))
-            start = high
-    return result
-
-
-def _cut(under: list[Place], spans: list[Span]) -> Iterator[tuple[Place, Span]]:
-    """Every span with the part of a place that it covers."""
-    at = 0
-    for place in under:
-        while at < len(spans) and spans[at].start < place.end:
-            span = spans[at]
-            low, high = max(place.start, span.start), min(place.end, span.end)
-            if low < high:
-                yield place._replace(start=low, end=high), span
-            if span.end > place.end:
-                break
-            at += 1

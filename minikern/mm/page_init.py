@@ -116,7 +116,8 @@ def _init_unavailable_range(k: Any, start: int, end: int, zone: Zone) -> None:
     count = pages.init_range(start, end, reserved=True)
     if count:
         k.charge("struct_page_init", count)
-        k.printk(f"On node {zone.nid}, zone {zone.name}: {count} pages in unavailable ranges")
+        if k.behaviour.get("unavailable_lines", True):
+            k.printk(f"On node {zone.nid}, zone {zone.name}: {count} pages in unavailable ranges")
 
 
 assert PAGES_PER_SECTION % PAGEBLOCK_NR_PAGES == 0

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
 
-import numba
 import numpy as np
-from llvmlite import ir
-from numba.extending import intrinsic
 
 from hw.errors import InputError
 from minikern import jit as _jit
 from minikern.jit import jit
+from minikern.mm.page_stream import stream, stream_free_blocks
 from minikern.mm.struct_page import Words
 
 Algorithm = Callable[[Words, np.uint64, np.uint64], None]
@@ -42,54 +39,26 @@ def init_linux(words: Words, flags: np.uint64, lru: np.uint64) -> None:
         lru += step
 
 
-def _codegen_store(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-    # One 64-byte vector store that bypasses the cache where the target can do that; an ordinary store elsewhere.
-    vector = ir.VectorType(ir.IntType(64), 8)
-    value = ir.Constant(vector, ir.Undefined)
-    for lane in range(8):
-        value = builder.insert_element(value, args[2 + lane], ir.Constant(ir.IntType(32), lane))
-    array = context.make_array(signature.args[0])(context, builder, args[0])
-    first = builder.shl(args[1], ir.Constant(args[1].type, 3))
-    store = builder.store(value, builder.bitcast(builder.gep(array.data, [first]), vector.as_pointer()), align=64)
-    store.set_metadata("nontemporal", builder.module.add_metadata([ir.Constant(ir.IntType(32), 1)]))
-    return context.get_dummy_value()
-
-
-def _type_store(
-    _typing: Any, words: Any, i: Any, w0: Any, w1: Any, w2: Any, w3: Any, w4: Any, w5: Any, w6: Any, w7: Any
-) -> Any:
-    return numba.types.void(words, numba.types.intp, *[numba.types.uint64] * 8), _codegen_store
-
-
-def _codegen_fence(context: Any, builder: Any, _signature: Any, _args: Any) -> Any:
-    builder.fence("seq_cst")  # stores that bypass the cache are not ordered by themselves
-    return context.get_dummy_value()
-
-
-def _type_fence(_typing: Any) -> Any:
-    return numba.types.void(), _codegen_fence
-
-
-_store_row: Any = intrinsic(_type_store)
-_store_fence: Any = intrinsic(_type_fence)
-
-
 @jit
-def _stream(
-    words: Words,
-    flags: np.uint64,
-    nxt: np.uint64,
-    step: np.uint64,
-    prev: np.uint64,
-    mapping: np.uint64,
-    counts: np.uint64,
-) -> None:
-    zero, size = np.uint64(0), np.uint64(64)
+def init_fused(words: Words, flags: np.uint64, lru: np.uint64) -> None:
+    """Each word of the row written once, by ordinary stores."""
+    zero, step = np.uint64(0), np.uint64(64)
+    counts = np.uint64(0x00000001FFFFFFFF)
     for i in range(words.shape[0]):
-        _store_row(words, i, flags, nxt, prev, mapping, zero, zero, counts, zero)
-        nxt += step
-        prev += size
-    _store_fence()
+        words[i, 0] = flags
+        words[i, 1] = lru
+        words[i, 2] = lru
+        words[i, 3] = zero
+        words[i, 4] = zero
+        words[i, 5] = zero
+        words[i, 6] = counts
+        words[i, 7] = zero
+        lru += step
+
+
+def can_stream(words: Words) -> bool:
+    """True if rows can be stored past the cache: compiled code, and every row a cache line of its own."""
+    return not _jit.DISABLED and words.ctypes.data % _ROW_BYTES == 0 and words.flags.c_contiguous
 
 
 def store_image(words: Words, flags: int, lru: int, counts: int, head: int | None = None, mapping: int = 0) -> None:
@@ -98,11 +67,11 @@ def store_image(words: Words, flags: int, lru: int, counts: int, head: int | Non
     ``counts`` is word 6; index, private and memcg_data are 0. Rows are stored past the cache.
     """
     nxt, step = (lru, 64) if head is None else (head | 1, 0)
-    if _jit.DISABLED or words.ctypes.data % _ROW_BYTES:
+    if not can_stream(words):
         _store_plain(words, flags, nxt, step, lru, mapping, counts)
     else:
         u64 = np.uint64
-        _stream(words, u64(flags), u64(nxt), u64(step), u64(lru), u64(mapping), u64(counts))
+        stream(words, u64(flags), u64(nxt), u64(step), u64(lru), u64(mapping), u64(counts))
 
 
 def _store_plain(words: Words, flags: int, nxt: int, step: int, prev: int, mapping: int, counts: int) -> None:
@@ -147,28 +116,38 @@ def free_pages(words: Words, keep: np.uint64, lru: np.uint64) -> int:
 
 @jit
 def init_and_free(words: Words, flags: np.uint64, lru: np.uint64, pfn: int, run: int) -> None:
-    """Initialise pages and free them, run by run up to each multiple of ``run`` pfns so that the second pass finds its
-    lines in the cache. Source: mm/mm_init.c:deferred_init_maxorder() @ v6.12
+    """Initialise pages and free them in Linux's order: two passes over each run up to a multiple of ``run`` pfns.
+
+    The second pass finds its lines in the cache. Source: mm/mm_init.c:deferred_init_maxorder() @ v6.12
     """
-    counts, free = np.uint64(0x00000001FFFFFFFF), np.uint64(0xFFFFFFFF)
-    zero, step = np.uint64(0), np.uint64(64)
+    free = np.uint64(0xFFFFFFFF)
     n = words.shape[0]
     start = 0
     while start < n:
         end = min(n, start + run - (pfn + start) % run)
-        for i in range(start, end):
-            words[i, 0] = flags
-            words[i, 1] = lru
-            words[i, 2] = lru
-            words[i, 3] = zero
-            words[i, 4] = zero
-            words[i, 5] = zero
-            words[i, 6] = counts
-            words[i, 7] = zero
-            lru += step
+        init_linux(words[start:end], flags, lru)
         for i in range(start, end):
             words[i, 6] = free
+        lru += np.uint64(64 * (end - start))
         start = end
+
+
+def init_free_blocks(words: Words, flags: int, lru: int, pfn: int, order: int, head_type: int) -> None:
+    """What :func:`init_and_free` and :func:`set_heads` leave, stored at once and past the cache.
+
+    Nobody can see a deferred page before its block is on a free list, so the passes may be one. Heads are the first
+    pages of whole blocks of 2**``order`` pages; ``head_type`` is their page_type.
+    """
+    blocks = 1 << order
+    first = -pfn % blocks
+    whole = max(0, len(words) - first) // blocks * blocks
+    split = first + whole if whole else 0  # rows after the last whole block have no head
+    u64 = np.uint64
+    head = words[:split]
+    if len(head):
+        stream_free_blocks(head, u64(flags), u64(lru), first, blocks, u64(order), u64(head_type))
+    if split < len(words):
+        store_image(words[split:], flags, lru + 64 * split, 0xFFFFFFFF)
 
 
 @jit
@@ -178,6 +157,20 @@ def set_heads(words: Words, first: int, step: int, order: np.uint64, page_type: 
     for i in range(first, words.shape[0], step):
         words[i, 5] = order
         words[i, 6] = (words[i, 6] & high) | page_type
+
+
+@jit
+def prep_compound_tails(words: Words, link: np.uint64, mapping: np.uint64) -> None:
+    """Make initialised pages tails, in Linux's order of effects: poisoned mapping, head link, frozen reference.
+
+    ``link`` is the head's address with bit 0 set. Source: mm/page_alloc.c:prep_compound_tail() @ v6.12
+    """
+    low = np.uint64(0xFFFFFFFF)
+    for i in range(words.shape[0]):
+        words[i, 3] = mapping
+        words[i, 1] = link
+        words[i, 5] = np.uint64(0)
+        words[i, 6] &= low
 
 
 @jit
@@ -194,7 +187,9 @@ def get_page_bootmem(words: Words, first_info: int, frame: int, kind: np.uint64,
         words[i, 6] += one
 
 
-ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType({"nontemporal": init_nontemporal, "linux": init_linux})
+ALGORITHMS: Mapping[str, Algorithm] = MappingProxyType(
+    {"nontemporal": init_nontemporal, "fused": init_fused, "linux": init_linux}
+)
 """Built-in algorithms by name, the default first."""
 
 

@@ -15,11 +15,14 @@ import numpy as np
 from minikern.mm.mmzone import MAX_PAGE_ORDER
 from minikern.mm.page_flags import PageFlags
 from minikern.mm.page_kernels import (
+    ALGORITHMS,
     Algorithm,
+    can_stream,
     free_pages,
     get_page_bootmem,
     init_and_free,
-    init_linux,
+    init_free_blocks,
+    init_nontemporal,
     set_flags,
     set_heads,
     store_image,
@@ -95,8 +98,8 @@ class PageMap:
         count = 0
         for run, flags in self._runs(start, end):
             flags |= self.flags.reserved if reserved else 0
-            self.algorithm(self.vmemmap.rows(run), np.uint64(flags), np.uint64(self._lru(run.pfn)))
             self.vmemmap.claim(run)
+            self.algorithm(self.vmemmap.rows(run), np.uint64(flags), np.uint64(self._lru(run.pfn)))
             count += run.pages
         self.pages_written += count
         return count
@@ -174,11 +177,17 @@ class PageMap:
             self.pages_written += run.pages
         return tasks
 
-    def run_task(self, task: Task, builtin: bool) -> None:
-        """Do a task; a foreign algorithm is called once for each maximal-order run, as Linux would call it."""
-        if builtin:
-            flags, lru = np.uint64(task.flags), np.uint64(task.lru)
-            init_and_free(task.words, flags, lru, task.run.pfn, MAX_ORDER_NR_PAGES)
+    def run_task(self, task: Task) -> None:
+        """Do a task: past the cache at once, or as Linux does, a maximal-order run after the other.
+
+        An algorithm that is not built in is called once for each such run.
+        """
+        if self.algorithm is init_nontemporal and can_stream(task.words):
+            kind = self.flags.buddy_type
+            init_free_blocks(task.words, task.flags, task.lru, task.run.pfn, MAX_PAGE_ORDER, kind)
+            return
+        if self.algorithm in ALGORITHMS.values():
+            init_and_free(task.words, np.uint64(task.flags), np.uint64(task.lru), task.run.pfn, MAX_ORDER_NR_PAGES)
         else:
             self._run_foreign(task)
         first = -task.run.pfn % MAX_ORDER_NR_PAGES
@@ -209,9 +218,10 @@ class PageMap:
         Source: mm/page_alloc.c:set_buddy_order() @ v6.12
         """
         for run in self.vmemmap.runs(start, end):
-            first = -run.pfn % (1 << order)
-            if first < run.pages and (self.vmemmap.backing == "full" or self.vmemmap.holds(run)):
-                self._heads(self.vmemmap.rows(run), first, order)
+            for piece, held in self.vmemmap.pieces(run):
+                first = -piece.pfn % (1 << order)
+                if held and first < piece.pages:
+                    self._heads(self.vmemmap.rows(piece), first, order)
 
     def set_buddy(self, pfn: int, order: int) -> None:
         """Make one page the head of a free block."""
@@ -279,8 +289,3 @@ class PageMap:
     def _flags_of(self, pfn: int) -> int:
         item = next(self.links(pfn, pfn + 1))
         return self.flags.links(item.nid, item.zone)
-
-    @property
-    def default_deferred(self) -> bool:
-        """True when deferred pages may be written by the fused built-in kernel."""
-        return getattr(self.algorithm, "__module__", "") == init_linux.__module__

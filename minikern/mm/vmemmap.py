@@ -38,6 +38,7 @@ MIB = 1 << 20
 WINDOW_BYTES = 128 * MIB
 LLC_FALLBACK_BYTES = 64 * MIB
 WINDOW_LIMIT_BYTES = 1024 * MIB
+HOST_HUGE_BYTES = 2 * MIB
 BACKINGS = ("auto", "full", "window")
 
 
@@ -108,6 +109,16 @@ class HeldRanges:
             start = self._ends[at]
         return True
 
+    def pieces(self, start: int, end: int, lap: int) -> Iterator[tuple[int, int, bool]]:
+        """[start, end) cut where it begins or ceases to belong to ``lap``: (start, end, belongs)."""
+        while start < end:
+            at = bisect_right(self._starts, start) - 1
+            inside = at >= 0 and start < self._ends[at]
+            held = inside and self._laps[at] == lap
+            stop = self._ends[at] if inside else (self._starts[at + 1] if at + 1 < len(self._starts) else end)
+            yield start, min(stop, end), held
+            start = stop
+
     def intervals(self) -> Iterator[tuple[int, int, int]]:
         """(start, end, lap), ascending."""
         return zip(self._starts, self._ends, self._laps, strict=True)
@@ -130,9 +141,19 @@ class Arena:
         private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
         self._map = mmap.mmap(-1, size, **private)
         self.size = size
-        if hasattr(mmap, "MADV_HUGEPAGE"):
+        # A gigantic page's map may have one page touched of 4096: huge pages only where much is written.
+        self._advise("MADV_NOHUGEPAGE", 0, size)
+
+    def _advise(self, name: str, start: int, size: int) -> None:
+        if hasattr(mmap, name):
             with contextlib.suppress(OSError):  # a kernel without transparent huge pages serves small ones
-                self._map.madvise(mmap.MADV_HUGEPAGE)
+                self._map.madvise(getattr(mmap, name), start, size)
+
+    def want_huge(self, start: int, size: int) -> None:
+        """Serve [start, start + size) bytes from huge pages of this computer if it is large and will be written."""
+        if size >= HOST_HUGE_BYTES:
+            low = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
+            self._advise("MADV_HUGEPAGE", low, (start + size - low) // mmap.PAGESIZE * mmap.PAGESIZE)
 
     def words(self, slots: int) -> Words:
         """The first ``slots`` rows of eight words."""
@@ -194,6 +215,8 @@ class Vmemmap:
         self.groups = _groups(self.sections)
         self._group_starts = [group.start_pfn for group in self.groups]
         self.arena = arena_pool().take(self.slots * STRUCT_PAGE_SIZE)
+        if self.backing == "window":
+            self.arena.want_huge(0, self.slots * STRUCT_PAGE_SIZE)
         self.words = self.arena.words(self.slots)
         self.held = HeldRanges()
         self.memmaps: list[Memmap] = []
@@ -250,11 +273,19 @@ class Vmemmap:
 
     def claim(self, run: Run) -> None:
         """Record that a run is (about to be) written whole."""
+        if self.backing == "full":
+            self.arena.want_huge(run.slot * STRUCT_PAGE_SIZE, run.pages * STRUCT_PAGE_SIZE)
         self.held.claim(run.slot, run.slot + run.pages, self._index(run.pfn) // self.slots)
 
     def holds(self, run: Run) -> bool:
         """True if the content of every page of the run was written during this boot and is still there."""
         return self.held.covers(run.slot, run.slot + run.pages, self._index(run.pfn) // self.slots)
+
+    def pieces(self, run: Run) -> Iterator[tuple[Run, bool]]:
+        """A run cut into what is held and what is not."""
+        lap = self._index(run.pfn) // self.slots
+        for start, end, held in self.held.pieces(run.slot, run.slot + run.pages, lap):
+            yield Run(start, run.pfn + start - run.slot, end - start), held
 
     def row(self, pfn: int) -> Words | None:
         """The eight words of one page for writing, None if its content is not held (or folded away)."""

@@ -31,10 +31,13 @@ def node_order(k: Kernel, node: int, node_load: list[int]) -> list[int]:
     Source: mm/page_alloc.c:find_next_best_node() @ v6.12
     """
     with_memory = [pglist.nid for pglist in k.nodes if pglist.present_pages]
+    candidates = with_memory
+    if k.behaviour.get("fallback_self") and node not in with_memory:
+        candidates = [*with_memory, node]  # up to 6.6 a node came first even without memory
     order: list[int] = []
     previous = node
-    while len(order) < len(with_memory):
-        best = _next_best(k, node, order, with_memory, node_load)
+    while len(order) < len(candidates):
+        best = _next_best(k, node, order, candidates, node_load)
         distance = k.numa.node_distance
         if distance(node, best) != distance(node, previous):
             node_load[best] += 1
@@ -63,12 +66,15 @@ def build_all_zonelists(k: Kernel) -> None:
     for pglist in k.nodes:
         order = node_order(k, pglist.nid, node_load)
         k.fallback[pglist.nid] = order
-        k.printk(f"Fallback order for Node {pglist.nid}: " + "".join(f"{nid} " for nid in order))
+        if k.behaviour.get("fallback_lines", True) and k.config.get("CONFIG_NUMA", True):
+            k.printk(f"Fallback order for Node {pglist.nid}: " + "".join(f"{nid} " for nid in order))
         k.charge("zonelist_node", len(order))
     total = nr_free_pagecache_pages(k)
     mobility = "off" if total < PAGEBLOCK_NR_PAGES * MIGRATE_TYPES else "on"
-    k.printk(f"Built {len(k.nodes)} zonelists, mobility grouping {mobility}.  Total pages: {total}")
-    k.printk(f"Policy zone: {policy_zone(k)}")
+    online = [pglist for pglist in k.nodes if pglist.present_pages or pglist.has_cpu]
+    k.printk(f"Built {len(online)} zonelists, mobility grouping {mobility}.  Total pages: {total}")
+    if k.config.get("CONFIG_NUMA", True):
+        k.printk(f"Policy zone: {policy_zone(k)}")
 
 
 def policy_zone(k: Kernel) -> str:

@@ -23,6 +23,7 @@ from minikern.mm.mmzone import (
     Pglist,
     Zone,
 )
+from minikern.printk import Level
 
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
@@ -76,7 +77,11 @@ def free_area_init(k: Kernel, bounds: Bounds) -> None:
     _print_ranges(k, bounds, movable)
     online = sorted({region.nid for region in k.memblock.memory_regions()})
     k.nodes = []
-    for nid in sorted(k.numa.parsed | set(online)):
+    # Before 5.18 nodes without memory come later, and only those with CPUs.
+    late = k.behaviour.get("memoryless") == "late"
+    for nid in online if late else sorted(k.numa.parsed | set(online)):
+        if nid not in online and k.behaviour.get("memoryless") == "announced":
+            k.printk(f"Initializing node {nid} as memoryless")
         k.nodes.append(_free_area_init_node(k, nid, bounds, movable.get(nid, 0)))
     k.charge("node_init", len(k.nodes))
 
@@ -84,7 +89,7 @@ def free_area_init(k: Kernel, bounds: Bounds) -> None:
 def _print_ranges(k: Kernel, bounds: Bounds, movable: dict[int, int]) -> None:
     k.printk("Zone ranges:")
     for index, (start, end) in enumerate(bounds):
-        if index == ZONE_MOVABLE:
+        if index == ZONE_MOVABLE or (index == ZONE_DEVICE and not k.config.enabled("CONFIG_ZONE_DEVICE")):
             continue
         text = "empty"
         if start != end:
@@ -101,7 +106,8 @@ def _print_ranges(k: Kernel, bounds: Bounds, movable: dict[int, int]) -> None:
 def _free_area_init_node(k: Kernel, nid: int, bounds: Bounds, movable_pfn: int) -> Pglist:
     ranges = list(pfn_ranges(k, nid))
     zones = [Zone(index, nid) for index in range(MAX_NR_ZONES)]
-    has_cpu = nid in set(k.numa.apicid_to_node.values()) or len(k.numa.parsed) == 1
+    with_cpus = k.numa.cpu_nodes or set(k.numa.apicid_to_node.values())
+    has_cpu = nid in with_cpus or len(k.numa.parsed) == 1
     if not ranges:
         k.printk(f"Initmem setup node {nid} as memoryless")
         return Pglist(nid, 0, 0, zones, has_cpu)
@@ -117,6 +123,17 @@ def _free_area_init_node(k: Kernel, nid: int, bounds: Bounds, movable_pfn: int) 
         zone.start_pfn, zone.spanned_pages = low, high - low
         zone.present_pages = high - low - absent
     return Pglist(nid, start, end, zones, has_cpu)
+
+
+def init_memory_less_node(k: Kernel, nid: int) -> None:
+    """A node that has CPUs but no memory, as it was set up before 5.18.
+
+    Source: arch/x86/mm/numa.c:init_memory_less_node() @ v5.10
+    """
+    k.printk(f"Initmem setup node {nid} [mem {0:#018x}-{0:#018x}]")
+    node = Pglist(nid, 0, 0, [Zone(index, nid) for index in range(MAX_NR_ZONES)], True)
+    k.nodes.append(node)
+    k.page_alloc.nodes[nid] = node
 
 
 def _zone_span(index: int, bounds: Bounds, start: int, end: int, movable_pfn: int) -> tuple[int, int]:
@@ -136,6 +153,10 @@ def find_zone_movable_pfns(k: Kernel, bounds: Bounds) -> dict[int, int]:
     """
     usable_start = next(start for start, end in reversed(bounds[: ZONE_NORMAL + 1]) if start < end)
     total = sum(end - start for start, end, _ in pfn_ranges(k))
+    if "mirror" in (k.cmdline.get("kernelcore") or "").split(","):
+        # Mirrored ranges are marked by EFI; no machine here has any.
+        k.printk("The system has no mirror memory, ignore kernelcore=mirror.", Level.WARNING)
+        return {}
     required = _core_pages(k.cmdline.get("kernelcore"), total)
     movable = _core_pages(k.cmdline.get("movablecore"), total)
     if movable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minikern.kernel import Kernel
+from minikern.printk import Level
 
 NS_PER_S = 1_000_000_000
 
@@ -10,11 +11,14 @@ NS_PER_S = 1_000_000_000
 def format_dmesg(kernel: Kernel) -> str:
     """All lines with their time stamps, ``[seconds.microseconds]``; ``printk.time=0`` leaves them out.
 
+    Lines of debug level are left out for a machine made from a log that has none of them.
+
     Source: kernel/printk/printk.c:print_time() @ v6.12
     """
     stamped = kernel.cmdline.get_bool("printk.time", True)
+    lowest = Level.DEBUG if kernel.behaviour.get("debug_lines", True) else Level.INFO
     return "".join(
-        f"{stamp(line.ts_ns) if stamped else ''}{line.text}\n" for line in kernel.log.lines
+        f"{stamp(line.ts_ns) if stamped else ''}{line.text}\n" for line in kernel.log.lines if line.level <= lowest
     )
 
 

@@ -6,6 +6,7 @@ Source: arch/x86/kernel/smpboot.c:start_secondary() @ v6.12 and v6.1; kernel/cpu
 
 from __future__ import annotations
 
+from bisect import insort
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from minikern.printk import Level
 from minikern.smp.apic import read_apic_id, setup_local_apic, x2apic_enabled
 from minikern.smp.calibrate import calibrate_delay_on
 from minikern.smp.cpus import cpus_of
+from minikern.smp.microcode import load_ucode_ap
 from minikern.smp.states import StateTable, by_kind
 from minikern.smp.tsc_sync import check_tsc_sync_target
 
@@ -61,27 +63,34 @@ def start_secondary(k: Kernel, room: ApRoom, nr: int, cpu: CPU) -> Steps:
     """The starting CPU number ``nr``, up to its death or its last online state."""
     sync = room.sync[nr]
     maps = cpus_of(k)
+    if sync.alive.triggered:
+        # A CPU that comes so late that the control word already names another one: that one's state word never turns
+        # to SHOULD_ONLINE again, and this CPU spins on it for good.
+        k.mark(nr, "taken")
+        yield k.machine.clock.event()
     maps.hardware[nr] = cpu
     if room.scheme == "serial-old":
-        _report(sync, sync.alive, "INITIALIZED")
+        _report(k, nr, sync, sync.alive, "ALIVE")
         yield sync.go_on
-        yield from load_ucode_ap(k, nr)
+        yield from load_ucode_ap(k, nr, cpu)
         yield from _smp_callin(k, room, nr, cpu)
         yield from calibrate_delay_on(k, nr, cpu)
         yield from _starting_states(k, room, nr)
         yield from check_tsc_sync_target(k, nr, cpu)
     else:
-        yield from load_ucode_ap(k, nr)
-        _report(sync, sync.alive, "ALIVE")
+        yield from load_ucode_ap(k, nr, cpu)
+        if sync.alive.triggered:
+            k.mark(nr, "taken")
+            yield k.machine.clock.event()
+        _report(k, nr, sync, sync.alive, "ALIVE")
         yield sync.go_on
         yield from _smp_callin(k, room, nr, cpu)
         yield from _starting_states(k, room, nr)
         yield from check_tsc_sync_target(k, nr, cpu)
         yield from calibrate_delay_on(k, nr, cpu)
-    maps.online.append(nr)
-    maps.online.sort()
+    insort(maps.online, nr)
     maps.state[nr] = "AP_ONLINE_IDLE"
-    _report(sync, sync.idle, "ONLINE")
+    _report(k, nr, sync, sync.idle, "AP_ONLINE_IDLE")
     keep = yield sync.unpark
     if keep:
         yield from _online_states(k, room, nr)
@@ -90,19 +99,10 @@ def start_secondary(k: Kernel, room: ApRoom, nr: int, cpu: CPU) -> Steps:
     sync.done.succeed()
 
 
-def _report(sync: ApSync, flag: simpy.Event, state: str) -> None:
+def _report(k: Kernel, nr: int, sync: ApSync, flag: simpy.Event, state: str) -> None:
     sync.state = state
+    k.mark(nr, state)
     flag.succeed()
-
-
-def load_ucode_ap(k: Kernel, nr: int) -> Steps:
-    """Microcode: a load on the first thread of a core, which serves the core; its siblings find it done.
-
-    Source: arch/x86/kernel/cpu/microcode/core.c:load_ucode_ap() @ v6.12
-    """
-    if k.cmdline.has("dis_ucode_ldr"):
-        return
-    yield k.charge_on(nr, "microcode_load" if cpus_of(k).is_primary_thread(nr) else "microcode_check")
 
 
 def _smp_callin(k: Kernel, room: ApRoom, nr: int, cpu: CPU) -> Steps:
@@ -167,6 +167,7 @@ def _online_states(k: Kernel, room: ApRoom, nr: int) -> Steps:
         maps.smt_present = True
         yield k.charge_on(nr, "first_sibling_static_key")
     maps.state[nr] = "ONLINE"
+    k.mark(nr, "ONLINE")
 
 
 def _siblings_online(k: Kernel, nr: int) -> int:
@@ -181,3 +182,4 @@ def _play_dead(k: Kernel, nr: int) -> None:
     maps.online.remove(nr)
     maps.remove_siblinginfo(nr)
     maps.state[nr] = "OFFLINE"
+    k.mark(nr, "OFFLINE")

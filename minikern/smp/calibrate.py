@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import simpy
 
 from minikern.smp.cpus import CpuMaps, cpus_of
+from minikern.smp.pit import cycles_between
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
@@ -105,7 +106,7 @@ def calibrate_delay_direct(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Even
         yield clock.timeout(first_edge - 1 - clock.now)
         before = cpu.rdtsc()
         yield clock.timeout(1 + ticks * tick_ns(k))
-        rates.append((cpu.rdtsc() - before) // ticks)
+        rates.append(cycles_between(before, cpu.rdtsc()) // ticks)
     spent = clock.now - started
     k.book_span(nr, "delay_calibration_ns", spent, started, spent)
     return sum(rates) // len(rates)

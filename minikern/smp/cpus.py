@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import insort
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -75,24 +76,34 @@ class CpuMaps:
     smt_present: bool = False  # Linux's sched_smt_present: a core has two threads online
     smt_messages_done: bool = False
     delay_printed: bool = False
+    boot_listed: bool = True  # the firmware lists the boot CPU
+    microcode_revision: int = 0  # what every core shall run; 0: nothing is loaded
+    _by_apic: dict[int, int] = field(default_factory=dict)
     tsc: TscState = field(default_factory=TscState)
 
     def is_primary_thread(self, cpu: int) -> bool:
         """True for the first thread of a core. Source: arch/x86/kernel/smpboot.c:topology_is_primary_thread()"""
         return self.ids[cpu].thread == 0
 
+    def same_core(self, cpu: int, other: int) -> bool:
+        """True if two CPUs are threads of one core."""
+        a, b = self.ids[cpu], self.ids[other]
+        return (a.package, a.die, a.core) == (b.package, b.die, b.core)
+
     def cpu_of_apic(self, apic_id: int) -> int | None:
         """Logical number by a linear search of the APIC id array, None if no CPU has it.
 
         Source: arch/x86/kernel/head_64.S:secondary_startup_64 @ v6.5
         """
-        return next((cpu for cpu, known in self.apic_id.items() if known == apic_id), None)
+        if len(self._by_apic) != len(self.apic_id):  # the search's outcome, kept
+            self._by_apic = {known: cpu for cpu, known in self.apic_id.items()}
+        return self._by_apic.get(apic_id)
 
     def set_cpu_sibling_map(self, cpu: int) -> None:
         """Enter ``cpu`` into its package's and its core's mask. Source: arch/x86/kernel/smpboot.c @ v6.12"""
         place = self.ids[cpu]
-        self.core_mask.setdefault(place.package, []).append(cpu)
-        self.smt_mask.setdefault((place.package, place.die, place.core), []).append(cpu)
+        insort(self.core_mask.setdefault(place.package, []), cpu)
+        insort(self.smt_mask.setdefault((place.package, place.die, place.core), []), cpu)
 
     def remove_siblinginfo(self, cpu: int) -> None:
         """Take ``cpu`` out of those masks again."""
@@ -102,8 +113,7 @@ class CpuMaps:
 
     def any_sibling(self, cpu: int) -> int | None:
         """Another started CPU of the same package, the lowest; None if there is none."""
-        others = [other for other in self.core_mask.get(self.ids[cpu].package, []) if other != cpu]
-        return min(others, default=None)
+        return next((other for other in self.core_mask.get(self.ids[cpu].package, []) if other != cpu), None)
 
     def node_cpus(self) -> dict[int, list[int]]:
         """Online CPUs by node. Source: include/linux/topology.h:cpumask_of_node()"""

@@ -46,6 +46,11 @@ class Reference(NamedTuple):
     disturbed: bool = False
 
 
+def cycles_between(start: int, end: int) -> int:
+    """Cycles from one reading of a TSC to a later one; the counter wraps at 2^64."""
+    return (end - start) & ((1 << 64) - 1)
+
+
 def _inb(k: Kernel, port: int) -> int:
     k.charge("pit_port_access")
     return k.machine.boot_cpu.inb(port)
@@ -72,7 +77,7 @@ def quick_pit_calibrate(k: Kernel) -> int:
             edge = _expect_msb(k, 0xFF - step)
             if not edge.seen:
                 break
-            elapsed = edge.tsc - start.tsc
+            elapsed = cycles_between(start.tsc, edge.tsc)
             error = start.delta + edge.delta
             if step == 1 and error >= elapsed * MAX_QUICK_PIT_ITERATIONS >> 11:
                 return 0  # the error would never get below 500 ppm
@@ -107,7 +112,7 @@ def _expect_msb(k: Kernel, msb: int) -> Edge:
         if idle > 0:
             k.charge("pit_port_access", 2 * idle)
             polls += idle
-    return Edge(polls > 5, tsc, cpu.rdtsc() - previous)
+    return Edge(polls > 5, tsc, cycles_between(previous, cpu.rdtsc()))
 
 
 def pit_calibrate_tsc(k: Kernel, ms: int, loopmin: int) -> int | None:
@@ -127,7 +132,8 @@ def pit_calibrate_tsc(k: Kernel, ms: int, loopmin: int) -> int | None:
     round_ns = k.unit_ns("pit_port_access")
     while not _inb(k, GATE_PORT) & GATE_OUT and polls < GATE_POLLS_LIMIT:
         now = cpu.rdtsc()
-        shortest, longest = min(shortest, now - tsc), max(longest, now - tsc)
+        step = cycles_between(tsc, now)
+        shortest, longest = min(shortest, step), max(longest, step)
         tsc = now
         polls += 1
         left_ns = latch * 1e9 / PIT_TICK_RATE - (k.machine.clock.now - started)
@@ -138,7 +144,7 @@ def pit_calibrate_tsc(k: Kernel, ms: int, loopmin: int) -> int | None:
             tsc = cpu.rdtsc()
     if polls < loopmin or longest > 10 * shortest:
         return None
-    return (tsc - first) // ms
+    return cycles_between(first, tsc) // ms
 
 
 def pit_hpet_ptimer_calibrate_cpu(k: Kernel) -> int:
@@ -203,14 +209,14 @@ def _read_refs(k: Kernel) -> Reference:
         k.charge("hpet_read" if hpet else "pm_timer_read")
         count = cpu.read(k.acpi.hpet_address + HPET_COUNTER, 4) if hpet else cpu.inl(port) & PMTMR_MASK
         after = cpu.rdtsc()
-        if after - before < width:
-            best, width = Reference(after, count), after - before
+        if cycles_between(before, after) < width:
+            best, width = Reference(after, count), cycles_between(before, after)
     assert best is not None
     return best
 
 
 def _reference_khz(k: Kernel, before: Reference, after: Reference) -> int:
-    cycles = after.tsc - before.tsc
+    cycles = cycles_between(before.tsc, after.tsc)
     if cpus_of(k).tsc.hpet_enabled:
         ticks = (after.ticks - before.ticks) & 0xFFFFFFFF
         period_fs = k.machine.boot_cpu.read(k.acpi.hpet_address + HPET_PERIOD, 4)

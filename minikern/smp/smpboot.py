@@ -19,6 +19,7 @@ from minikern.smp.bugs import smt_lines
 from minikern.smp.calibrate import bogomips, next_tick, tick_ns
 from minikern.smp.cpuinfo import cpu_info_text
 from minikern.smp.cpus import CpuMaps, cpus_of
+from minikern.smp.microcode import load_ucode_bsp
 from minikern.smp.states import TABLES, by_kind
 from minikern.smp.trampoline import Trampoline, install_trampoline, set_smpboot_control
 from minikern.smp.wakeup import wakeup_secondary_cpu_via_init
@@ -53,9 +54,13 @@ def smp_prepare_cpus(k: Kernel) -> None:
     with k.phase("smp"):
         assign_logical_ids(k, 0)
         maps.set_cpu_sibling_map(0)
+        if not maps.boot_listed:
+            apic_id = maps.apic_id[0]
+            k.printk(f"smpboot: weird, boot CPU (#{apic_id}) not listed by the BIOS", Level.WARNING)
         if maps.setup_max_cpus == 0:
             k.printk("smpboot: SMP disabled")
             maps.possible, maps.present = [0], [0]
+        load_ucode_bsp(k)
         _setup_boot_apic_clock(k)
         if maps.setup_max_cpus:
             k.printk(f"smpboot: CPU0: {cpu_info_text(maps.boot)}")
@@ -154,6 +159,7 @@ def _bringup_mask(run: Bringup, mask: list[int], count: int, target: str) -> Non
     for cpu in mask[:count]:
         if _cpu_up(run, cpu, target):
             run.maps.state[cpu] = "OFFLINE"
+            run.k.mark(cpu, "OFFLINE")
 
 
 def _cpu_up(run: Bringup, cpu: int, target: str) -> int:
@@ -193,7 +199,7 @@ def _prepare_and_kick(run: Bringup, cpu: int) -> int:
     run.announcer.announce_cpu(k, cpu)
     run.room.sync[cpu] = ApSync.new(k.machine.clock)
     set_smpboot_control(k, run.trampoline, None if run.parallel else cpu)
-    error = wakeup_secondary_cpu_via_init(k, apic_id, run.trampoline.vector)
+    error = wakeup_secondary_cpu_via_init(k, cpu, apic_id, run.trampoline.vector)
     if error:
         return _boot_failed(k, cpu, error)
     maps.state[cpu] = "BRINGUP_CPU" if run.room.scheme == "serial-old" else "BP_KICK_AP"
@@ -214,6 +220,7 @@ def _bringup_cpu(run: Bringup, cpu: int) -> int:
             return _boot_failed(k, cpu, -1)
         k.printk(f"CPU{cpu} failed to report alive state", Level.CRIT)
         return -EIO
+    k.mark(cpu, "SHOULD_ONLINE")
     sync.go_on.succeed()
     _wait(k, sync.idle)
     keep = _cpu_bootable(maps, cpu)
@@ -243,7 +250,7 @@ def _wait_alive(run: Bringup, sync: ApSync) -> bool:
             woken = next_tick(k, woken)
         clock.advance(woken - clock.now)
     _book_wait(k, started)
-    return sync.alive.triggered
+    return sync.alive.triggered and clock.now - started < ALIVE_TIMEOUT_NS
 
 
 def _wait(k: Kernel, event: simpy.Event) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 CALLBACK = "cpuhp_callback"
@@ -34,7 +35,14 @@ class StateTable:
 
     def position(self, name: str) -> int:
         """Position of ``name`` in that order; ValueError if there is no such state."""
-        return self.names().index(name)
+        position = self._positions.get(name)
+        if position is None:
+            raise ValueError(f"no hotplug state is called {name!r}")
+        return position
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {name: at for at, name in enumerate(self.names())}
 
 
 _PREPARE = (

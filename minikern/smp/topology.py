@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from minikern.printk import Level
-from minikern.smp.apic import apic_id_valid, read_apic_id
+from minikern.smp.apic import MSR_IA32_APICBASE, apic_id_valid, read_apic_id
 from minikern.smp.cpus import CpuId, CpuMaps, cpus_of, early_cpu_init
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
     from minikern.kernel import Kernel
 
+APICBASE_BSP = 1 << 8
 LEVEL_SMT, LEVEL_CORE, LEVEL_DIE = 1, 2, 5  # CPUID leaf 0xB/0x1F ECX[15:8]
 MAX_LEVELS = 8
 FADT_REVISION, FADT_MINOR_VERSION = 8, 131  # offsets. Source: ACPI 6.5, table 5.9
@@ -49,6 +50,8 @@ class _Registry:
     apic_ids: list[int] = field(default_factory=list)  # by logical number
     disabled: list[int] = field(default_factory=list)  # slots that may be filled later
     rejected: int = 0
+    duplicates: int = 0  # enabled entries whose APIC id had one before
+    boot_listed: bool = False
 
 
 def detect_shifts(cpu: CPU) -> Shifts:
@@ -176,6 +179,7 @@ def _register(k: Kernel, limit: int, boot_id: int) -> _Registry:
     registry = _Registry(apic_ids=[boot_id])
     boot_seen = False
     seen = {boot_id}
+    real_bsp = not new
     for apic_id, _uid, enabled, online_capable in _lapics(k):
         if not enabled and not _may_come_online(k, online_capable):
             continue
@@ -183,10 +187,15 @@ def _register(k: Kernel, limit: int, boot_id: int) -> _Registry:
             if enabled:
                 k.printk("ACPI: x2apic entry ignored", Level.WARNING)
             continue
+        if not real_bsp:
+            real_bsp = True
+            if _check_for_real_bsp(k, boot_id, apic_id):
+                continue
         if apic_id == boot_id:
-            boot_seen = True
+            registry.duplicates += boot_seen and enabled
+            boot_seen = registry.boot_listed = True
         elif apic_id in seen:
-            continue
+            registry.duplicates += enabled
         elif not enabled and not (new and len(registry.apic_ids) >= limit):
             registry.disabled.append(apic_id)
         elif len(registry.apic_ids) < limit:
@@ -195,6 +204,23 @@ def _register(k: Kernel, limit: int, boot_id: int) -> _Registry:
         else:
             _reject(k, registry, limit, apic_id, new, boot_seen)
     return registry
+
+
+def _check_for_real_bsp(k: Kernel, boot_id: int, apic_id: int) -> bool:
+    """Is the first CPU the firmware lists the one we run on? True: it is another that an INIT would reset; leave it.
+
+    Source: arch/x86/kernel/cpu/topology.c:check_for_real_bsp() @ v6.12
+    """
+    if apic_id == boot_id:
+        return False
+    k.printk(
+        f"CPU topo: Boot CPU APIC ID not the first enumerated APIC ID: {boot_id:x} != {apic_id:x}", Level.WARNING
+    )
+    if k.machine.boot_cpu.rdmsr(MSR_IA32_APICBASE) & APICBASE_BSP:
+        k.printk("CPU topo: [Firmware Bug]: APIC enumeration order not specification compliant", Level.WARNING)
+        return False
+    k.printk("CPU topo: Crash kernel detected. Disabling real BSP to prevent machine INIT", Level.WARNING)
+    return True
 
 
 def _may_come_online(k: Kernel, online_capable: bool) -> bool:
@@ -271,7 +297,10 @@ def _print_topology(k: Kernel, maps: CpuMaps, shifts: Shifts, apic_ids: list[int
 
 def _possible_old(k: Kernel, maps: CpuMaps, limit: int, boot_id: int) -> None:
     registry = _register(k, limit, boot_id)
-    processors = len(registry.apic_ids)
+    # Entries are counted as they come: one listed twice counts twice, a boot CPU that is not listed does not.
+    listed = registry.boot_listed or not _lapics(k)
+    maps.boot_listed = listed
+    processors = len(registry.apic_ids) + registry.duplicates - (0 if listed else 1)
     disabled = len(registry.disabled) + registry.rejected
     wanted = k.cmdline.get_int("possible_cpus")
     possible = processors + (disabled if maps.setup_max_cpus else 0) if wanted is None else wanted

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import simpy
 
+from hw.errors import MachineStopped
 from minikern.smp.apic import read_apic_id
 from minikern.smp.cpus import cpus_of
 
@@ -43,11 +44,14 @@ class Trampoline:
 def install_trampoline(k: Kernel, start_secondary: StartSecondary) -> Trampoline:
     """Put the trampoline at ``k.real_mode_base``; started CPUs end up in ``start_secondary(number, cpu)``.
 
-    ValueError if the page is not one a SIPI can reach. Source: arch/x86/realmode/init.c:setup_real_mode() @ v6.12
+    MachineStopped if no page was found for it; ValueError if it is not one a SIPI can reach.
+    Source: arch/x86/realmode/init.c:init_real_mode(), setup_real_mode() @ v6.12
     """
     base = k.real_mode_base
+    if not base:
+        raise MachineStopped("Real mode trampoline was not allocated")
     if base & 0xFFF or not 0 < base < SIPI_LIMIT:
-        raise ValueError(f"real-mode trampoline at {base:#x}: expected a page below 1 MiB, not page 0")
+        raise ValueError(f"real-mode trampoline at {base:#x}: expected a page below 1 MiB")
     trampoline = Trampoline(base, simpy.Resource(k.machine.clock.env))
     k.machine.bus.write(base + LOCK_OFFSET, 4, 0)
 
@@ -56,6 +60,17 @@ def install_trampoline(k: Kernel, start_secondary: StartSecondary) -> Trampoline
 
     k.machine.install_code(base, entry)
     return trampoline
+
+
+def _use_stack(
+    k: Kernel, trampoline: Trampoline, number: int, cpu: CPU
+) -> Generator[simpy.Event, None, None]:
+    """On the one real-mode stack, behind its lock bit."""
+    k.mark(number, "stack_taken")
+    cpu.write(trampoline.base + LOCK_OFFSET, 4, 1)
+    yield k.charge_on(number, "trampoline_stack")
+    cpu.write(trampoline.base + LOCK_OFFSET, 4, 0)
+    k.mark(number, "stack_left")
 
 
 def set_smpboot_control(k: Kernel, trampoline: Trampoline, cpu: int | None) -> None:
@@ -79,10 +94,14 @@ def _secondary_startup(
         return
     first_thread = cpus_of(k).is_primary_thread(number)
     yield k.charge_on(number, "sipi_to_alive" if first_thread else "sipi_to_alive_sibling")
-    yield k.charge_on(number, "ap_wakeup_unexplained")
-    with trampoline.stack.request() as granted:
-        yield granted
-        cpu.write(trampoline.base + LOCK_OFFSET, 4, 1)
-        yield k.charge_on(number, "trampoline_stack")
-        cpu.write(trampoline.base + LOCK_OFFSET, 4, 0)
+    if not cpus_of(k).same_core(number, 0):
+        # The talk's log has it on every CPU but the boot CPU's sibling, whose core is awake when it is called.
+        yield k.charge_on(number, "ap_wakeup_unexplained")
+    k.mark(number, "started")
+    if k.behaviour.get("trampoline_lock", True):
+        with trampoline.stack.request() as granted:
+            yield granted
+            yield from _use_stack(k, trampoline, number, cpu)
+    else:
+        yield from _use_stack(k, trampoline, number, cpu)
     yield from start_secondary(number, cpu)

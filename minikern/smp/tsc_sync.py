@@ -22,14 +22,30 @@ if TYPE_CHECKING:
 SYNC_MS_PACKAGE_KNOWN, SYNC_MS_FIRST = 2, 20  # Source: tsc_sync.c:loop_timeout()
 TEST_RUNS_WITH_ADJUST = 3
 NS_PER_MS = 1_000_000
+MAX_CYCLES = 1 << 36  # of a counter during a test, and of two counters' difference that is played out
+OVERRUN_TURNS = 9  # the loops look at the end every 8 turns
+ROUNDING = 3  # cycles by which counters read as whole numbers may seem to differ
 _MASK64, _SIGN64 = (1 << 64) - 1, 1 << 63
 
 
-class Warp(NamedTuple):
-    """Largest step back in cycles that the test saw, and how much of it the target saw itself."""
+class Reading(NamedTuple):
+    """Both counters at one moment."""
+
+    source: int
+    target: int
+
+
+class Warps(NamedTuple):
+    """What the loops saw, in cycles: the largest step back, how many there were, how many came after one of the other
+    CPU's, and the largest one known when the target last saw one (0: it saw none)."""
 
     maximum: int
+    number: int
+    random: int
     seen_by_target: int
+
+
+NO_WARPS = Warps(0, 0, 0, 0)
 
 
 def signed_difference(a: int, b: int) -> int:
@@ -37,18 +53,32 @@ def signed_difference(a: int, b: int) -> int:
     return (((a - b) & _MASK64) ^ _SIGN64) - _SIGN64
 
 
-def check_tsc_warp(target: CPU, source: CPU, handoff_cycles: int) -> Warp:
-    """Compare both counters as the loops of the two CPUs would.
+def check_tsc_warp(before: Reading, after: Reading, duration_ns: int, handoff_ns: int) -> Warps:
+    """What both CPUs' loops see between two readings ``duration_ns`` apart; counters run evenly in between.
 
-    The CPUs take turns, ``handoff_cycles`` apart, each comparing its counter with the last one read. The counters run
-    at one rate, so their difference d is constant and every turn gives the same step: target after source
-    handoff + d, source after target handoff - d. A negative step is a warp, seen by the CPU that read the smaller.
+    Counters that stay closer than half a turn can show no step back, so nothing is played then.
     Source: arch/x86/kernel/tsc_sync.c:check_tsc_warp() @ v6.12
     """
-    ahead = signed_difference(target.rdtsc(), source.rdtsc())
-    on_target = max(0, -(handoff_cycles + ahead))
-    on_source = max(0, -(handoff_cycles - ahead))
-    return Warp(max(on_target, on_source), on_target)
+    source = signed_difference(after.source, before.source)
+    target = signed_difference(after.target, before.target)
+    ahead = signed_difference(before.target, before.source)
+    turn = min(source, target) * handoff_ns // duration_ns
+    end_ns = duration_ns + OVERRUN_TURNS * 2 * handoff_ns
+    if max(abs(ahead), abs(ahead + (target - source) * end_ns // duration_ns)) + ROUNDING <= turn:
+        return NO_WARPS
+    if not (0 <= source < MAX_CYCLES and 0 <= target < MAX_CYCLES and abs(ahead) < MAX_CYCLES):
+        return _hopeless(ahead, source, duration_ns, handoff_ns)
+    from minikern.smp.tsc_loops import play_loops
+
+    return Warps(*(int(part) for part in play_loops(source, ahead, target, duration_ns, handoff_ns)))
+
+
+def _hopeless(ahead: int, source: int, duration_ns: int, handoff_ns: int) -> Warps:
+    # Counters that are minutes apart: the same CPU sees the whole difference on every turn.
+    turn = source * handoff_ns // duration_ns
+    turns = duration_ns // (2 * handoff_ns)
+    seen = abs(ahead) - turn
+    return Warps(seen, turns, 0, seen if ahead < 0 else 0)
 
 
 def loop_timeout_ms(k: Kernel, nr: int) -> int:
@@ -60,7 +90,7 @@ def loop_timeout_ms(k: Kernel, nr: int) -> int:
 def check_tsc_sync_target(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event, None, None]:
     """CPU ``nr``'s side of the test, run against the first online CPU; marks the TSC unstable if they disagree.
 
-    Source: arch/x86/kernel/tsc_sync.c:check_tsc_sync_target() @ v6.12
+    Source: arch/x86/kernel/tsc_sync.c:check_tsc_sync_target(), check_tsc_sync_source() @ v6.12
     """
     maps = cpus_of(k)
     if unsynchronized_tsc(k):
@@ -68,28 +98,32 @@ def check_tsc_sync_target(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event
     if tsc_store_and_check_tsc_adjust(k, nr, cpu) or maps.tsc.reliable:
         return
     source = min(maps.online)
-    handoff = round(k.unit_ns("tsc_sync_handoff") * maps.tsc.tsc_khz / NS_PER_MS)
+    handoff_ns = max(1, round(k.unit_ns("tsc_sync_handoff")))
     duration_ms = loop_timeout_ms(k, nr)
     runs = TEST_RUNS_WITH_ADJUST if maps.boot.has("tsc_adjust") else 1
     while True:
+        before, started = Reading(maps.hardware[source].rdtsc(), cpu.rdtsc()), k.machine.clock.now
         yield k.charge_on(nr, "tsc_sync_ms", duration_ms)
-        warp = check_tsc_warp(cpu, maps.hardware[source], handoff)
-        if warp.maximum == 0:
+        after, spent = Reading(maps.hardware[source].rdtsc(), cpu.rdtsc()), k.machine.clock.now - started
+        warps = check_tsc_warp(before, after, spent, handoff_ns) if spent else NO_WARPS
+        if not warps.number:
             return
         runs -= 1
-        if runs <= 0:
+        if runs <= 0 or warps.random:
             break
-        _compensate(k, nr, cpu, warp)
+        _compensate(k, nr, cpu, warps)
     k.printk(f"TSC synchronization [CPU#{source} -> CPU#{nr}]:", Level.WARNING)
-    k.printk(f"Measured {warp.maximum} cycles TSC warp between CPUs, turning off TSC clock.", Level.WARNING)
+    k.printk(f"Measured {warps.maximum} cycles TSC warp between CPUs, turning off TSC clock.", Level.WARNING)
+    if warps.random:
+        k.printk("TSC warped randomly between CPUs", Level.WARNING)
     mark_tsc_unstable(k, "check_tsc_sync_source failed")
 
 
-def _compensate(k: Kernel, nr: int, cpu: CPU, warp: Warp) -> None:
+def _compensate(k: Kernel, nr: int, cpu: CPU, warps: Warps) -> None:
     """Move the target's counter by what it saw, or back by what the source saw."""
     adjust = cpus_of(k).tsc.adjust
-    own = warp.seen_by_target or -warp.maximum
-    adjusted = adjust[nr].adjusted + own
+    own = warps.seen_by_target or -warps.maximum
+    adjusted = signed_difference(adjust[nr].adjusted + own, 0)
     adjust[nr] = TscAdjust(adjust[nr].bootval, adjusted)
     k.printk(f"TSC ADJUST compensate: CPU{nr} observed {own} warp. Adjust: {adjusted}", Level.WARNING)
     write_tsc_adjust(cpu, adjusted)

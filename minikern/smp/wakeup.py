@@ -48,15 +48,17 @@ def udelay(k: Kernel, us: int) -> None:
     k.charge("udelay_us", us)
 
 
-def wakeup_secondary_cpu_via_init(k: Kernel, apic_id: int, vector: int) -> int:
-    """Send INIT and two STARTUPs to ``apic_id``; 0, or the delivery error bits, which are also logged."""
+def wakeup_secondary_cpu_via_init(k: Kernel, nr: int, apic_id: int, vector: int) -> int:
+    """Send INIT and two STARTUPs to CPU ``nr``, ``apic_id``; 0, or the delivery error bits, which are also logged."""
     init_udelay = smp_quirk_init_udelay(k)
+    k.mark(nr, "INIT", apic_id)
     _send(k, ICR_INIT | ICR_LEVEL | ICR_ASSERT, apic_id)
     udelay(k, init_udelay)
     _send(k, ICR_INIT | ICR_LEVEL, apic_id)
     sent = accepted = 0
     for _ in range(STARTUPS):
         _clear_esr(k)
+        k.mark(nr, "SIPI", vector)
         sent = _send(k, ICR_STARTUP | vector, apic_id, udelay_us=300 if init_udelay else 10)
         udelay(k, 200 if init_udelay else 10)
         accepted = _clear_esr(k) & ESR_ERRORS

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hw.errors import BusError
-from hw.memory import MAX_TRANSFER_BYTES, PAGE_SIZE, PHYSICAL_END, PhysicalMemory
+from hw.memory import BLOCK_SIZE, MAX_TRANSFER_BYTES, PAGE_SIZE, PHYSICAL_END, PhysicalMemory
 
-ADDRESS = st.integers(0, 3 * PAGE_SIZE)
+ADDRESS = st.integers(BLOCK_SIZE - PAGE_SIZE, BLOCK_SIZE + 2 * PAGE_SIZE)
 
 
 @given(st.lists(st.tuples(ADDRESS, st.binary(max_size=2 * PAGE_SIZE)), max_size=8), ADDRESS, st.integers(0, 9000))
@@ -22,7 +22,7 @@ def test_agrees_with_a_dictionary(writes: list[tuple[int, bytes]], addr: int, si
     for width in (1, 2, 4, 8):
         number = sum(naive.get(addr + i, 0) << (8 * i) for i in range(width))
         assert memory.read_int(addr, width) == number
-    assert memory.resident_bytes == PAGE_SIZE * len({at // PAGE_SIZE for at in naive})
+    assert memory.resident_bytes == BLOCK_SIZE * len({at // BLOCK_SIZE for at in naive})
 
 
 @given(ADDRESS, st.sampled_from([1, 2, 4, 8]), st.integers(0, 2**64 - 1))
@@ -55,3 +55,48 @@ def test_the_last_byte_exists() -> None:
     memory = PhysicalMemory()
     memory.write(PHYSICAL_END - 1, b"\x5a")
     assert memory.read_int(PHYSICAL_END - 1, 1) == 0x5A
+
+
+WRITES = st.lists(st.tuples(st.integers(0, 5 * BLOCK_SIZE), st.binary(min_size=1, max_size=300)), max_size=6)
+RANGE = st.tuples(st.integers(0, 2 * BLOCK_SIZE), st.integers(0, 2 * BLOCK_SIZE))
+APART = 2 * BLOCK_SIZE + 4096
+
+
+def filled(writes: list[tuple[int, bytes]]) -> PhysicalMemory:
+    memory = PhysicalMemory()
+    for at, data in writes:
+        memory.write(at, data)
+    return memory
+
+
+@given(WRITES, RANGE)
+def test_bulk_views_are_the_same_bytes(writes: list[tuple[int, bytes]], span: tuple[int, int]) -> None:
+    memory = filled(writes)
+    before = memory.resident_bytes
+    expected = memory.read(*span)
+    assert b"".join(memory.views(*span)) == expected
+    assert b"".join(bytes(n) if view is None else bytes(view) for n, view in memory.runs(*span)) == expected
+    assert memory.resident_bytes == before
+
+
+@given(WRITES, RANGE)
+def test_swap_copy_and_clear(writes: list[tuple[int, bytes]], span: tuple[int, int]) -> None:
+    addr, size = span
+    other = addr + APART
+    one, two = filled(writes).read(addr, size), filled(writes).read(other, size)
+    memory = filled(writes)
+    memory.swap(addr, other, size)
+    assert (memory.read(addr, size), memory.read(other, size)) == (two, one)
+    memory = filled(writes)
+    memory.copy(addr, other, size)
+    assert (memory.read(addr, size), memory.read(other, size)) == (two, two)
+    memory = filled(writes)
+    guard = memory.read(addr + size, 64)
+    memory.clear(addr, size)
+    assert (memory.read(addr, size), memory.read(addr + size, 64)) == (bytes(size), guard)
+
+
+def test_overlapping_ranges_are_refused() -> None:
+    for operation in (PhysicalMemory().swap, PhysicalMemory().copy):
+        with pytest.raises(BusError, match="overlap"):
+            operation(0x1000, 0x1800, 0x1000)

@@ -51,7 +51,7 @@ def test_algorithms_on_unaligned_memory(name: str) -> None:
 
 def test_unknown_algorithm() -> None:
     assert pk.algorithm("") is pk.algorithm("nontemporal")
-    with pytest.raises(InputError, match="'memset': expected one of nontemporal, linux"):
+    with pytest.raises(InputError, match="'memset': expected one of nontemporal, fused, linux"):
         pk.algorithm("memset")
 
 
@@ -108,3 +108,27 @@ def test_bootmem_pages_count_sections() -> None:
     assert set(words[:, 6].tolist()) == {0x00000002FFFFFFFF}
     assert set(words[:, 4].tolist()) == {12}
     assert set(words[:, 0].tolist()) == {1 << 13}
+
+
+def test_tails_in_linux_s_order_are_the_same() -> None:
+    words, other = rows(63), rows(63)
+    flags, head = flags_of(1, 2), VMEMMAP + 512 * 64
+    pk.init_linux(words, U64(flags), U64(lru(513)))
+    pk.prep_compound_tails(words, U64(head | 1), U64(0xDEAD000000000400))
+    pk.store_image(other, flags, lru(513), 0xFFFFFFFF, head=head, mapping=0xDEAD000000000400)
+    assert words.tobytes() == other.tobytes()
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 5000), st.integers(1, 300), st.integers(0, 7))
+def test_free_blocks_at_once_are_both_steps_and_heads(pfn: int, count: int, order: int) -> None:
+    once, steps = rows(count), rows(count)
+    flags = flags_of(0, 2)
+    if pk.can_stream(once):
+        pk.init_free_blocks(once, flags, lru(pfn), pfn, order, 0xFFFFFF7F)
+        pk.init_and_free(steps, U64(flags), U64(lru(pfn)), pfn, 1024)
+        first = -pfn % (1 << order)
+        whole = max(0, count - first) >> order << order
+        if whole:
+            pk.set_heads(steps[: first + whole], first, 1 << order, U64(order), U64(0xFFFFFF7F))
+        assert once.tobytes() == steps.tobytes()

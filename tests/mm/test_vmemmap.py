@@ -74,6 +74,14 @@ def test_full_map_knows_what_was_never_written() -> None:
     assert issubclass(vm.PageStateGone, InputError)
 
 
+@pytest.fixture
+def own_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pool that no map of another test gives its arena back to."""
+    pool = vm.ArenaPool()
+    monkeypatch.setattr(vm, "arena_pool", lambda: pool)
+
+
+@pytest.mark.usefixtures("own_pool")
 def test_arena_is_reused_but_not_believed() -> None:
     first = vm.Vmemmap([0])
     write(first, 0, SECTION)
@@ -88,6 +96,7 @@ def test_arena_is_reused_but_not_believed() -> None:
     assert third.arena is not arena, "two living maps share no memory"
 
 
+@pytest.mark.usefixtures("own_pool")
 def test_closed_map_holds_nothing() -> None:
     first = vm.Vmemmap([0])
     write(first, 0, SECTION)

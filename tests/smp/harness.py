@@ -11,8 +11,9 @@ from hw.bus import Bus
 from hw.clock import Clock
 from hw.cost_table import default_costs
 from hw.cpu import CPU, CodeStore
-from hw.cpuid import DEFAULT_FEATURES, CpuDescription, build_cpuid
+from hw.cpuid import AMD_VENDORS, DEFAULT_FEATURES, CpuDescription, build_cpuid
 from hw.memory import PhysicalMemory
+from hw.microcode import Microcode
 from hw.msr import default_msrs
 from hw.presets import load_preset
 from hw.spec import Cost, CpuSpec
@@ -36,7 +37,11 @@ class Board:
         self.code = CodeStore()
         self.apic_bus = ApicBus()
         self.places = spec.topology()
-        options = dict(cpu)
+        options: dict[str, Any] = dict(cpu)
+        cores: dict[int, Microcode] = {}
+        smt_bits = (spec.threads - 1).bit_length()
+        shared = [cores.setdefault(p.apic_id >> smt_bits, Microcode()) for p in self.places]
+        options["microcode"] = dict(enumerate(shared))
         self.cpus = [self._cpu(spec, index, options) for index in range(len(self.places))]
         if pit:
             Pit(self.clock).attach(self.bus)
@@ -61,6 +66,8 @@ class Board:
             crystal_hz=spec.crystal_hz,
         )
         apic_id = self.places[index].apic_id
+        vendor_amd = spec.vendor in AMD_VENDORS
+        options["microcode"][index].amd = vendor_amd
         chosen = {name: values[index] for name, values in options.items() if index in values and name != "adjust"}
         msrs = default_msrs(spec.vendor, tsc_khz=spec.tsc_khz) | {0x3B: options.get("adjust", {}).get(index, 0)}
         return CPU(

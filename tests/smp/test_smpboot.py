@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.cpu import RunState
+from hw.errors import MachineStopped
 from hw.spec import CpuSpec
 from minikern.acpi.state import LapicEntry
 from minikern.kernel import Kernel
@@ -286,7 +287,10 @@ def test_converted_packages_are_told_by_old_kernels() -> None:
 
 def test_trampoline_must_be_reachable() -> None:
     k = make_kernel(FOUR)
-    for base in (0, 0x99800, 0x100000):
+    k.real_mode_base = 0
+    with pytest.raises(MachineStopped, match="trampoline was not allocated"):
+        install_trampoline(k, lambda nr, cpu: iter(()))  # type: ignore[arg-type, return-value]
+    for base in (0x99800, 0x100000):
         k.real_mode_base = base
         with pytest.raises(ValueError, match="below 1 MiB"):
             install_trampoline(k, lambda nr, cpu: iter(()))  # type: ignore[arg-type, return-value]

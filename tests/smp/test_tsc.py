@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hw.spec import CpuSpec
 from minikern.smp import clocksource, tsc
 from minikern.smp.topology import topology_init
-from minikern.smp.tsc_sync import check_tsc_warp, signed_difference
+from minikern.smp.tsc_sync import Reading, check_tsc_warp, signed_difference
 from tests import naive_smp
 from tests.smp.harness import Board, make_kernel, run, smp_ms, texts
 
@@ -143,12 +143,36 @@ def test_mult_shift_is_accurate_and_does_not_overflow(hz: int, seconds: int) -> 
     assert hz * seconds * mult < 1 << 65
 
 
-@settings(max_examples=60)
-@given(st.integers(-5000, 5000), st.integers(1, 500))
-def test_warp_is_what_taking_turns_shows(ahead: int, handoff: int) -> None:
-    board = Board(CpuSpec(count=2), tsc_offset={0: 10**6, 1: 10**6 + ahead})
-    seen = check_tsc_warp(board.cpus[1], board.cpus[0], handoff)
-    assert seen == naive_smp.warps(ahead, handoff, turns=8)
+@settings(max_examples=80, deadline=None)
+@given(
+    ahead=st.integers(-3000, 3000) | st.integers(-(1 << 40), 1 << 40),
+    drift=st.integers(-2000, 2000),
+    handoff_ns=st.integers(10, 500),
+    khz=st.integers(1_000_000, 4_000_000),
+)
+def test_warps_are_what_two_loops_under_a_lock_see(ahead: int, drift: int, handoff_ns: int, khz: int) -> None:
+    duration_ns, start = 100_000, (1 << 64) - 1000  # the counters wrap on the way
+    cycles = khz * duration_ns // 1_000_000
+    before = Reading(start, (start + ahead) % (1 << 64))
+    after = Reading((start + cycles) % (1 << 64), (start + ahead + cycles + drift) % (1 << 64))
+    seen = check_tsc_warp(before, after, duration_ns, handoff_ns)
+    slow = naive_smp.warps(cycles, ahead, cycles + drift, duration_ns, handoff_ns)
+    if abs(ahead) < 1 << 36:
+        assert tuple(seen) == slow
+    else:
+        assert seen.number > 0 and seen.random == slow[2] == 0
+        assert (seen.seen_by_target > 0) == (slow[3] > 0)
+        assert abs(seen.maximum - slow[0]) <= abs(drift) + 3
+
+
+CROSSING = [(-50_000, 100_000, True), (-50_000, 0, False), (0, 9000, False)]
+
+
+@pytest.mark.parametrize(("ahead", "drift", "random"), CROSSING)
+def test_only_counters_that_cross_warp_randomly(ahead: int, drift: int, random: bool) -> None:
+    cycles, ns = 42_000_000, 20_000_000
+    warps = check_tsc_warp(Reading(0, ahead % (1 << 64)), Reading(cycles, cycles + ahead + drift), ns, 100)
+    assert warps.number and bool(warps.random) == random
 
 
 def test_signed_difference_wraps() -> None:

@@ -1,0 +1,174 @@
+"""``minikern kexec``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hw.errors import InputError, MachineStopped
+from minikern.commands.common import load_machine_fields, load_named_variant, machine_options, reported, show_sheets
+
+if TYPE_CHECKING:
+    from minikern.kexec.load import Image
+    from minikern.lab.kexec import Rebooted
+    from minikern.lab.run import Boot
+
+MAX_TIMES = 100
+
+
+def without(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Take options of ``machine_options`` away that mean something else here."""
+
+    def drop(command: Callable[..., Any]) -> Callable[..., Any]:
+        params: list[click.Parameter] = getattr(command, "__click_params__")  # noqa: B009 - set by click
+        params[:] = [param for param in params if param.name not in names]
+        return command
+
+    return drop
+
+
+@click.command()
+@click.option("--kernel", "kernel_file", required=True, metavar="BZIMAGE", help="The kernel file to load.")
+@click.option("--initrd", metavar="FILE", help="Its initial RAM disk.")
+@click.option("--append", metavar="WORDS", help="Its command line; without it, the first kernel's is used again.")
+@click.option("--release", default="", metavar="NAME", help="Release of the first kernel.")
+@click.option("--variant", default="", metavar="NAME", help="Boot as this rung of the ladder.")
+@click.option(
+    "--digest",
+    type=click.Choice(["generic", "pycryptodome", "hashlib"]),
+    default="generic",
+    show_default=True,
+    help="How this computer digests; simulated time is the release's either way.",
+)
+@click.option("--purgatory", default="", metavar="MODE", help="generic, accelerated, file-bytes, parallel or none.")
+@click.option("--no-checks", is_flag=True, help="Let the purgatory check nothing.")
+@click.option("--flip", multiple=True, metavar="SEGMENT:OFFSET[.BIT]", help="Change a bit after loading.")
+@click.option("--times", type=click.IntRange(1, MAX_TIMES), default=1, help="How often to hand over.")
+@click.option("--trusted-cert", metavar="FILE", help="Verify the kernel's signature against this certificate.")
+@click.option("--json", "as_json", is_flag=True, help="Segments and times as JSON, no logs.")
+@without("kernel", "append")
+@machine_options
+@reported
+def kexec(
+    kernel_file: str,
+    initrd: str | None,
+    append: str | None,
+    release: str,
+    variant: str,
+    digest: str,
+    purgatory: str,
+    no_checks: bool,
+    flip: tuple[str, ...],
+    times: int,
+    trusted_cert: str | None,
+    as_json: bool,
+    **machine: Any,
+) -> None:
+    """Boot, load a kernel, hand the machine over to it, and boot that.
+
+    \b
+    Example:
+      minikern kexec tiny --kernel /boot/vmlinuz --initrd /boot/initrd.img --append console=ttyS0
+    """
+    from minikern.kexec.load import Kexec
+    from minikern.kexec.purgatory import LOSES, mode_of
+    from minikern.lab.kexec import reboot
+    from minikern.lab.run import boot as run
+    from minikern.report.dmesg import format_dmesg, stamp
+
+    image_bytes, initrd_bytes = read_file("--kernel", kernel_file), read_file("--initrd", initrd) if initrd else None
+    if purgatory:
+        mode_of(purgatory)
+    flips = [parse_flip(text) for text in flip]
+    if trusted_cert is not None:
+        check_signature(image_bytes, trusted_cert)
+    spec, options = load_machine_fields(machine)
+    rounds: list[Rebooted] = []
+    try:
+        running = run(spec, load_named_variant(variant), release, "", options)
+        _show_log(running, as_json)
+        for _ in range(times):
+            if purgatory:
+                running.kernel.behaviour["purgatory_digest"] = purgatory
+            cmdline = running.kernel.cmdline.text if append is None else append
+            image = Kexec(running.kernel).kexec_file_load(image_bytes, initrd_bytes, cmdline)
+            if not as_json:
+                click.echo(segment_table(image))
+            for name, offset, bit in flips:
+                image.flip(name, offset, bit)
+            before, shown = running.kernel, len(running.kernel.log.lines)
+            rounds.append(reboot(running, image, digest, not no_checks))
+            running = rounds[-1].boot
+            if not as_json:
+                click.echo("".join(f"{stamp(line.ts_ns)}{line.text}\n" for line in before.log.lines[shown:]), nl=False)
+            _show_log(running, as_json)
+    except MachineStopped as error:
+        stopped = getattr(error, "kernel", None)
+        if stopped is not None and not as_json:
+            click.echo(format_dmesg(stopped), nl=False)
+        raise
+    finally:
+        if rounds:
+            _show_times(rounds, as_json)
+            if purgatory and not as_json:
+                click.echo(f"purgatory {purgatory}: gives up {LOSES[purgatory]}")
+
+
+def read_file(option: str, name: str) -> bytes:
+    """A file's bytes; InputError names the option it was given with."""
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise InputError(f"{option}: {name}: cannot be read: {error.strerror}") from error
+
+
+def parse_flip(text: str) -> tuple[str, int, int]:
+    """``SEGMENT:OFFSET[.BIT]`` as name, byte and bit; InputError says what is expected."""
+    name, colon, rest = text.rpartition(":")
+    offset, dot, bit = rest.partition(".")
+    try:
+        if not colon or not name:
+            raise ValueError
+        return name, int(offset, 0), int(bit, 10) if dot else 0
+    except ValueError:
+        raise InputError(f"--flip: {text!r}: expected SEGMENT:OFFSET[.BIT], for instance kernel:0x1000.3") from None
+
+
+def check_signature(image: bytes, certificate: str) -> None:
+    """InputError unless the image's signature is good for this certificate."""
+    from minikern.kexec.signature import load_certificate, verify_pefile_signature
+
+    verify_pefile_signature(image, [load_certificate(read_file("--trusted-cert", certificate), certificate)])
+
+
+def segment_table(image: Image) -> str:
+    """The list as ``kexec -d`` prints it, each segment with its name."""
+    segments = image.kimage.segments
+    lines = [f"kexec_load: entry = {image.kimage.start:#x} flags = 0x3e0000", f"nr_segments = {len(segments)}"]
+    for index, segment in enumerate(segments):
+        lines += [
+            f"segment[{index}].buf   = {segment.name}",
+            f"segment[{index}].bufsz = {segment.bufsz:#x}",
+            f"segment[{index}].mem   = {segment.mem:#x}",
+            f"segment[{index}].memsz = {segment.memsz:#x}",
+        ]
+    return "\n".join(lines)
+
+
+def _show_log(boot: Boot, as_json: bool) -> None:
+    if not as_json:
+        from minikern.report.dmesg import format_dmesg
+
+        click.echo(format_dmesg(boot.kernel), nl=False)
+
+
+def _show_times(rounds: list[Rebooted], as_json: bool) -> None:
+    from minikern.report.kexec import downtime_sheet, rounds_json
+
+    if as_json:
+        click.echo(rounds_json(rounds))
+    else:
+        show_sheets([downtime_sheet(rounds)], False)

@@ -1,0 +1,58 @@
+"""``minikern proc``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from minikern.commands.common import load_machine_fields, load_named_variant, machine_options, reported
+
+VIEW_NAMES = ("buddyinfo", "zoneinfo", "meminfo", "pagetypeinfo", "kpageflags")
+
+
+@click.command()
+@click.argument("view", type=click.Choice(VIEW_NAMES))
+@machine_options
+@click.option("--variant", default="", metavar="NAME", help="Boot as this rung of the ladder.")
+@click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write; needed for kpageflags.")
+@reported
+def proc(view: str, variant: str, output: Path | None, append: str, kernel: str, **machine: Any) -> None:
+    """Print what /proc/VIEW says about memory after one boot.
+
+    kpageflags is the binary file that page-types reads with -F.
+
+    \b
+    Example:
+      minikern proc buddyinfo tiny
+      minikern proc kpageflags tiny -o flags.bin && page-types -F flags.bin
+    """
+    from hw.errors import InputError
+    from minikern.lab.run import boot
+    from minikern.report.proc import VIEWS, write_kpageflags
+
+    if view == "kpageflags" and output is None:
+        raise InputError("kpageflags is binary: expected -o FILE")
+    spec, options = load_machine_fields(machine)
+    done = boot(spec, load_named_variant(variant), kernel, append, options)
+    if view == "kpageflags" and output is not None:
+        with _create(output) as file:
+            size = write_kpageflags(done.kernel, file)
+        click.echo(f"minikern: {output}: {size} bytes", err=True)
+        return
+    text = VIEWS[view](done.kernel)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    with _create(output) as file:
+        file.write(text.encode())
+
+
+def _create(path: Path) -> Any:
+    from hw.errors import InputError
+
+    try:
+        return path.open("wb")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error

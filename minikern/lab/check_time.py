@@ -1,0 +1,108 @@
+"""How fast a user's algorithm is, beside the built-in ones of its hook point."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from minikern.lab.algorithms import Found
+from minikern.lab.cases import Case
+from minikern.mm import page_kernels
+from minikern.mm.mmzone import MAX_PAGE_ORDER, PAGES_PER_SECTION
+from minikern.mm.padata import MtJob
+from minikern.mm.struct_page import TAIL_MAPPING, Words
+from minikern.mm.vmemmap import Arena
+
+TIMED_PAGES, TIMED_PLAIN_PAGES, ROUNDS = 1 << 20, 1 << 12, 5
+
+
+@dataclass
+class Timing:
+    """Pages a second, best round; for padata_split calls a second."""
+
+    name: str
+    rate: float
+    samples: list[float]
+
+
+def time_algorithm(found: Found) -> list[Timing]:
+    """The function and the built-in ones of its hook point, on the same rows, rounds taken in turn."""
+    count = TIMED_PAGES if found.compiled else TIMED_PLAIN_PAGES
+    words = Arena(count * 64).words(count)
+    case = Case("timing", ((1 << 20, (1 << 20) + count, 0),))
+    page_kernels.init_linux(words, *_links(case))
+    runs = {found.name: found.function, **_builtins(found.hook.name)}
+    calls = {name: _timed_call(found.hook.name, run, words, case) for name, run in runs.items()}
+    samples: dict[str, list[float]] = {name: [] for name in calls}
+    for call in calls.values():
+        call()
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            begin = time.perf_counter()
+            call()
+            samples[name].append(time.perf_counter() - begin)
+    amount = 1 if found.hook.name == "padata_split" else count
+    return [Timing(name, amount / max(min(values), 1e-9), values) for name, values in samples.items()]
+
+
+def _timed_call(hook: str, run: Callable[..., Any], words: Words, case: Case) -> Callable[[], Any]:
+    if hook == "padata_split":
+        return lambda: run(0x8000, 67_076_096, PAGES_PER_SECTION, PAGES_PER_SECTION, 64)
+    start = case.memory[0][0]
+    flags, lru = _links(case)
+    arguments: dict[str, tuple[Any, ...]] = {
+        "memmap_init_range": (flags, lru),
+        "deferred_init_range": (flags, lru, start, MAX_PAGE_ORDER, np.uint64(case.flags.buddy_type)),
+        "free_range": (np.uint64(case.flags.reserved),),
+        "reserve_range": (np.uint64(case.flags.reserved),),
+        "prep_compound_tails": (flags, lru, np.uint64(int(lru) - 72)),
+    }
+    return lambda: run(words, *arguments[hook])
+
+
+def _links(case: Case) -> tuple[Any, Any]:
+    return np.uint64(case.flags.links(0, 2)), np.uint64(case.vmemmap + 64 * case.memory[0][0] + 8)
+
+
+def _builtins(hook: str) -> dict[str, Callable[..., Any]]:
+    def deferred_linux(words: Words, flags: Any, lru: Any, pfn: int, order: int, kind: Any) -> None:
+        page_kernels.init_and_free(words, flags, lru, pfn, 1 << order)
+        first = -pfn % (1 << order)
+        whole = max(0, len(words) - first) >> order << order
+        page_kernels.set_heads(words[: first + whole], first, 1 << order, np.uint64(order), kind)
+
+    def deferred(words: Words, flags: Any, lru: Any, pfn: int, order: int, kind: Any) -> None:
+        if page_kernels.can_stream(words):
+            page_kernels.init_free_blocks(words, int(flags), int(lru), pfn, order, int(kind))
+        else:
+            deferred_linux(words, flags, lru, pfn, order, kind)
+
+    def free(words: Words, reserved: Any) -> None:
+        page_kernels.free_pages(words, np.uint64(~int(reserved) & 2**64 - 1), words[0, 1])
+
+    def tails_linux(words: Words, flags: Any, lru: Any, head: Any) -> None:
+        page_kernels.init_linux(words, flags, lru)
+        page_kernels.prep_compound_tails(words, np.uint64(int(head) | 1), np.uint64(TAIL_MAPPING))
+
+    def tails(words: Words, flags: Any, lru: Any, head: Any) -> None:
+        page_kernels.store_image(words, int(flags), int(lru), 0xFFFFFFFF, int(head), TAIL_MAPPING)
+
+    def split(start: int, size: int, align: int, min_chunk: int, max_threads: int) -> list[tuple[int, int]]:
+        job = MtJob(start, size, align, min_chunk, max_threads)
+        works = job.nworks()
+        return [(start, start + size)] if works == 1 else list(job.chunks(job.chunk_size(works)))
+
+    kernels = {f"built-in {name}": run for name, run in page_kernels.ALGORITHMS.items()}
+    table: dict[str, dict[str, Callable[..., Any]]] = {
+        "memmap_init_range": dict(kernels),
+        "deferred_init_range": {"built-in linux": deferred_linux, "built-in nontemporal": deferred},
+        "free_range": {"built-in": free},
+        "reserve_range": {"built-in": page_kernels.set_flags},
+        "prep_compound_tails": {"built-in linux": tails_linux, "built-in at once": tails},
+        "padata_split": {"built-in": split},
+    }
+    return table[hook]

@@ -1,0 +1,48 @@
+"""Downtime of guests as tables and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from minikern.lab.downtime import PARTS, Downtime, Migration, Published
+from minikern.report.tables import Sheet
+
+
+def downtime_sheets(
+    machine: str, rows: Sequence[Downtime], moved: Migration, known: Published | None
+) -> list[Sheet]:
+    """One row a variant and one for migration; below, the published figures where there are any."""
+    heads = ["variant", "p50", "p99", "boot share", *PARTS]
+    sheet = Sheet(f"{machine}: longest silence of a guest, simulated ms", heads)
+    for row in rows:
+        parts = (f"{row.parts_ms[part]:.1f}" for part in PARTS)
+        sheet.rows.append([row.variant, f"{row.p50_ms:.0f}", f"{row.p99_ms:.0f}", f"{row.boot_share:.0%}", *parts])
+    note = f"live migration, {moved.rounds} rounds" + ("" if moved.converged else ", did not converge")
+    blank = ["" for _ in PARTS]
+    sheet.rows.append([note, f"{moved.downtime_ms:.0f}", f"{moved.downtime_ms:.0f}", "", *blank])
+    sheets = [sheet]
+    if known is not None:
+        sheets += [_published(row, known) for row in rows if row.variant == known.variant]
+    return sheets
+
+
+def _published(row: Downtime, known: Published) -> Sheet:
+    sheet = Sheet("Published figures", ["figure", "variant", "talk", "simulated", ""], left=2)
+    low, high = known.total_ms
+    inside = low <= row.p50_ms <= high
+    share = abs(row.boot_share - known.boot_share) <= known.boot_share_tolerance
+    sheet.rows.append(
+        ["downtime, ms", row.variant, f"{low:.0f}-{high:.0f}", f"{row.p50_ms:.0f}", "ok" if inside else "OFF"]
+    )
+    sheet.rows.append(
+        ["boot's share", row.variant, f"{known.boot_share:.0%}", f"{row.boot_share:.0%}", "ok" if share else "OFF"]
+    )
+    return sheet
+
+
+def downtime_json(machine: str, rows: Sequence[Downtime], moved: Migration) -> str:
+    """All figures; every time is simulated and in ms."""
+    body = {"machine": machine, "clock": "simulated", "variants": rows, "migration": moved}
+    return msgspec.json.format(msgspec.json.encode(body), indent=2).decode()

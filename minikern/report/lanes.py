@@ -1,0 +1,175 @@
+"""CPU bring-up as a picture: one lane a CPU, what each did when."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from hw.errors import InputError
+from minikern.lab.run import Boot
+from minikern.report.output import write_file
+from minikern.report.plot import FORMATS
+from minikern.report.trace import joined, recorder_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+NS_PER_MS = 1_000_000
+FIRST_LINE, LAST_LINE = "smp: Bringing up", "smp: Brought up"
+PREPARE, WAIT = "boot CPU: prepares and wakes", "boot CPU: waits"
+WAKE, UNEXPLAINED = "STARTUP to running", "the same, no known mechanism"
+MICROCODE, ALIVE = "loads microcode", "alive, waits to be called"
+STARTING, SYNC, DELAY, ONLINE = "identifies, sets up", "TSC test", "delay calibration", "hotplug thread"
+COLOURS = {
+    PREPARE: "#4477aa",
+    WAIT: "#dde6f0",
+    WAKE: "#ccbb44",
+    UNEXPLAINED: "#e8dfa4",
+    MICROCODE: "#aa3377",
+    ALIVE: "#dddddd",
+    STARTING: "#66ccee",
+    SYNC: "#ee6677",
+    DELAY: "#772233",
+    ONLINE: "#228833",
+}  # Paul Tol's bright scheme, pale for waiting
+KINDS = {
+    "sipi_to_alive": WAKE,
+    "sipi_to_alive_sibling": WAKE,
+    "ap_wakeup_unexplained": UNEXPLAINED,
+    "trampoline_stack": WAKE,
+    "microcode_load": MICROCODE,
+    "microcode_check": MICROCODE,
+    "local_apic_setup": STARTING,
+    "identify_cpu": STARTING,
+    "tsc_sync_ms": SYNC,
+    "delay_calibration_ns": DELAY,
+    "cpuhp_thread_wakeup": ONLINE,
+    "smpboot_threads_unpark": ONLINE,
+    "sched_activate": ONLINE,
+    "first_sibling_static_key": ONLINE,
+}
+SEEN_FROM = 0.0008  # of the picture's width: about a pixel
+EVERY_LABEL_UP_TO = 40  # lanes; beyond, every eighth is labelled
+
+
+class Bar(NamedTuple):
+    """One stretch of a lane, ns on the machine's clock."""
+
+    cpu: int
+    what: str
+    start_ns: int
+    end_ns: int
+
+
+def lane_bars(boot: Boot) -> list[Bar]:
+    """Everything the CPUs did between the first and the last line of the bring-up, by CPU and start.
+
+    InputError: the boot kept no record, or brought up no CPUs.
+    """
+    first, last = boot.kernel.log.find(FIRST_LINE), boot.kernel.log.find(LAST_LINE)
+    if first is None or last is None:
+        raise InputError("nothing to plot: this boot has no CPU bring-up")
+    recorder = recorder_of(boot)
+    bars = list(_waits(boot))
+    running: dict[int, str] = {}  # callbacks belong to the section they run in
+    for span in joined(recorder.spans):
+        end = span.start_ns + span.total_ns
+        if span.phase != "smp" or end <= first.at_ns or span.start_ns >= last.at_ns:
+            continue
+        if span.cpu == 0:
+            what = WAIT if span.kind == "smp_wait_ns" else PREPARE
+        else:
+            what = running[span.cpu] = KINDS.get(span.kind, running.get(span.cpu, STARTING))
+        bars.append(Bar(span.cpu, what, max(span.start_ns, first.at_ns), min(end, last.at_ns)))
+    return _merged(bars)
+
+
+def _waits(boot: Boot) -> Iterator[Bar]:
+    since: dict[int, int] = {}
+    for mark in recorder_of(boot).marks:
+        if mark.name == "ALIVE":
+            since[mark.cpu] = mark.at_ns
+        elif mark.name == "SHOULD_ONLINE" and mark.cpu in since:
+            yield Bar(mark.cpu, ALIVE, since.pop(mark.cpu), mark.at_ns)
+
+
+def _merged(bars: list[Bar]) -> list[Bar]:
+    out: list[Bar] = []
+    for bar in sorted(bars, key=lambda item: (item.cpu, item.start_ns, item.end_ns)):
+        if out and out[-1][:2] == bar[:2] and bar.start_ns <= out[-1].end_ns:
+            out[-1] = out[-1]._replace(end_ns=max(bar.end_ns, out[-1].end_ns))
+        elif bar.end_ns > bar.start_ns:
+            out.append(bar)
+    return out
+
+
+def check_plot_path(path: Path) -> None:
+    """InputError if no picture can be written to ``path``; said before a boot, not after it."""
+    if path.suffix.lower() not in FORMATS:
+        raise InputError(f"--plot: {path}: expected a file ending in {', '.join(FORMATS)}")
+
+
+def plot_lanes(boot: Boot, path: Path) -> None:
+    """Draw the bring-up. InputError: no matplotlib, an ending it cannot write, nothing to draw."""
+    check_plot_path(path)
+    bars = lane_bars(boot)
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise InputError("plots need matplotlib: pip install 'minikern[plot]'") from error
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "minikern"  # same input, same file
+    from matplotlib import pyplot
+    from matplotlib.patches import Rectangle
+
+    lanes = sorted({bar.cpu for bar in bars} | set(boot.kernel.cpus.present))
+    height = min(60.0, max(3.2, 1.9 + (0.3 if len(lanes) <= EVERY_LABEL_UP_TO else 0.085) * len(lanes)))
+    figure, axis = pyplot.subplots(figsize=(11.0, height))
+    _draw(axis, boot, bars, lanes)
+    used = _visible(bars)
+    handles = [Rectangle((0, 0), 1, 1, color=COLOURS[what]) for what in used]
+    figure.legend(handles, used, loc="lower center", ncols=min(5, len(used)), frameon=False, fontsize=9)
+    figure.tight_layout(rect=(0, 0.65 / height, 1, 1))
+    metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
+    write_file(path, lambda draft: figure.savefig(draft, dpi=110, metadata=metadata))
+    pyplot.close(figure)
+
+
+def _visible(bars: list[Bar]) -> list[str]:
+    # What is too short to be seen anywhere needs no colour in the legend.
+    whole = max(bar.end_ns for bar in bars) - min(bar.start_ns for bar in bars)
+    longest = {what: max((b.end_ns - b.start_ns for b in bars if b.what == what), default=0) for what in COLOURS}
+    return [what for what in COLOURS if longest[what] > whole * SEEN_FROM]
+
+
+def _draw(axis: Axes, boot: Boot, bars: list[Bar], lanes: list[int]) -> None:
+    first, last = boot.kernel.log.find(FIRST_LINE), boot.kernel.log.find(LAST_LINE)
+    assert first is not None and last is not None
+    zero, total_ms = first.at_ns, (last.at_ns - first.at_ns) / NS_PER_MS
+    at = {cpu: number for number, cpu in enumerate(lanes)}
+    thickness = 0.8 if len(lanes) <= EVERY_LABEL_UP_TO else 0.92
+    grouped: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    for bar in bars:
+        stretch = ((bar.start_ns - zero) / NS_PER_MS, (bar.end_ns - bar.start_ns) / NS_PER_MS)
+        grouped.setdefault((bar.cpu, bar.what), []).append(stretch)
+    for (cpu, what), stretches in grouped.items():
+        axis.broken_barh(stretches, (at[cpu] - thickness / 2, thickness), color=COLOURS[what], linewidth=0, snap=False)
+    step = 1 if len(lanes) <= EVERY_LABEL_UP_TO else 8
+    axis.set_yticks([at[cpu] for cpu in lanes[::step]], [f"CPU {cpu}" for cpu in lanes[::step]], fontsize=8)
+    axis.set_ylim(len(lanes) - 0.4, -0.6)
+    axis.set_xlim(0, max(total_ms, 1e-3) * 1.005)
+    axis.set_xlabel(f"simulated ms since '{FIRST_LINE} secondary CPUs ...'")
+    online = len(boot.kernel.cpus.online)
+    axis.set_title(f"{boot.spec.name}, {boot.name}: {online} CPUs online after {total_ms:.1f} ms", fontsize=11)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(axis="x", linewidth=0.4, color="#bbbbbb")
+    axis.set_axisbelow(True)
+    _say_who_is_missing(axis, boot, at, total_ms)
+
+
+def _say_who_is_missing(axis: Axes, boot: Boot, at: dict[int, int], total_ms: float) -> None:
+    online = set(boot.kernel.cpus.online)
+    for cpu, lane in at.items():
+        if cpu not in online:
+            axis.text(total_ms * 0.995, lane, "not online", fontsize=7, color="#bb2233", ha="right", va="center")

@@ -1,0 +1,161 @@
+"""One recorded boot as Chrome trace events, for Perfetto and speedscope: process = machine, thread = CPU.
+
+Source: "Trace Event Format", the events X (complete), i (instant), s and f (flow), M (metadata). Times are simulated
+microseconds since power-on, exact to the nanosecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hw.errors import InputError
+from minikern.lab.run import Boot
+from minikern.recorder import Mark, Recorder, Span
+from minikern.report.output import write_file
+
+PID = 1
+FLOW_NAME = "INIT/SIPI to alive"
+STAGES = {
+    "SIPI": "STARTUP sent",
+    "started": "real mode to long mode",
+    "stack_left": "to the first sign of life",
+    "ALIVE": "alive, waits for SHOULD_ONLINE",
+    "SHOULD_ONLINE": "STARTING section",
+    "AP_ONLINE_IDLE": "ONLINE section",
+    "ONLINE": "",
+    "OFFLINE": "",
+}
+"""What a started CPU does from one mark to the next; an empty text: nothing that is drawn."""
+
+
+def write_trace(boot: Boot, path: Path) -> None:
+    """Write the trace of a boot that was recorded, whole or not at all. InputError: the place cannot be written."""
+    data = msgspec.json.encode(chrome_trace(boot))
+    write_file(path, lambda draft: _write(draft, data))
+
+
+def _write(draft: Path, data: bytes) -> None:
+    draft.write_bytes(data)
+
+
+def chrome_trace(boot: Boot) -> dict[str, Any]:
+    """The whole trace. InputError: the boot kept no record."""
+    recorder = recorder_of(boot)
+    cpus = boot.kernel.cpus
+    spans = joined(recorder.spans)
+    threads = sorted({span.cpu for span in spans} | {mark.cpu for mark in recorder.marks} | {0})
+    places = cpus.ids if cpus is not None else {}
+    events = [
+        *_names(boot, threads, places),
+        *_phases(spans),
+        *_stages(recorder.marks),
+        *(_slice(span) for span in spans),
+        *_lines(boot),
+        *_flows(recorder.marks),
+    ]
+    return {
+        "displayTimeUnit": "ms",
+        "otherData": {"machine": boot.spec.name, "boot": boot.name, "clock": "simulated, since power-on"},
+        "traceEvents": events,
+    }
+
+
+def recorder_of(boot: Boot) -> Recorder:
+    """The boot's record; InputError if it kept none."""
+    if boot.kernel.recorder is None:
+        raise InputError("this boot was not recorded: boot with record=True")
+    return boot.kernel.recorder
+
+
+def joined(spans: Iterable[Span]) -> list[Span]:
+    """The spans with those of one CPU and kind that follow each other without a gap made one; empty ones are dropped.
+
+    Order is by CPU and start. What a span still overlaps at its end is cut off, so that slices only ever nest.
+    """
+    out: list[Span] = []
+    for span in sorted(spans, key=lambda item: (item.cpu, item.start_ns)):
+        last = out[-1] if out and out[-1].cpu == span.cpu else None
+        if span.total_ns <= 0:
+            continue
+        if last is not None:
+            end = last.start_ns + last.total_ns
+            if span.start_ns < end:  # booked afterwards for a stretch in which single pieces were booked too
+                out[-1] = last = last._replace(total_ns=span.start_ns - last.start_ns)
+                end = span.start_ns
+                if not last.total_ns:
+                    out.pop()
+                    last = None
+            if last is not None and end == span.start_ns and (last.kind, last.phase) == (span.kind, span.phase):
+                out[-1] = last._replace(total_ns=last.total_ns + span.total_ns, pieces=last.pieces + span.pieces)
+                continue
+        out.append(span)
+    return out
+
+
+def _us(ns: int) -> float:
+    return ns / 1000
+
+
+def _event(kind: str, tid: int, name: str, at_ns: int, **more: Any) -> dict[str, Any]:
+    return {"ph": kind, "pid": PID, "tid": tid, "name": name, "ts": _us(at_ns), **more}
+
+
+def _slice(span: Span) -> dict[str, Any]:
+    unit = span.total_ns / span.pieces if span.pieces else 0.0
+    args = {"pieces": span.pieces, "unit_ns": round(unit, 3)}
+    return _event("X", span.cpu, span.kind, span.start_ns, dur=_us(span.total_ns), cat=span.phase, args=args)
+
+
+def _names(boot: Boot, threads: Sequence[int], places: Any) -> Iterator[dict[str, Any]]:
+    yield {"ph": "M", "pid": PID, "tid": 0, "name": "process_name", "args": {"name": f"{boot.spec.name}, {boot.name}"}}
+    for cpu in threads:
+        place = places.get(cpu)
+        where = f" (package {place.package}, core {place.core}, thread {place.thread})" if place else ""
+        name = f"CPU {cpu}{where}"
+        yield {"ph": "M", "pid": PID, "tid": cpu, "name": "thread_name", "args": {"name": name}}
+        yield {"ph": "M", "pid": PID, "tid": cpu, "name": "thread_sort_index", "args": {"sort_index": cpu}}
+
+
+def _phases(spans: Sequence[Span]) -> Iterator[dict[str, Any]]:
+    """One slice over each stretch of the boot CPU's work in one phase."""
+    run: list[Span] = []
+    for span in [*(span for span in spans if span.cpu == 0), None]:
+        if run and (span is None or span.phase != run[-1].phase):
+            start, end = run[0].start_ns, run[-1].start_ns + run[-1].total_ns
+            yield _event("X", 0, run[0].phase, start, dur=_us(end - start), cat="phase")
+            run = []
+        if span is not None:
+            run.append(span)
+
+
+def _stages(marks: Sequence[Mark]) -> Iterator[dict[str, Any]]:
+    last: dict[int, Mark] = {}
+    for mark in marks:
+        if mark.name not in STAGES or (mark.name == "SIPI" and mark.cpu in last):
+            continue
+        before = last.get(mark.cpu)
+        if before is not None and STAGES[before.name] and mark.at_ns > before.at_ns:
+            dur = _us(mark.at_ns - before.at_ns)
+            yield _event("X", mark.cpu, STAGES[before.name], before.at_ns, dur=dur, cat="bring-up")
+        last[mark.cpu] = mark
+
+
+def _lines(boot: Boot) -> Iterator[dict[str, Any]]:
+    for line in boot.kernel.log.lines:
+        yield _event("i", 0, line.text, line.at_ns, cat="log", s="t")
+
+
+def _flows(marks: Sequence[Mark]) -> Iterator[dict[str, Any]]:
+    """An arrow from the boot CPU's first STARTUP message to each CPU's first sign of life."""
+    sent: dict[int, Mark] = {}
+    for mark in marks:
+        if mark.name == "SIPI":
+            sent.setdefault(mark.cpu, mark)
+        elif mark.name == "ALIVE" and mark.cpu in sent:
+            start = sent.pop(mark.cpu)
+            yield _event("s", 0, FLOW_NAME, start.at_ns, cat="flow", id=mark.cpu)
+            yield _event("f", mark.cpu, FLOW_NAME, mark.at_ns - 1, cat="flow", id=mark.cpu, bp="e")

@@ -1,0 +1,95 @@
+"""``minikern kexec``: what it prints, and how it ends."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from minikern.commands.kexec import kexec
+from tests.kexec.images import make_bzimage, put
+
+
+def run(*words: str) -> Result:
+    return CliRunner().invoke(kexec, ["tiny", *words])
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> str:
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(make_bzimage())
+    return str(path)
+
+
+def test_both_logs_segments_and_downtime(kernel: str, tmp_path: Path) -> None:
+    initrd = tmp_path / "initrd"
+    initrd.write_bytes(b"\x1f\x8b" * 5000)
+    done = run("--kernel", kernel, "--initrd", str(initrd), "--append", "second=yes")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("Run /init as init process") == 2
+    assert "Command line: second=yes" in done.stdout
+    order = ["nr_segments = 4", "Starting new kernel", "6.12.0-test", "decompression"]
+    places = [done.stdout.index(text) for text in order]
+    assert places == sorted(places)
+
+
+def test_the_command_line_is_used_again(kernel: str) -> None:
+    assert run("--kernel", kernel).stdout.count("Command line: console=ttyS0\n") == 2
+
+
+def test_json_of_a_chain(kernel: str) -> None:
+    done = run("--kernel", kernel, "--times", "2", "--json", "--digest", "hashlib")
+    rounds = json.loads(done.stdout)["kexec"]
+    assert len(rounds) == 2
+    for one in rounds:
+        assert one["digested_bytes"] == sum(s["memsz_bytes"] for s in one["segments"][1:])
+        assert list(one["downtime_sim_ns"]) == ["shutdown", "relocation", "purgatory", "decompression", "boot"]
+
+
+def test_a_flip_stops_the_machine(kernel: str) -> None:
+    done = run("--kernel", kernel, "--flip", "kernel:0x5000.7")
+    assert done.exit_code == 3
+    assert "first region that differs: kernel" in done.stderr
+    assert run("--kernel", kernel, "--flip", "kernel:0x5000.7", "--no-checks").exit_code == 0
+
+
+def test_a_way_to_check_says_what_it_gives_up(kernel: str) -> None:
+    spent = {}
+    for mode in ("generic", "file-bytes", "accelerated", "none"):
+        done = run("--kernel", kernel, "--purgatory", mode)
+        assert f"purgatory {mode}: gives up " in done.stdout
+        row = next(line for line in done.stdout.splitlines() if line.startswith("purgatory  "))
+        spent[mode] = float(row.split()[1])
+    assert spent["generic"] > spent["file-bytes"] > spent["none"] == 0.0
+    assert spent["generic"] > spent["accelerated"] > 0
+
+
+BAD = [
+    (["--purgatory", "half"], "expected one of generic"),
+    (["--flip", "kernel"], "expected SEGMENT:OFFSET"),
+    (["--flip", "kernel:zz"], "expected SEGMENT:OFFSET"),
+    (["--flip", "kernel:0xffffffffff"], "EINVAL: flip"),
+    (["--flip", "nothing:0"], "EINVAL: segment"),
+    (["--initrd", "/does/not/exist"], "--initrd: /does/not/exist: cannot be read"),
+    (["--append", "x" * 3000], "EINVAL: command line"),
+    (["--release", "none"], "unknown kernel release"),
+]
+
+
+@pytest.mark.parametrize(("words", "text"), BAD)
+def test_bad_usage_is_one_line(kernel: str, words: list[str], text: str) -> None:
+    done = run("--kernel", kernel, *words)
+    assert done.exit_code == 2
+    assert text in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_bad_kernel_is_named(tmp_path: Path) -> None:
+    image = make_bzimage()
+    put(image, "xloadflags", 0)
+    path = tmp_path / "bad"
+    path.write_bytes(image)
+    done = run("--kernel", str(path))
+    assert (done.exit_code, "ENOEXEC: xloadflags at 0x236" in done.stderr) == (2, True)
+    assert run("--kernel", str(tmp_path / "missing")).exit_code == 2

@@ -1,0 +1,114 @@
+"""A distribution's kernel through the whole path.
+
+MINIKERN_VMLINUZ names one; otherwise Debian's is fetched with apt-get into a cache folder, where there is a network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from hw.presets import load_machine
+from minikern.kexec.bzimage import load_bzimage
+from minikern.kexec.errors import KexecError
+from minikern.kexec.load import Kexec
+from minikern.kexec.signature import certificates_of, verify_pefile_signature
+from minikern.lab.kexec import reboot
+from minikern.lab.run import boot
+
+PACKAGE = "linux-image-amd64"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "minikern" / "debian-kernel"
+
+pytestmark = pytest.mark.oracle
+
+
+def _run(*words: str, folder: Path) -> str:
+    return subprocess.run(words, cwd=folder, check=True, capture_output=True, text=True, timeout=120).stdout
+
+
+def _fetch(folder: Path) -> None:
+    depends = _run("apt-cache", "depends", PACKAGE, folder=folder).split()
+    name = next(word for word in depends if word.startswith("linux-image-") and word != PACKAGE)
+    _run("apt-get", "download", name, folder=folder)
+    package = next(folder.glob("*.deb"))
+    _run("dpkg-deb", "-x", str(package), ".", folder=folder)
+    package.unlink()
+    shutil.rmtree(folder / "lib", ignore_errors=True)
+
+
+@cache
+def vmlinuz() -> Path | str:
+    """The file, or why there is none."""
+    given = os.environ.get("MINIKERN_VMLINUZ", "")
+    if given:
+        return Path(given)
+    try:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        if not any((CACHE / "boot").glob("vmlinuz-*")):
+            _fetch(CACHE)
+        return next((CACHE / "boot").glob("vmlinuz-*"))
+    except (OSError, StopIteration, subprocess.SubprocessError) as error:
+        return f"no kernel: set MINIKERN_VMLINUZ, or let apt-get fetch {PACKAGE} ({type(error).__name__})"
+
+
+@pytest.fixture(scope="module")
+def kernel() -> bytes:
+    found = vmlinuz()
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found.read_bytes()
+
+
+def test_a_real_kernel_is_loaded_verified_and_booted(kernel: bytes) -> None:
+    first = boot(load_machine("tiny"))
+    initrd = bytes(range(251)) * 40_000
+    image = Kexec(first.kernel).kexec_file_load(kernel, initrd, "console=ttyS0 real=1")
+    image.kimage.check()
+    done = reboot(first, image, "generic")
+    memory = first.kernel.machine.bus.memory
+    setup = (kernel[0x1F1] or 4) + 1
+    part = image.segment("kernel")
+    assert part.bufsz == len(kernel) - 512 * setup
+    assert part.memsz == -(-int.from_bytes(kernel[0x260:0x264], "little") // 4096) * 4096
+    flat = hashlib.sha256()
+    for segment in image.kimage.segments[1:]:
+        for at in range(0, segment.memsz, 1 << 20):
+            flat.update(memory.read(segment.mem + at, min(1 << 20, segment.memsz - at)))
+    assert done.handover.verified is not None
+    assert done.handover.verified.digest == flat.digest()
+    lines = [line.text for line in done.boot.kernel.log.lines]
+    assert lines[0].startswith("Linux version ") and lines[-1] == "Run /init as init process"
+    assert "Command line: console=ttyS0 real=1" in lines
+    assert done.handover.parts_ns["decompression"] > 0
+
+
+def test_its_header_is_read(kernel: bytes) -> None:
+    image = load_bzimage(kernel, 100)
+    assert image.compressor() in ("xz", "zstd", "gzip", "lz4")
+    assert image.kernel_bytes < image.decompressed_bytes() <= image.memsz
+    assert image.version()
+
+
+def test_its_signature_is_good_for_its_own_certificate(kernel: bytes) -> None:
+    try:
+        carried = certificates_of(kernel)
+    except KexecError as error:
+        pytest.skip(f"this kernel is not signed: {error}")
+    signer = verify_pefile_signature(kernel, carried)
+    assert signer.dump() in [one.dump() for one in carried]
+    damaged = bytearray(kernel)
+    damaged[len(kernel) // 2] ^= 1
+    with pytest.raises(KexecError, match="EKEYREJECTED"):
+        verify_pefile_signature(bytes(damaged), carried)
+
+
+def test_it_is_refused_when_cut_off(kernel: bytes) -> None:
+    for size in (1000, 0x2000, len(kernel) // 2):
+        with pytest.raises(KexecError, match="ENOEXEC"):
+            load_bzimage(kernel[:size], 100)

@@ -1,0 +1,96 @@
+"""Updates of a host under its guests: the peer's longest silence is what the parts make it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from hw.cost_table import default_costs
+from hw.errors import InputError
+from hw.presets import load_machine
+from minikern.commands.downtime import downtime
+from minikern.config import load_variant
+from minikern.lab.downtime import HOST_PARTS, PARTS, Guests, Link, Update, measure, migrate, percentile, published
+
+MS = 1_000_000
+HOST = dict.fromkeys(HOST_PARTS, 100 * MS)
+ONE = Guests(count=1)
+
+
+def update(guests: Guests) -> Update:
+    done = Update(guests, HOST, default_costs())
+    done.run()
+    return done
+
+
+def test_one_guest_is_silent_for_the_sum_of_the_parts() -> None:
+    done = update(ONE)
+    expected = sum(HOST.values()) + sum(done.spent[0].values()) + round(default_costs()["vmm_start"].ns)
+    assert expected <= done.gaps[0] <= expected + ONE.packet_ns
+
+
+def test_guests_that_wait_for_a_place_are_silent_longer() -> None:
+    together = update(Guests(count=8, at_once=8)).gaps
+    in_turn = update(Guests(count=8, at_once=1)).gaps
+    assert min(in_turn) > max(together)
+    saved = sum(default_costs()[kind].ns for kind in ("vm_pause", "vm_snapshot", "vm_restore", "vm_resume"))
+    assert max(in_turn) - min(together) > 7 * min(saved, default_costs()["vm_restore"].ns)
+
+
+def test_the_silence_counts_from_the_last_packet() -> None:
+    coarse, fine = (max(update(Guests(count=1, packet_ns=ns)).gaps) for ns in (40 * MS, 100_000))
+    assert 0 <= coarse - fine <= 40 * MS
+
+
+def test_the_published_downtime_holds() -> None:
+    spec = load_machine("lpc2023")
+    known = published(spec)
+    assert known is not None
+    row = measure(spec, load_variant(known.variant), Guests(), "zstd")
+    assert known.total_ms[0] <= row.p50_ms <= known.total_ms[1]
+    assert abs(row.boot_share - known.boot_share) <= known.boot_share_tolerance
+    assert list(row.parts_ms) == list(PARTS)
+    assert abs(row.parts_ms["purgatory"] / 200 - 1) < 0.2
+    assert published(load_machine("tiny")) is None
+
+
+def test_migration_by_hand() -> None:
+    """8 GiB at 1 GiB/s, a quarter of it dirtied again: 8 s, 2 s, 0.5 s, then 0.125 s of silence."""
+    gib = 1 << 30
+    moved = migrate(load_machine("tiny"), Guests(2, memory_bytes=8 * gib), Link(gib, gib / 4))
+    switch = default_costs()["migration_switchover"].ns / MS
+    assert (moved.rounds, moved.converged) == (3, True)
+    assert moved.downtime_ms == pytest.approx(125 + switch)
+    assert moved.total_ms == pytest.approx(2 * (10_500 + 125 + switch))
+
+
+def test_a_guest_faster_than_the_link_never_converges() -> None:
+    moved = migrate(load_machine("tiny"), ONE, Link(1e9, 2e9))
+    assert not moved.converged
+    assert moved.downtime_ms >= ONE.memory_bytes / 1e9 * 1e3
+
+
+def test_percentiles() -> None:
+    values = list(range(1, 101))
+    assert [percentile(values, p) for p in (1, 50, 99, 100)] == [1, 50, 99, 100]
+    assert percentile([7], 50) == 7
+
+
+@pytest.mark.parametrize("guests", [Guests(0), Guests(5000), Guests(vcpus=0), Guests(packet_ns=1), Guests(at_once=0)])
+def test_impossible_guests_are_refused(guests: Guests) -> None:
+    with pytest.raises(InputError):
+        guests.check()
+
+
+def test_the_command() -> None:
+    words = ["tiny", "--variants", "deferred", "--vms", "3", "--vm-memory", "1G"]
+    done = CliRunner().invoke(downtime, words)
+    assert done.exit_code == 0, done.output
+    assert "live migration" in done.stdout
+    rows = json.loads(CliRunner().invoke(downtime, [*words, "--json"]).stdout)["variants"]
+    assert [row["variant"] for row in rows] == ["deferred"]
+    assert len(rows[0]["gaps_ms"]) == 3
+    for bad in (["--vms", "0"], ["--vm-memory", "much"], ["--bandwidth", "0"]):
+        assert CliRunner().invoke(downtime, [*words, *bad]).exit_code == 2

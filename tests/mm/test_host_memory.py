@@ -1,0 +1,34 @@
+"""How much of this computer's memory a boot needs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from minikern import jit
+
+BOOT = """
+import resource
+from hw.presets import load_machine
+from minikern.config import load_variant
+from minikern.kernel import BootOptions
+from minikern.lab.run import boot
+from minikern.mm.page_check import check_memmap
+
+done = boot(load_machine("lpc2023"), load_variant("hvo-skip"), options=BootOptions(vmemmap="full"))
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+result = check_memmap(done.kernel)
+print(peak // 1024, result.ok, result.without["memory map given back"])
+"""
+
+
+@pytest.mark.big
+@pytest.mark.skipif(jit.DISABLED or sys.platform != "linux", reason="compiled code, and Linux's unit of ru_maxrss")
+def test_500_folded_gigantic_pages_need_less_than_400_mib() -> None:
+    done = subprocess.run([sys.executable, "-c", BOOT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    peak, right, given_back = done.stdout.split()
+    assert int(peak) < 400
+    assert (right, int(given_back)) == ("True", 500 * (262144 - 64))
