@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
@@ -59,7 +60,10 @@ def test_the_documented_file_runs(tmp_path: Path) -> None:
     few = "@settings(max_examples=2, deadline=None)\n@given("
     settled = text.replace("@given(", few).replace("import given", "import given, settings")
     (tmp_path / "test_documented.py").write_text(settled)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "minikern.testing.plugin", "--rootdir", str(tmp_path), "."]
+    # An installed minikern is found by its entry point, and must not be named a second time.
+    installed = any(point.value == "minikern.testing.plugin" for point in entry_points(group="pytest11"))
+    plugin = [] if installed else ["-p", "minikern.testing.plugin"]
+    command = [sys.executable, "-m", "pytest", "-q", *plugin, "--rootdir", str(tmp_path), "."]
     where = {**os.environ, "PYTHONPATH": str(Path(minikern.__file__).parents[1])}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=where, check=False)
     assert done.returncode == 0, done.stdout
