@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_INTERRUPTED = 1, 2, 3, 130
 DEFAULT_MACHINE = "lpc2023"
+NATURAL_WIDTH = 200  # columns that hold every table unfolded
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -112,9 +113,8 @@ def show_sheets(sheets: list[Any], markdown: bool) -> None:
 
     from minikern.report.tables import print_sheets
 
-    console = Console()
-    # Piped output is as wide as its contents; a terminal folds.
-    print_sheets(sheets, console if console.is_terminal else Console(width=200))
+    # As wide as its contents, also on a narrow terminal: a folded figure cannot be read.
+    print_sheets(sheets, Console(width=max(Console().width, NATURAL_WIDTH)))
 
 
 class Progress:
@@ -127,7 +127,7 @@ class Progress:
 
         self._bar = RichProgress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True),
-            transient=True, disable=not sys.stderr.isatty(),
+            transient=True, disable=not sys.stderr.isatty(), auto_refresh=False,
         )  # fmt: skip
         self._task = self._bar.add_task(what, total=steps)
         self._what = what
@@ -136,6 +136,7 @@ class Progress:
     def __call__(self, name: str) -> None:
         self._bar.update(self._task, description=f"{self._what} {name}", advance=1 if self._started else 0)
         self._started = True
+        self._bar.refresh()  # no refresh thread: boots are forked beside the bar
 
     def __enter__(self) -> Progress:
         self._bar.start()

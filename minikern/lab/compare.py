@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import multiprocessing
+import os
+import sys
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from typing import NamedTuple
 
 import msgspec
 
@@ -72,6 +78,24 @@ def _possible(spec: MachineSpec, variant: Variant) -> bool:
     return all(spec.needs.get(key) or (key == "pci" and spec.pci.needed) for key in variant.needs.values())
 
 
+class _Order(NamedTuple):
+    """One rung still to be booted."""
+
+    spec: MachineSpec
+    variant: Variant
+    release: str
+    append: str
+    options: BootOptions
+
+
+class _Finished(NamedTuple):
+    """What a finished boot leaves: its rung (not yet held against another), its lines, its published figures."""
+
+    rung: Rung
+    lines: list[LinePoint]
+    talk: list[Comparison]
+
+
 def run_ladder(
     spec: MachineSpec,
     variants: Sequence[Variant],
@@ -80,36 +104,68 @@ def run_ladder(
     options: BootOptions | None = None,
     on_rung: Callable[[str], None] = lambda name: None,
 ) -> tuple[Ladder, dict[str, list[LinePoint]]]:
-    """Boot every variant in turn; ``on_rung`` is told each name before its boot. Returns the ladder and the logs.
+    """Boot every variant; ``on_rung`` is told each name when its result is waited for. Returns the ladder and the logs.
 
-    Only one booted kernel is alive at a time; a finished one leaves its figures and log lines.
+    Boots are independent and simulated, so they run side by side where the host can, with the same results.
     """
-    figures = load_figures(spec.figures) if spec.figures else None
+    orders = [_Order(spec, variant, release, append, options or BootOptions()) for variant in variants]
+    finished: list[_Finished] = []
+    with contextlib.closing(_boot_all(orders)) as results:
+        for order in orders:
+            on_rung(order.variant.name)
+            finished.append(next(results))
     rungs: list[Rung] = []
-    talk: list[Comparison] = []
-    logs: dict[str, list[LinePoint]] = {}
-    for variant in variants:
-        on_rung(variant.name)
-        done = boot(spec, variant, release, append, options)
-        rungs.append(_rung(done, variant, rungs))
-        lines = done.kernel.log.lines
-        logs[variant.name] = [LinePoint(line.ts_ns / NS_PER_MS, line.phase, line.text) for line in lines]
-        if figures is not None:
-            talk += compare_figures(figures, {variant.name: done})
-        done.kernel.release_memory()
-    if figures is not None:
-        order = {(row.name, row.variant): index for index, row in enumerate(figures.row)}
-        talk.sort(key=lambda row: order[(row.name, row.variant)])
+    for result in finished:
+        rungs.append(_held_against(result.rung, rungs))
+    talk = [row for result in finished for row in result.talk]
+    if spec.figures:
+        order_of = {(row.name, row.variant): index for index, row in enumerate(load_figures(spec.figures).row)}
+        talk.sort(key=lambda row: order_of[(row.name, row.variant)])
+    logs = {result.rung.variant: result.lines for result in finished}
     return Ladder(spec.name, "simulated", "first log line with a running clock to 'Run /init'", rungs, talk), logs
 
 
-def _rung(done: Boot, variant: Variant, earlier: Sequence[Rung]) -> Rung:
+def _boot_all(orders: Sequence[_Order]) -> Generator[_Finished, None, None]:
+    # Forked workers start with everything imported. A full memory map is kept by one process only: it fills the memory.
+    workers = min(len(orders), os.cpu_count() or 1)
+    forks = "fork" in multiprocessing.get_all_start_methods() and sys.platform == "linux"
+    if workers < 2 or not forks or any(order.options.vmemmap == "full" for order in orders):
+        yield from map(_boot_one, orders)
+        return
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"))
+    try:
+        yield from pool.map(_boot_one, orders)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _boot_one(order: _Order) -> _Finished:
+    try:
+        done = boot(order.spec, order.variant, order.release, order.append, order.options)
+    except Exception as error:
+        error.__dict__.pop("kernel", None)  # a whole kernel does not travel between processes
+        raise
+    lines = [LinePoint(line.ts_ns / NS_PER_MS, line.phase, line.text) for line in done.kernel.log.lines]
+    figures = load_figures(order.spec.figures) if order.spec.figures else None
+    talk = compare_figures(figures, {order.variant.name: done}) if figures else []
+    rung = _rung(done, order.variant)
+    done.kernel.release_memory()
+    return _Finished(rung, lines, talk)
+
+
+def _held_against(rung: Rung, earlier: Sequence[Rung]) -> Rung:
+    base = next((other for other in earlier if other.variant == rung.against), None)
+    if base is None:
+        return msgspec.structs.replace(rung, against="")
+    return msgspec.structs.replace(rung, saved_ms=round(base.total_ms - rung.total_ms, 3))
+
+
+def _rung(done: Boot, variant: Variant) -> Rung:
     kernel = done.kernel
     spent = kernel.phase_ns()
     unknown = set(spent) - set(PHASES)
     assert not unknown, f"phases without a column: {unknown}"
     residue_ns = kernel.ledger.residue_ns()
-    base = next((rung for rung in earlier if rung.variant == variant.against), None)
     total_ms = done.total_ns / NS_PER_MS
     rows = [entry for entry in kernel.ledger.entries() if not entry.modelled]
     return Rung(
@@ -120,7 +176,7 @@ def _rung(done: Boot, variant: Variant, earlier: Sequence[Rung]) -> Rung:
         residue_ms=round(residue_ns / NS_PER_MS, 3),
         residue_share=round(residue_ns / done.total_ns, 4) if done.total_ns else 0.0,
         residue=[ResidueItem(entry.kind, round(entry.total_ns / NS_PER_MS, 3)) for entry in rows],
-        against=base.variant if base else "",
-        saved_ms=round(base.total_ms - total_ms, 3) if base else None,
+        against=variant.against,
+        saved_ms=None,
         command_line=kernel.cmdline.text,
     )
