@@ -44,6 +44,7 @@ def test_the_silence_counts_from_the_last_packet() -> None:
     assert 0 <= coarse - fine <= 40 * MS
 
 
+@pytest.mark.big
 def test_the_published_downtime_holds() -> None:
     spec = load_machine("lpc2023")
     known = published(spec)
