@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from hw import boot_params
+from hw import boot_params, purgatory
 from hw.acpi.acpidump import acpi_from_capture
 from hw.errors import InputError
 from hw.pci.capture import pci_from_capture, restore_interrupt_links
@@ -17,7 +17,6 @@ from hw.spec import BootSpec, CpuidDump, CpuSpec, MachineSpec, MemoryRange, read
 
 MAX_TEXT = 64 << 20
 DEFAULT_TSC_KHZ = 2_000_000
-KEXEC_LOADER = 0xD  # Source: Documentation/arch/x86/boot.rst, type_of_loader
 
 _STAMP = re.compile(r"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[[^\]]*\])? ?", re.MULTILINE)
 _CPUID_ROW = re.compile(
@@ -51,7 +50,7 @@ def spec_from_capture(folder: Path) -> MachineSpec:
         e820=_e820(folder, page),
     )
     if pci is not None:
-        if spec.boot.type_of_loader >> 4 != KEXEC_LOADER:
+        if spec.boot.type_of_loader >> 4 != purgatory.STARTED_BY_KEXEC:
             restore_interrupt_links(pci)  # a kernel started by kexec finds what the one before it left
         spec.pci = pci
     beside = folder / "machine.toml"

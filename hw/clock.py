@@ -24,10 +24,6 @@ class Environment(simpy.Environment):
 
     _now: int
 
-    def skip_to(self, at_ns: int) -> None:
-        """Set the time to `at_ns`; the caller has made sure that nothing is due before it."""
-        self._now = at_ns
-
     def due(self) -> int:
         """How many events are scheduled."""
         return len(self._queue)

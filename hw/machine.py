@@ -86,9 +86,7 @@ def make_cpus(
     cores: dict[int, Microcode] = {}
     cpus = []
     for index, (apic_id, leaves) in enumerate(tables):
-        msrs = default_msrs(spec.vendor, tsc_khz=spec.tsc_khz)
-        if index < len(spec.msrs):
-            msrs |= {int(number, 16): value for number, value in spec.msrs[index].items()}
+        msrs = cpu_msrs(spec, index)
         fault = faults[index]
         microcode = Microcode.of_msrs(spec.vendor, msrs)
         if not fault.own_microcode:
@@ -114,6 +112,14 @@ def make_cpus(
             )
         )
     return cpus
+
+
+def cpu_msrs(spec: CpuSpec, index: int) -> dict[int, int]:
+    """Model-specific registers of one CPU at power-on: what firmware sets, and over it what was captured."""
+    msrs = default_msrs(spec.vendor, tsc_khz=spec.tsc_khz)
+    if index < len(spec.msrs):
+        msrs |= {int(number, 16): value for number, value in spec.msrs[index].items()}
+    return msrs
 
 
 def _smt_bits(leaves: CpuidTable) -> int:

@@ -89,7 +89,6 @@ class Kernel:
         self.page_alloc: Any = None
         self.vmemmap: Any = None
         self.hugetlb: Any = None
-        self.mm: Any = None
 
     def pgtable_l5_enabled(self) -> bool:
         """True with five page-table levels. Source: arch/x86/include/asm/pgtable_64_types.h"""

@@ -9,8 +9,7 @@ import msgspec
 
 from hw import boot_params
 from hw.acpi.acpidump import DumpedTable, write_acpidump, write_dat_folder
-from hw.machine import cpuid_tables
-from hw.msr import default_msrs
+from hw.machine import cpu_msrs, cpuid_tables
 from hw.pci.lspci import describe, format_lspci
 from hw.spec import MachineSpec
 from minikern.lab.run import Boot
@@ -84,7 +83,7 @@ def _msr_text(spec: MachineSpec) -> str:
     lines = []
     for index in range(spec.cpus.count):
         lines.append(f"CPU {index}:")
-        for number, value in sorted(default_msrs(spec.cpus.vendor, tsc_khz=spec.cpus.tsc_khz).items()):
+        for number, value in sorted(cpu_msrs(spec.cpus, index).items()):
             lines.append(f"   {number:#010x} {value:#018x}")
     return "\n".join(lines) + "\n"
 

@@ -11,7 +11,8 @@ from hw.bus import Bus
 from hw.clock import Clock
 from hw.cost_table import default_costs
 from hw.cpu import CPU, CodeStore
-from hw.cpuid import AMD_VENDORS, DEFAULT_FEATURES, CpuDescription, build_cpuid
+from hw.cpuid import AMD_VENDORS
+from hw.machine import cpuid_tables
 from hw.memory import PhysicalMemory
 from hw.microcode import Microcode
 from hw.msr import default_msrs
@@ -42,6 +43,7 @@ class Board:
         smt_bits = (spec.threads - 1).bit_length()
         shared = [cores.setdefault(p.apic_id >> smt_bits, Microcode()) for p in self.places]
         options["microcode"] = dict(enumerate(shared))
+        self.tables = cpuid_tables(spec)
         self.cpus = [self._cpu(spec, index, options) for index in range(len(self.places))]
         if pit:
             Pit(self.clock).attach(self.bus)
@@ -50,22 +52,7 @@ class Board:
         PmTimer(self.clock).attach(self.bus, PM_TIMER_PORT)
 
     def _cpu(self, spec: CpuSpec, index: int, options: dict[str, Mapping[int, Any]]) -> CPU:
-        features = tuple(spec.features) or DEFAULT_FEATURES
-        if not spec.tsc_adjust:
-            features = tuple(name for name in features if name != "tsc_adjust")
-        description = CpuDescription(
-            vendor=spec.vendor,
-            family=spec.family,
-            model=spec.model,
-            stepping=spec.stepping,
-            model_name=spec.model_name,
-            features=features,
-            cores=spec.cores_per_socket(),
-            threads=spec.threads,
-            tsc_khz=spec.tsc_khz,
-            crystal_hz=spec.crystal_hz,
-        )
-        apic_id = self.places[index].apic_id
+        apic_id, leaves = self.tables[index]
         vendor_amd = spec.vendor in AMD_VENDORS
         options["microcode"][index].amd = vendor_amd
         chosen = {name: values[index] for name, values in options.items() if index in values and name != "adjust"}
@@ -73,7 +60,7 @@ class Board:
         return CPU(
             index,
             apic_id,
-            build_cpuid(description, apic_id),
+            leaves,
             msrs,
             clock=self.clock,
             bus=self.bus,
