@@ -10,6 +10,7 @@ from hw.bus import Bus
 from hw.clock import Clock
 from hw.cpu import CPU, CodeStore, Entry
 from hw.cpuid import DEFAULT_FEATURES, CpuDescription, CpuidTable, build_cpuid
+from hw.errors import BusError, InputError
 from hw.faults import CpuFaults, cpu_faults
 from hw.ioapic import IoApic
 from hw.memmap import complete_memory
@@ -55,7 +56,10 @@ class Machine:
         apic_bus = ApicBus()
         code = CodeStore()
         cpus = make_cpus(spec.cpus, cpu_faults(spec.faults, spec.cpus.count), clock, bus, apic_bus, code)
-        _attach_board(spec, clock, bus, apic_bus)
+        try:
+            _attach_board(spec, clock, bus, apic_bus)
+        except BusError as error:
+            raise InputError(f"{spec.name}: two devices of the board want one place: {error}") from error
         topology = attach_pci(bus, spec.pci)
         command_line = " ".join(part for part in (spec.append, append) if part)
         cpus[0].rsi = firmware.post(bus, spec, topology, command_line)

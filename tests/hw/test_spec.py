@@ -119,3 +119,10 @@ def test_cpus_option_spreads_the_nodes_cpus() -> None:
 def test_description_survives_json() -> None:
     spec = load_preset("laptop")
     assert msgspec.json.decode(msgspec.json.encode(spec), type=MachineSpec) == spec
+
+
+def test_a_board_with_two_devices_at_one_place_is_refused() -> None:
+    spec = load_preset("tiny")
+    spec.acpi.pm_timer_port = 0x60  # the PIT's gate is at 0x61
+    with pytest.raises(InputError, match="0x61"):
+        Machine.power_on(spec)
