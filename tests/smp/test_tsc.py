@@ -162,7 +162,9 @@ def test_warps_are_what_two_loops_under_a_lock_see(ahead: int, drift: int, hando
     else:
         assert seen.number > 0 and seen.random == slow[2] == 0
         assert (seen.seen_by_target > 0) == (slow[3] > 0)
-        assert abs(seen.maximum - slow[0]) <= abs(drift) + 3
+        # The loops look at the end every 8 turns only, so the drift goes on for up to 9 turns after it.
+        drifted = abs(drift) * (duration_ns + 18 * handoff_ns) // duration_ns
+        assert abs(seen.maximum - slow[0]) <= drifted + 3
 
 
 CROSSING = [(-50_000, 100_000, True), (-50_000, 0, False), (0, 9000, False)]
