@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from hw.errors import BusError
 
@@ -18,15 +19,33 @@ BLOCK_SHIFT = 16
 BLOCK_SIZE = 1 << BLOCK_SHIFT
 """Granularity in which host memory backs the emulated one: large enough that digests and copies run at full speed."""
 
+ARENA_BYTES = 1 << 20, 32 << 20
+"""Least and most that is taken from the host at a time. Blocks of one piece lie side by side, on the host's large
+pages where it has them, which doubles the rate of copies; what was never written costs nothing."""
+
 _OFFSET_MASK = BLOCK_SIZE - 1
 _ZEROS = memoryview(bytes(BLOCK_SIZE))
+
+
+class _Place(NamedTuple):
+    """Where a block is on the host: so many bytes behind the start of a piece of its memory, None if nowhere yet."""
+
+    arena: memoryview | None
+    at: int
+
+
+_NOWHERE = _Place(None, 0)
 
 
 class PhysicalMemory:
     """Bytes by physical address; blocks come into being when first written, bytes never written read as 0."""
 
     def __init__(self) -> None:
-        self._blocks: dict[int, bytearray] = {}
+        self._blocks: dict[int, memoryview] = {}
+        self._places: dict[int, _Place] = {}  # of the same blocks
+        self._fresh: list[_Place] = []  # blocks that hold zeros, the next one last
+        self._used: list[_Place] = []  # blocks given back, with whatever was in them
+        self._arena_bytes = ARENA_BYTES[0]
 
     @property
     def resident_bytes(self) -> int:
@@ -52,7 +71,7 @@ class PhysicalMemory:
             return
         given = memoryview(data)
         for done, number, at, length in _pieces(addr, size):
-            memoryview(self._block(number))[at : at + length] = given[done : done + length]
+            self._block(number)[at : at + length] = given[done : done + length]
 
     def read_int(self, addr: int, size: int) -> int:
         """The little-endian number of `size` bytes at `addr`."""
@@ -69,44 +88,57 @@ class PhysicalMemory:
     # -- in bulk, without copies of what is only looked at -------------------------------------------------------------
 
     def runs(self, addr: int, size: int) -> Iterator[tuple[int, memoryview | None]]:
-        """[addr, addr + size) in pieces of at most BLOCK_SIZE: their length, and the bytes themselves to look at.
+        """[addr, addr + size) in pieces: their length, and the bytes themselves to look at.
 
-        Neighbouring blocks that were never written come as one piece of any length with None for its zeros. Nothing
-        may be written while a view is kept. Raises BusError outside the physical address space.
+        Neighbouring blocks come as one piece of any length where they are neighbours on the host too; so do blocks that
+        were never written, with None for their zeros. Nothing may be written while a view is kept. Raises BusError
+        outside the physical address space.
         """
         self._check_range(addr, size)
-        hole = 0
-        for length, view in self._stretches(addr, size):
-            if view is None:
-                hole += length
-                continue
-            if hole:
-                yield hole, None
-                hole = 0
-            yield length, view.toreadonly()
-        if hole:
-            yield hole, None
+        for length, view in self._spans(addr, size):
+            yield length, None if view is None else view.toreadonly()
 
     def views(self, addr: int, size: int) -> Iterator[memoryview]:
-        """The same bytes as views of at most BLOCK_SIZE each, zeros where nothing was written."""
-        self._check_range(addr, size)
-        for length, view in self._stretches(addr, size):
-            yield _ZEROS[:length] if view is None else view.toreadonly()
+        """The same bytes as views of any length, zeros where nothing was written."""
+        for length, view in self.runs(addr, size):
+            if view is not None:
+                yield view
+                continue
+            for done in range(0, length, BLOCK_SIZE):
+                yield _ZEROS[: min(BLOCK_SIZE, length - done)]
 
     def clear(self, addr: int, size: int) -> None:
-        """Make [addr, addr + size) zero; whole blocks are given back to the host."""
+        """Make [addr, addr + size) zero; whole blocks are kept for others to come."""
         self._check_range(addr, size)
         for _, number, at, length in _pieces(addr, size):
             if length == BLOCK_SIZE:
-                self._blocks.pop(number, None)
+                if self._blocks.pop(number, None) is not None:
+                    self._used.append(self._places.pop(number))
             elif (block := self._blocks.get(number)) is not None:
                 block[at : at + length] = _ZEROS[:length]
 
     def copy(self, target: int, source: int, size: int) -> None:
         """Copy `size` bytes from `source` to `target`; the two ranges must not overlap."""
         self._check_ranges(target, source, size)
-        for done, length in _common_pieces(target, source, size):
-            self._copy_piece(target + done, source + done, length)
+        at, start = source & _OFFSET_MASK, target & _OFFSET_MASK
+        if at + size <= BLOCK_SIZE and start + size <= BLOCK_SIZE:
+            block = self._blocks.get(source >> BLOCK_SHIFT)
+            if block is None:
+                self.clear(target, size)
+            elif size:
+                self._block(target >> BLOCK_SHIFT)[start : start + size] = block[at : at + size]
+            return
+        done = 0
+        for length, view in self._spans(source, size):
+            if view is None:
+                self.clear(target + done, length)
+            else:
+                copied = 0
+                for part, room in self._spans(target + done, length, make=True):
+                    assert room is not None
+                    room[:] = view[copied : copied + part]
+                    copied += part
+            done += length
 
     def swap(self, one: int, other: int, size: int) -> None:
         """Exchange the contents of two ranges that do not overlap."""
@@ -114,33 +146,58 @@ class PhysicalMemory:
         for done, length in _common_pieces(one, other, size):
             kept = self._blocks.get((one + done) >> BLOCK_SHIFT)
             at = (one + done) & _OFFSET_MASK
-            old = None if kept is None else kept[at : at + length]
-            self._copy_piece(one + done, other + done, length)
+            old = None if kept is None else bytes(kept[at : at + length])
+            self.copy(one + done, other + done, length)
             if old is None:
                 self.clear(other + done, length)
             else:
                 start = (other + done) & _OFFSET_MASK
-                memoryview(self._block((other + done) >> BLOCK_SHIFT))[start : start + length] = old
+                self._block((other + done) >> BLOCK_SHIFT)[start : start + length] = old
 
-    def _copy_piece(self, target: int, source: int, length: int) -> None:
-        block = self._blocks.get(source >> BLOCK_SHIFT)
-        if block is None:
-            self.clear(target, length)
-            return
-        at, start = source & _OFFSET_MASK, target & _OFFSET_MASK
-        # Between views the bytes are copied once; assigning a view to a bytearray would copy them twice.
-        memoryview(self._block(target >> BLOCK_SHIFT))[start : start + length] = memoryview(block)[at : at + length]
+    def _spans(self, addr: int, size: int, make: bool = False) -> Iterator[tuple[int, memoryview | None]]:
+        # Pieces as long as the host's memory goes on; with `make`, blocks come into being.
+        waiting, start = 0, 0  # bytes of the piece that may still grow, and its place in its arena
+        places, last = self._places, _NOWHERE
+        number, at = addr >> BLOCK_SHIFT, addr & _OFFSET_MASK
+        while size:  # once a block of everything that is digested or relocated
+            if make:
+                self._block(number)
+            place = places.get(number, _NOWHERE)
+            length = min(BLOCK_SIZE - at, size)
+            if waiting and (place.arena is not last.arena or (place.arena and place.at != last.at + BLOCK_SIZE)):
+                yield waiting, last.arena and last.arena[start : start + waiting]
+                waiting = 0
+            if not waiting:
+                start = place.at + at
+            waiting, last, at = waiting + length, place, 0
+            size, number = size - length, number + 1
+        if waiting:
+            yield waiting, last.arena and last.arena[start : start + waiting]
 
     def _stretches(self, addr: int, size: int) -> Iterator[tuple[int, memoryview | None]]:
         for _, number, at, length in _pieces(addr, size):
             block = self._blocks.get(number)
-            yield length, None if block is None else memoryview(block)[at : at + length]
+            yield length, None if block is None else block[at : at + length]
 
-    def _block(self, number: int) -> bytearray:
+    def _block(self, number: int) -> memoryview:
         block = self._blocks.get(number)
         if block is None:
-            block = self._blocks[number] = bytearray(BLOCK_SIZE)
+            place = self._places[number] = self._new_place()
+            assert place.arena is not None
+            block = self._blocks[number] = place.arena[place.at : place.at + BLOCK_SIZE]
         return block
+
+    def _new_place(self) -> _Place:
+        if self._used:
+            place = self._used.pop()
+            assert place.arena is not None
+            place.arena[place.at : place.at + BLOCK_SIZE] = _ZEROS
+            return place
+        if not self._fresh:
+            arena = memoryview(bytearray(self._arena_bytes))
+            self._fresh = [_Place(arena, at) for at in range(0, len(arena), BLOCK_SIZE)][::-1]
+            self._arena_bytes = min(2 * self._arena_bytes, ARENA_BYTES[1])
+        return self._fresh.pop()
 
     def _check_ranges(self, one: int, other: int, size: int) -> None:
         self._check_range(one, size)
