@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -16,13 +17,16 @@ from minikern.commands.common import EXIT_FAILED, reported
 @click.option(
     "--examples", type=click.IntRange(0, 1_000_000), default=150, show_default=True, help="Machines to make up."
 )
+@click.option(
+    "--timeout", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Seconds one call may take."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
 @reported
-def check(algorithm: str, machine: str, examples: int, as_json: bool) -> None:
+def check(algorithm: str, machine: str, examples: int, timeout: float, as_json: bool) -> None:
     """Check your own struct-page algorithm against a reference, page by page, then time it.
 
     FILE.py has functions under @minikern.algorithm("HOOK"), compiled by numba or plain Python; NAME is an installed
-    entry point of the group minikern.algorithms. The exit status is 1 if a function is wrong.
+    entry point of the group minikern.algorithms. The exit status is 1 if a function is wrong, crashes or never returns.
 
     \b
     Hook points and their arguments:
@@ -33,19 +37,41 @@ def check(algorithm: str, machine: str, examples: int, as_json: bool) -> None:
       prep_compound_tails  words, flags, lru, head
       padata_split         start, size, align, min_chunk, max_threads
     """
+    from minikern.lab.supervise import supervise
+
+    done = supervise(lambda steps: _check(steps, algorithm, machine, examples, as_json), timeout)
+    if done.failure:
+        _print_failure(algorithm, done, as_json)
+        sys.exit(EXIT_FAILED)
+    text, right = done.value
+    click.echo(text, nl=False)
+    if not right:
+        sys.exit(EXIT_FAILED)
+
+
+def _check(steps: Any, algorithm: str, machine: str, examples: int, as_json: bool) -> tuple[str, bool]:
+    # Functions of others run in here, in a process of its own.
     from minikern.lab.algorithms import load_algorithms
     from minikern.lab.check import check_algorithm
 
+    steps.begin(f"loading {algorithm}")
     found = load_algorithms(algorithm)
+    steps.end()
     machines = [_machine_case(machine)] if machine else []
-    verdicts = [check_algorithm(item, machines, examples) for item in found]
+    verdicts = [check_algorithm(item, machines, examples, steps) for item in found]
+    lines = [_json(verdicts)] if as_json else [line for verdict in verdicts for line in _lines(verdict)]
+    return "".join(f"{line}\n" for line in lines), not any(verdict.wrong for verdict in verdicts)
+
+
+def _print_failure(algorithm: str, done: Any, as_json: bool) -> None:
     if as_json:
-        _print_json(verdicts)
+        import msgspec
+
+        entry = {"name": algorithm, "right": False, "failure": done.failure, "step": done.step}
+        click.echo(msgspec.json.format(msgspec.json.encode({"clock": "measured", "results": [entry]})).decode())
     else:
-        for verdict in verdicts:
-            _print(verdict)
-    if any(verdict.wrong for verdict in verdicts):
-        sys.exit(EXIT_FAILED)
+        click.echo(f"{algorithm}: wrong")
+        click.echo(f"  {done.step}: {done.failure}")
 
 
 def _machine_case(name: str) -> Any:
@@ -57,37 +83,37 @@ def _machine_case(name: str) -> Any:
     return case_of_kernel(name, boot(load_machine(name), options=BootOptions(vmemmap="window")).kernel)
 
 
-def _print(verdict: Any) -> None:
+def _lines(verdict: Any) -> Iterator[str]:
     found, wrong = verdict.found, verdict.wrong
-    click.echo(f"{found.name} ({found.hook.name}): {'wrong' if wrong else 'right'}")
+    yield f"{found.name} ({found.hook.name}): {'wrong' if wrong else 'right'}"
     if wrong:
-        click.echo(f"  {wrong}")
-        click.echo(f"  smallest failing machine: {wrong.case.describe()}")
-        click.echo(f"  what to do: {found.hook.task}")
+        yield f"  {wrong}"
+        yield f"  smallest failing machine: {wrong.case.describe()}"
+        yield f"  what to do: {found.hook.task}"
     else:
         tried = f"{verdict.hand_picked} hand-picked and {verdict.made_up} made-up machines"
-        click.echo(f"  {verdict.pages} pages compared on {tried}")
+        yield f"  {verdict.pages} pages compared on {tried}"
     if verdict.left_out:
-        click.echo(f"  {verdict.left_out} machines were too large for a function that is not compiled")
+        yield f"  {verdict.left_out} machines were too large for a function that is not compiled"
     if verdict.note:
-        click.echo(f"  {verdict.note}")
-    _print_timings(verdict)
+        yield f"  {verdict.note}"
+    yield from _timing_lines(verdict)
 
 
-def _print_timings(verdict: Any) -> None:
+def _timing_lines(verdict: Any) -> Iterator[str]:
     if not verdict.timings:
         return
     own = verdict.timings[0]
     unit = "calls/s" if verdict.found.hook.name == "padata_split" else "Mpages/s"
     scale = 1.0 if unit == "calls/s" else 1e6
     width = max(len(timing.name) for timing in verdict.timings)
-    click.echo(f"  measured on this computer, one thread, best of {len(own.samples)}:")
+    yield f"  measured on this computer, one thread, best of {len(own.samples)}:"
     for timing in verdict.timings:
         ratio = "" if timing is own else f"   {own.name} runs at {own.rate / timing.rate:.3g} of it"
-        click.echo(f"    {timing.name:<{width}}  {timing.rate / scale:10.2f} {unit}{ratio}")
+        yield f"    {timing.name:<{width}}  {timing.rate / scale:10.2f} {unit}{ratio}"
 
 
-def _print_json(verdicts: list[Any]) -> None:
+def _json(verdicts: list[Any]) -> str:
     import msgspec
 
     body = []
@@ -106,4 +132,4 @@ def _print_json(verdicts: list[Any]) -> None:
             }
         entry["timings"] = [{"name": t.name, "per_s": t.rate, "samples": t.samples} for t in verdict.timings]
         body.append(entry)
-    click.echo(msgspec.json.format(msgspec.json.encode({"clock": "measured", "results": body}), indent=2).decode())
+    return msgspec.json.format(msgspec.json.encode({"clock": "measured", "results": body}), indent=2).decode()

@@ -118,7 +118,7 @@ def _from_file(path: Path) -> list[Found]:
         spec.loader.exec_module(module)
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"{path}: {_where(error, path)}{type(error).__name__}: {error}") from error
     found = [_named(key, value) for key, value in vars(module).items() if isinstance(_hook_of(value), str)]
     if not found:
@@ -131,7 +131,7 @@ def _hook_of(value: Any) -> Any:
     return getattr(value, _MARK, None) if callable(value) else None
 
 
-def _where(error: Exception, path: Path) -> str:
+def _where(error: BaseException, path: Path) -> str:
     if isinstance(error, SyntaxError):
         return f"line {error.lineno}: "
     lines = [frame.lineno for frame in inspect.getinnerframes(error.__traceback__) if frame.filename == str(path)] \
@@ -146,7 +146,7 @@ def _from_entry_point(name: str) -> list[Found]:
         raise InputError(f"{name}: no such file, and no entry point of {ENTRY_POINTS} has that name{known}")
     try:
         function = points[name].load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise InputError(f"entry point {name}: {type(error).__name__}: {error}") from error
     if not isinstance(_hook_of(function), str):
         raise InputError(f"entry point {name}: expected a function under @minikern.algorithm")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,7 @@ import numpy as np
 from minikern.lab.algorithms import Found
 from minikern.lab.cases import MAX_PIECE, Case, Piece, corner_cases
 from minikern.lab.check_time import Timing, time_algorithm
+from minikern.lab.supervise import Steps
 from minikern.mm.mmzone import MAX_PAGE_ORDER, PAGES_PER_SECTION
 from minikern.mm.struct_page import FIELDS, TAIL_MAPPING, Words, as_pages
 from minikern.mm.vmemmap import Arena
@@ -26,6 +27,9 @@ GARBAGE = np.uint64(0xA5A5A5A5A5A5A5A5)
 PLAIN_PYTHON_PAGES = 5000  # larger machines take too long without compilation
 HUGE_PAGES = 512
 MADE_UP = 150  # machines made up by hypothesis
+
+
+SplitJob = tuple[int, int, int, int, int]
 
 
 class Call(NamedTuple):
@@ -69,8 +73,9 @@ class Verdict:
 class Trial:
     """Runs one algorithm on machines; counts the pages compared."""
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: Found, steps: Steps | None = None) -> None:
         self.found = found
+        self.steps = steps or Steps()
         self.pages = 0
         self._words = Arena((MAX_PIECE + 2 * GUARD) * 64).words(MAX_PIECE + 2 * GUARD)
 
@@ -96,9 +101,9 @@ class Trial:
         if call.before is not None:
             words[:] = call.before
         try:
-            self.found.function(words, *call.arguments)
-        except Exception as error:
-            return Wrong(case, call.pfn, "(call)", "no exception", f"{type(error).__name__}: {_first_line(error)}")
+            self._run(case, call.pfn, (words, *call.arguments))
+        except (Exception, SystemExit) as error:
+            return Wrong(case, call.pfn, "(call)", "no exception", f"{type(error).__name__}: {_told(error)}")
         self.pages += count
         bad = np.flatnonzero((words != call.after).any(axis=1))
         if len(bad):
@@ -111,13 +116,29 @@ class Trial:
             return Wrong(case, call.pfn + row - GUARD, "(any)", f"an untouched page, {what}", "it was written")
         return None
 
+    def _run(self, case: Case, pfn: int, arguments: tuple[Any, ...]) -> Any:
+        self.steps.begin(f"{self.found.name} ({self.found.hook.name}), pfn {pfn:#x}, machine {case.describe()}")
+        try:
+            return self.found.function(*arguments)
+        finally:
+            self.steps.end()
+
+    def _pieces(self, case: Case, job: SplitJob) -> list[tuple[int, int]]:
+        # As many pieces as there can be, and one more: what never ends is wrong, too.
+        returned = self._run(case, job[0], job)
+        self.steps.begin(f"{self.found.name}, the pieces of padata_split{job}")
+        try:
+            return [(int(start), int(end)) for start, end in islice(returned, job[1] + 2)]
+        finally:
+            self.steps.end()
+
     def _split(self, case: Case) -> Wrong | None:
         for job in split_jobs(case):
             expected = reference_split(*job)
             try:
-                found = [(int(start), int(end)) for start, end in self.found.function(*job)]
-            except Exception as error:
-                return Wrong(case, job[0], "(call)", "no exception", f"{type(error).__name__}: {_first_line(error)}")
+                found = self._pieces(case, job)
+            except (Exception, SystemExit) as error:
+                return Wrong(case, job[0], "(call)", "no exception", f"{type(error).__name__}: {_told(error)}")
             self.pages += job[1]
             if found != expected:
                 at = next(i for i in range(len(expected) + 1) if found[i : i + 1] != expected[i : i + 1])
@@ -128,8 +149,15 @@ class Trial:
         return None
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0][:160]
+def _told(error: BaseException) -> str:
+    # A compiler's message has a heading that says nothing; what it is about comes after it.
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no message"]
+    if lines[0].startswith("Failed in nopython mode pipeline"):
+        where = next((line for line in lines if line.startswith('File "')), "")
+        lines = [line.lstrip(" >") for line in lines[1:] if line[0] not in "-^"] or lines
+        told = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+        return f"{told} {where}".strip()[:240]
+    return lines[0][:160]
 
 
 def _piece(pieces: list[tuple[int, int]], at: int) -> str:
@@ -230,8 +258,6 @@ CALLS: dict[str, Callable[[Case], Iterator[Call]]] = {
     "prep_compound_tails": _tail_calls,
 }
 
-SplitJob = tuple[int, int, int, int, int]
-
 
 def split_jobs(case: Case) -> Iterator[SplitJob]:
     """What a machine asks of padata: each range to the end of its section, and the range by itself in small units."""
@@ -256,9 +282,11 @@ def reference_split(start: int, size: int, align: int, min_chunk: int, max_threa
 # verdict
 
 
-def check_algorithm(found: Found, machines: Sequence[Case] = (), made_up: int = MADE_UP) -> Verdict:
+def check_algorithm(
+    found: Found, machines: Sequence[Case] = (), made_up: int = MADE_UP, steps: Steps | None = None
+) -> Verdict:
     """Try a function on the hand-picked machines, on ``machines`` and on made-up ones; time it if it is right."""
-    trial, verdict = Trial(found), Verdict(found)
+    trial, verdict = Trial(found, steps), Verdict(found)
     for case in [*corner_cases(), *machines]:
         if not trial.fits(case):
             verdict.left_out += 1
@@ -273,7 +301,9 @@ def check_algorithm(found: Found, machines: Sequence[Case] = (), made_up: int = 
         verdict.wrong = invented
     verdict.pages = trial.pages
     if verdict.wrong is None:
+        trial.steps.begin(f"{found.name} ({found.hook.name}), the clock")
         verdict.timings = time_algorithm(found)
+        trial.steps.end()
     return verdict
 
 
