@@ -10,6 +10,8 @@ from hw.memmap import place_nodes
 from hw.spec import MAX_CPUS, MachineSpec, parse_cpulist
 from hw.units import parse_size
 
+MAX_MEMORY = 64 << 40  # what four levels of page tables map; Source: arch/x86/include/asm/sparsemem.h
+
 
 @dataclass(frozen=True)
 class Adjustments:
@@ -48,6 +50,8 @@ def _set_cpus(spec: MachineSpec, text: str) -> None:
     if count > MAX_CPUS:
         raise InputError(f"--cpus: {count} CPUs: expected at most {MAX_CPUS}")
     cores = fields["cores"] or -(-count // (sockets * threads))
+    if sockets * cores * threads > max(MAX_CPUS, 2 * count):
+        raise InputError(f"--cpus: room for {sockets * cores * threads} CPUs: expected at most {MAX_CPUS}")
     if sockets * cores * threads < count:
         raise InputError(f"--cpus: {count} CPUs do not fit {sockets} sockets x {cores} cores x {threads} threads")
     cpus = spec.cpus
@@ -71,6 +75,8 @@ def _spread_cpus(spec: MachineSpec) -> None:
 
 
 def _set_memory(spec: MachineSpec, size: int) -> None:
+    if size > MAX_MEMORY:
+        raise InputError(f"--memory: {size >> 40} TiB: expected at most {MAX_MEMORY >> 40} TiB")
     shares = [sum(part.length for part in node.memory) for node in spec.nodes]
     spec.memory, spec.e820 = str(size), []
     _forget_places(spec)

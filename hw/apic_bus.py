@@ -65,9 +65,13 @@ class EoiListener(Protocol):
 
 
 class ApicBus:
-    """Every local APIC by id, and the I/O APICs that listen for end-of-interrupt broadcasts."""
+    """Every local APIC by id, and the I/O APICs that listen for end-of-interrupt broadcasts.
+
+    The local APICs of hypervisors take every message as accepted: clear ``reports_unaccepted`` for them.
+    """
 
     def __init__(self) -> None:
+        self.reports_unaccepted = True
         self.apics: dict[int, Receiver] = {}
         self.ioapics: list[EoiListener] = []
 
@@ -82,13 +86,13 @@ class ApicBus:
         self.ioapics.append(ioapic)
 
     def send(self, message: Message, source: Receiver | None = None, shorthand: int = Shorthand.NONE) -> bool:
-        """Deliver at once, in the order CPUs were attached. False when no APIC answers to the destination."""
+        """Deliver at once, in the order CPUs were attached. False: none took it, and that is seen."""
         receivers = list(self._receivers(message, source, shorthand))
         if message.delivery == Delivery.LOWEST_PRIORITY:
             receivers = receivers[:1]  # all tasks run at the same priority here, so the first one is as good as any
         for apic in receivers:
             apic.receive(message)
-        return bool(receivers)
+        return bool(receivers) or not self.reports_unaccepted
 
     def _receivers(self, message: Message, source: Receiver | None, shorthand: int) -> Iterable[Receiver]:
         if shorthand == Shorthand.SELF:

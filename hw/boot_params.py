@@ -58,7 +58,16 @@ SETUP_HEADER: dict[str, tuple[int, int]] = {
 """Name to (offset, size); the offset is the same in the zero page and in a bzImage. Source: boot.rst, "header"."""
 SETUP_HEADER_START, SETUP_HEADER_END = 0x1F1, 0x26C
 
-FIELDS: dict[str, tuple[int, int]] = SETUP_HEADER | {
+SCREEN_INFO: dict[str, tuple[int, int]] = {
+    "orig_video_mode": (0x006, 1),
+    "orig_video_cols": (0x007, 1),
+    "orig_video_ega_bx": (0x00A, 2),
+    "orig_video_lines": (0x00E, 1),
+    "orig_video_isVGA": (0x00F, 1),
+}
+"""Of the display, as the loader found it. Source: include/uapi/linux/screen_info.h @ v6.12"""
+
+FIELDS: dict[str, tuple[int, int]] = SETUP_HEADER | SCREEN_INFO | {
     "ext_mem_k": (0x002, 2),
     "acpi_rsdp_addr": (0x070, 8),
     "ext_ramdisk_image": (0x0C0, 4),

@@ -7,15 +7,17 @@ nowhere else is taken: addresses of ACPI tables, the TSC frequency, the version 
 from __future__ import annotations
 
 import re
+import stat
 from pathlib import Path
 
-from hw import boot_params, purgatory
+from hw import boot_params, capture_memory, purgatory
 from hw.acpi.acpidump import acpi_from_capture
 from hw.errors import InputError
 from hw.pci.capture import pci_from_capture, restore_interrupt_links
 from hw.spec import BootSpec, CpuidDump, CpuSpec, MachineSpec, MemoryRange, read_spec
 
 MAX_TEXT = 64 << 20
+MAX_FILES = 100_000
 DEFAULT_TSC_KHZ = 2_000_000
 
 _STAMP = re.compile(r"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[[^\]]*\])? ?", re.MULTILINE)
@@ -33,6 +35,29 @@ def is_capture(folder: Path) -> bool:
 
 def spec_from_capture(folder: Path) -> MachineSpec:
     """Read a captured folder. InputError names the file that is missing or wrong, and what was expected."""
+    try:
+        _check_files(folder)
+        return _read_folder(folder)
+    except OSError as error:
+        raise InputError(f"{error.filename or folder}: cannot be read: {error.strerror}") from error
+
+
+def _check_files(folder: Path) -> None:
+    # Pipes would hang, devices never end; a link that leads nowhere is reported where its file is wanted.
+    for count, path in enumerate(folder.rglob("*")):
+        if count == MAX_FILES:
+            raise InputError(f"{folder}: more than {MAX_FILES} files: expected a captured machine")
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            continue
+        if not stat.S_ISREG(found.st_mode) and not stat.S_ISDIR(found.st_mode):
+            raise InputError(f"{path}: neither a file nor a folder")
+        if stat.S_ISREG(found.st_mode) and found.st_size > MAX_TEXT:
+            raise InputError(f"{path}: {found.st_size} bytes: expected at most {MAX_TEXT}")
+
+
+def _read_folder(folder: Path) -> MachineSpec:
     page = _read_bytes(folder / "boot_params.bin")
     if len(page) < boot_params.SIZE:
         raise InputError(f"{folder / 'boot_params.bin'}: {len(page)} bytes: a zero page has {boot_params.SIZE}")
@@ -49,6 +74,8 @@ def spec_from_capture(folder: Path) -> MachineSpec:
         boot=_boot(page),
         e820=_e820(folder, page),
     )
+    bgrt = next((table.data for table in spec.acpi.raw if table.signature == "BGRT"), b"")
+    capture_memory.fill_in(spec.boot, spec.e820, _read_text(folder / "iomem.txt", required=False), log, bgrt)
     if pci is not None:
         if spec.boot.type_of_loader >> 4 != purgatory.STARTED_BY_KEXEC:
             restore_interrupt_links(pci)  # a kernel started by kexec finds what the one before it left
@@ -65,7 +92,8 @@ def _add_facts(spec: MachineSpec, beside: MachineSpec) -> None:
     spec.release = beside.release
     spec.cpus.tsc_khz = beside.cpus.tsc_khz
     spec.cpus.x2apic = beside.cpus.x2apic
-    spec.boot.setup_data = beside.boot.setup_data
+    spec.boot.setup_data = beside.boot.setup_data or spec.boot.setup_data
+    spec.boot.microcode, spec.boot.microcode_date = beside.boot.microcode, beside.boot.microcode_date
 
 
 def _read_bytes(path: Path) -> bytes:
@@ -116,6 +144,8 @@ def _cpus(folder: Path, log: str) -> CpuSpec:
     found = re.search(r"tsc: Detected (\d+)\.(\d{3}) MHz", log)
     khz = int(found.group(1) + found.group(2)) if found else DEFAULT_TSC_KHZ
     ids = [_apic_id({(row[0], row[1]): row[2:] for row in dump.rows}) for dump in tables]
+    if len(set(ids)) < len(ids):
+        raise InputError(f"{folder / 'cpuid.txt'}: two CPUs with one APIC id: expected each to have its own")
     return CpuSpec(
         count=len(tables),
         sockets=len(tables),

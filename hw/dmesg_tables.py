@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hw.acpi import layout, static
-from hw.acpi.acpidump import LoggedTable, logged_ioapics, logged_tables
+from hw.acpi.acpidump import LoggedTable, logged_hpet_period, logged_ioapics, logged_tables
 from hw.acpi.checksum import fix_checksum
 from hw.acpi.layout import TableIds, sdt
 from hw.acpi.spec import AcpiSpec, IoApicSpec, LapicNmi, Override, RawTable
@@ -26,6 +26,7 @@ IF_OP = 0xA0  # Source: ACPI 6.5 clause 20.2.5.3
 POLARITY = {"dfl": 0, "high": 1, "res": 2, "low": 3}  # Source: ACPI 6.5 table 5.26
 TRIGGER = {"dfl": 0, "edge": 1, "res": 2, "level": 3}
 AML_SIGNATURES = ("DSDT", "SSDT", "PSDT")
+UNKNOWN_ENTRY = 0x7F  # a type no release has a meaning for, so that kernels step over it
 NOOP_OP = 0xA3  # Source: ACPI 6.5 clause 20.2.5.3
 
 _OVERRIDE = re.compile(r"^ACPI: INT_SRC_OVR \(bus (\d+) bus_irq (\d+) global_irq (\d+) (\w+) (\w+)\)")
@@ -118,6 +119,7 @@ def hardware_facts(lines: Sequence[str], base: AcpiSpec) -> AcpiSpec:
                 spec.gpe0_address = port + 0x18
     spec.overrides = overrides or spec.overrides
     spec.lapic_nmis = nmis or spec.lapic_nmis
+    spec.hpet_period_fs = logged_hpet_period("\n".join(lines))
     spec.ioapics = _sound_ioapics(logged_ioapics("\n".join(lines)), spec.hpet_address) or spec.ioapics
     if not hpet and not any(" HPET 0x" in line for line in lines if line.startswith("ACPI: ")):
         spec.hpet_address = 0
@@ -246,6 +248,9 @@ def _padded(entry: LoggedTable, body: bytes, unused: Callable[[], bytes]) -> byt
     room = entry.length - layout.HEADER.size - len(body)
     if room > 0:
         body += filler * (room // len(filler))
+        rest = room % len(filler)
+        if rest > 1:
+            body += bytes((UNKNOWN_ENTRY, rest)).ljust(rest, b"\0")
     return sdt(entry.signature, entry.revision & 0xFF, body, _ids(entry))
 
 

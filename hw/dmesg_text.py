@@ -1,47 +1,91 @@
-"""A boot log as text: unpacked, split into its boots, freed of time stamps and prefixes."""
+"""A boot log as text: unpacked, freed of time stamps and what else stands before the lines, split into its boots."""
 
 from __future__ import annotations
 
+import bz2
+import lzma
+import quopri
 import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 from hw.errors import InputError
 
 MAX_LOG_BYTES = 64 << 20
-GZIP_MAGIC = b"\x1f\x8b"
 MAX_BOOTS = 64
+GZIP_MAGIC, BZIP2_MAGIC, XZ_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
+BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 
-# Kernel time stamp with or without level, and what journalctl or syslog put before it.
-_PREFIX = re.compile(
-    r"^(?:\S+ +\d+ [\d:]+ \S+ kernel: |kern  :\w+ *: )?(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ?)?"
+# What programs put before the kernel's text: quotation marks of a mail; date, host and "kernel:" of journalctl, syslog
+# or dmesg -x; level; the kernel's stamp in dmesg's forms (seconds, delta, +delta, date, ISO) and its caller field.
+_ZONE = r"(?:Z|[+-]\d\d:?\d\d)?(?: [A-Z]{3,4})?"
+_DATE = rf"(?:\w{{3}},? )?(?:\w{{3}} +\d{{1,2}}|\d{{4}}-\d\d-\d\d)[ T][\d:.,]+(?: ?\d{{4}})?{_ZONE}"
+_STAMP = (
+    r"\[[ <+]*\d+\.\d+(?: <[ +]*\d+\.\d+>)?>?\](?: ?\[ *[TC]\d+\])*"
+    rf"|\[{_DATE}\]|\d{{4}}-\d\d-\d\dT[\d:.,]+(?:Z|[+-]\d\d:?\d\d)?(?= )"
 )
+_SYSLOG = (
+    rf"(?:<\d+>)?(?:{_DATE}|\d\d:\d\d:\d\d[,.]\d+|\[ *\d+\.\d+\])"
+    r"(?: \S+)?(?: \S+)? kern(?:el|\.\w+)?(?: kernel)?(?:\[\d+\])?: ?|kern *:\w+ *: "
+)
+_PREFIX = re.compile(rf"^(?:[\s>|]+(?=[<\[]))?(?:{_SYSLOG})?(?:<\d+>)?(?:(?:{_STAMP}) ?)?")
+_ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[()][0-9A-Z]|[=>78M])|\x00")
+_QUOTED = re.compile(r"^(?:> ?)+", re.MULTILINE)
 _VERSION = re.compile(r"^Linux version \d+\.\S+")
-_MAP_LINE = re.compile(r"^\s?BIOS-e820: ")
+_MAP_LINE = re.compile(r"^\s?(?:e820: )?(?:BIOS-(?:e820|e801|88)|Xen): \[?(?:mem )?(?:0x)?[0-9a-f]{8}")
+_NODE_LINE = re.compile(r"^\s*node\s+\d+: \[mem 0x")
 
 
 def read_log(path: Path) -> list[str]:
-    """Lines of a plain or gzip-compressed log, prefixes removed. InputError: unreadable, too large, damaged."""
+    """Lines of a plain or compressed log, prefixes removed. InputError: unreadable, too large, damaged."""
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_LOG_BYTES + 1)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    if data[:2] == GZIP_MAGIC:
-        data = _unpack(path, data)
+    data = _unpacked(path, data)
     if len(data) > MAX_LOG_BYTES:
-        raise InputError(f"{path}: {len(data)} bytes: expected a boot log of at most {MAX_LOG_BYTES}")
-    text = data.decode("utf-8", "replace")
-    return [_PREFIX.sub("", line, count=1).rstrip("\r") for line in text.split("\n")]
+        raise InputError(f"{path}: expected a boot log of at most {MAX_LOG_BYTES} bytes")
+    text = _ESCAPE.sub("", _decoded(data)).replace("\r", "\n")
+    if "\n> " in text and _MAP_LINE.search(text) is None:
+        text = _QUOTED.sub("", text)
+    return [_PREFIX.sub("", line, count=1) for line in text.split("\n")]
 
 
-def _unpack(path: Path, data: bytes) -> bytes:
-    stream = zlib.decompressobj(wbits=31)
+def _decoded(data: bytes) -> str:
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if data.startswith(mark):
+            return data.decode(encoding, "replace")
+    if b"=3D" in data and b"=\n" in data.replace(b"\r", b""):  # as mails are archived
+        data = quopri.decodestring(data)
+    return data.decode("utf-8", "replace")
+
+
+def _unpacked(path: Path, data: bytes) -> bytes:
+    if data.startswith(GZIP_MAGIC):
+        stream = zlib.decompressobj(wbits=31)
+        return _unpack(path, data, "gzip", stream.decompress, lambda: stream.eof)
+    if data.startswith(BZIP2_MAGIC):
+        bzip2 = bz2.BZ2Decompressor()
+        return _unpack(path, data, "bzip2", bzip2.decompress, lambda: bzip2.eof)
+    if data.startswith(XZ_MAGIC):
+        xz = lzma.LZMADecompressor(memlimit=256 << 20)
+        return _unpack(path, data, "xz", xz.decompress, lambda: xz.eof)
+    if data.startswith(ZSTD_MAGIC):
+        raise InputError(f"{path}: packed with zstd: expected plain text, gzip, bzip2 or xz (zstd -d unpacks it)")
+    return data
+
+
+def _unpack(
+    path: Path, data: bytes, kind: str, decompress: Callable[[bytes, int], bytes], at_end: Callable[[], bool]
+) -> bytes:
     try:
-        plain = stream.decompress(data, MAX_LOG_BYTES + 1)
-    except zlib.error as error:
-        raise InputError(f"{path}: damaged gzip file: {error}") from None
-    if len(plain) <= MAX_LOG_BYTES and not stream.eof:
-        raise InputError(f"{path}: gzip file ends early, after {len(plain)} bytes of text")
+        plain = decompress(data, MAX_LOG_BYTES + 1)
+    except (zlib.error, OSError, lzma.LZMAError, EOFError) as error:
+        raise InputError(f"{path}: damaged {kind} file: {error}") from None
+    if len(plain) <= MAX_LOG_BYTES and not at_end():
+        raise InputError(f"{path}: {kind} file ends early, after {len(plain)} bytes of text")
     return plain
 
 
@@ -52,12 +96,21 @@ def looks_like_log(path: Path) -> bool:
             head = file.read(4 << 20)
     except OSError:
         return False
-    return head[:2] == GZIP_MAGIC or b"BIOS-e820: " in head or b"Linux version " in head
+    if head.startswith((GZIP_MAGIC, BZIP2_MAGIC, XZ_MAGIC, ZSTD_MAGIC, b"\xff\xfe", b"\xfe\xff")):
+        return True
+    return b"BIOS-e820: " in head or b"Linux version " in head
 
 
 def boots(lines: list[str]) -> list[list[str]]:
-    """The boots in a log that have a memory map, each from its version line to the next one."""
+    """The boots in a log that have a memory map, each from its version line to the next one.
+
+    A log without a version line, as a ring buffer leaves it that ran over, is one boot if it still has a map, or at
+    least the memory ranges of its nodes.
+    """
     starts = [index for index, line in enumerate(lines) if _VERSION.match(line)][:MAX_BOOTS]
     ends = [*starts[1:], len(lines)]
     parts = [lines[start:end] for start, end in zip(starts, ends, strict=False)]
-    return [part for part in parts if any(_MAP_LINE.match(line) for line in part)]
+    found = [part for part in parts if any(_MAP_LINE.match(line) for line in part)]
+    if found:
+        return found
+    return [lines] if any(_MAP_LINE.match(line) or _NODE_LINE.match(line) for line in lines) else []

@@ -11,21 +11,37 @@ from collections.abc import Sequence
 from hw.memory import PhysicalMemory
 from hw.spec import MemoryRange
 
-EFI_MEMORY_MAPPED_IO = 11
+EFI_BOOT_SERVICES_CODE, EFI_BOOT_SERVICES_DATA, EFI_MEMORY_MAPPED_IO = 3, 4, 11
+BOOT_SERVICES = {"Boot Code": EFI_BOOT_SERVICES_CODE, "Boot Data": EFI_BOOT_SERVICES_DATA}
+"""Linux's names of the two types that are free again after start-up. Source: drivers/firmware/efi/efi.c"""
+EFI_MEMORY_WB, EFI_MEMORY_UC, EFI_MEMORY_RUNTIME = 1 << 3, 1, 1 << 63
 EFI_MAP_ADDRESS = 0x30000
 DESCRIPTOR = struct.Struct("<IIQQQQ8x")  # type, padding, physical, virtual, pages, attributes; 48 bytes as firmware has
 EFI_INFO = 0x1C0  # of the zero page
 INFO = struct.Struct("<4sIIIIIII")  # signature, system table, descriptor size and version, map, map size, high halves
 
 
-def write_efi_map(memory: PhysicalMemory, zero_page: int, ranges: Sequence[MemoryRange]) -> None:
-    """Describe ``ranges`` as memory-mapped I/O and enter the map into the zero page; nothing to do for none."""
-    if not ranges:
-        return
+def write_efi_map(
+    memory: PhysicalMemory, zero_page: int, mmio: Sequence[MemoryRange], services: Sequence[MemoryRange] = ()
+) -> None:
+    """Describe memory-mapped I/O and boot services in memory, and enter the map into the zero page.
+
+    Nothing to do for no ranges. A zero page that names a place for its map keeps it if the rows fit there.
+    """
     rows = [
-        DESCRIPTOR.pack(EFI_MEMORY_MAPPED_IO, 0, item.start, 0, (item.end - item.start) >> 12, 1 << 63 | 1)
-        for item in ranges
+        DESCRIPTOR.pack(EFI_MEMORY_MAPPED_IO, 0, item.start, 0, (item.end - item.start) >> 12,
+                        EFI_MEMORY_RUNTIME | EFI_MEMORY_UC)
+        for item in mmio
+    ]  # fmt: skip
+    rows += [
+        DESCRIPTOR.pack(item.type, 0, item.start, 0, (item.end - item.start) >> 12, EFI_MEMORY_WB) for item in services
     ]
-    memory.write(EFI_MAP_ADDRESS, b"".join(rows))
-    size = DESCRIPTOR.size * len(rows)
-    memory.write(zero_page + EFI_INFO, INFO.pack(b"EL64", 0, DESCRIPTOR.size, 1, EFI_MAP_ADDRESS, size, 0, 0))
+    if not rows:
+        return
+    signature, table, step, _, low, room, table_high, high = INFO.unpack(memory.read(zero_page + EFI_INFO, INFO.size))
+    place, size = low | high << 32, DESCRIPTOR.size * len(rows)
+    if signature[:2] != b"EL" or step != DESCRIPTOR.size or not place or size > room:
+        signature, table, place, room, table_high = b"EL64", 0, EFI_MAP_ADDRESS, size, 0
+    memory.write(place, b"".join(rows))
+    page = INFO.pack(signature, table, DESCRIPTOR.size, 1, place & 0xFFFF_FFFF, room, table_high, place >> 32)
+    memory.write(zero_page + EFI_INFO, page)

@@ -9,6 +9,7 @@ from hw.efi_map import write_efi_map
 from hw.errors import InputError
 from hw.faults import madt_places
 from hw.memory import PhysicalMemory
+from hw.mp_table import IoApicPlace, build_mp_table
 from hw.pci.assign import assign_resources
 from hw.pci.host import PciTopology
 from hw.spec import MachineSpec, parse_cpulist
@@ -16,6 +17,7 @@ from hw.spec import MachineSpec, parse_cpulist
 # BIOS data area. Source: IBM PC/AT technical reference; arch/x86/include/asm/bios_ebda.h
 BDA_EBDA_SEGMENT, BDA_BASE_MEMORY_KIB = 0x40E, 0x413
 COMMAND_LINE_SIZE = 2048
+HT = 28  # CPUID leaf 1 EDX: EBX bits 23:16 count the package's ids. Source: SDM vol. 2A
 PREF_ADDRESS = 0x100_0000  # where the image of a 64-bit kernel wants to be. Source: CONFIG_PHYSICAL_START of x86
 
 
@@ -29,13 +31,15 @@ def post(bus: Bus, spec: MachineSpec, topology: PciTopology, command_line: str) 
     if topology.roots:
         assign_resources(topology)
     rsdp = _acpi(memory, spec)
+    if spec.acpi.mp_table:
+        _mp_table(memory, spec)
     encoded = command_line.encode()
     if len(encoded) >= COMMAND_LINE_SIZE:
         raise InputError(f"command line of {len(encoded)} bytes: the kernel takes at most {COMMAND_LINE_SIZE - 1}")
     memory.write(spec.boot.kernel_cmdline_address, encoded + b"\0")
     boot_params.write_setup_data(memory, spec)
     memory.write(boot_params.BOOT_PARAMS_ADDRESS, boot_params.build(spec, rsdp))
-    write_efi_map(memory, boot_params.BOOT_PARAMS_ADDRESS, spec.boot.efi_mmio)
+    write_efi_map(memory, boot_params.BOOT_PARAMS_ADDRESS, spec.boot.efi_mmio, spec.boot.boot_services)
     if spec.boot.type_of_loader >> 4 == purgatory.STARTED_BY_KEXEC:
         _purgatory(memory, spec, len(encoded) + 1)
     return boot_params.BOOT_PARAMS_ADDRESS
@@ -62,6 +66,18 @@ def _acpi(memory: PhysicalMemory, spec: MachineSpec) -> int:
     ):
         memory.write(address, data)
     return spec.acpi.rsdp_address or 0
+
+
+def _mp_table(memory: PhysicalMemory, spec: MachineSpec) -> None:
+    """The MultiProcessor table beside ACPI: one CPU of every package, as the table knows no threads and cores."""
+    leaves = {(row[0], row[1]): row[2:] for row in spec.cpus.cpuid[0].rows} if spec.cpus.cpuid else {}
+    signature, ebx, _, features = leaves.get((1, 0), (0, 0, 0, 0))
+    per_package = max(1, ebx >> 16 & 0xFF) if features >> HT & 1 else 1
+    ids = spec.cpus.apic_ids or [place.apic_id for place in spec.cpus.topology()]
+    cpus = [apic_id for apic_id in ids if apic_id % per_package == 0 and apic_id < 0xFF]
+    ioapics = [IoApicPlace(io.id, io.version, io.address) for io in spec.acpi.ioapics]
+    table = build_mp_table(spec.acpi.mp_table, cpus, ioapics, signature, features, spec.acpi.lapic_address)
+    memory.write(spec.acpi.mp_table, table)
 
 
 def _purgatory(memory: PhysicalMemory, spec: MachineSpec, cmdline_bytes: int) -> None:

@@ -16,6 +16,7 @@ from hw.ioapic import IoApic
 from hw.memmap import complete_memory
 from hw.memory import PhysicalMemory
 from hw.microcode import Microcode
+from hw.microcode_update import prepend_update
 from hw.msr import default_msrs
 from hw.pci.host import PciTopology, attach_pci
 from hw.spec import CpuSpec, MachineSpec, check_spec
@@ -61,6 +62,8 @@ class Machine:
         except BusError as error:
             raise InputError(f"{spec.name}: two devices of the board want one place: {error}") from error
         topology = attach_pci(bus, spec.pci)
+        apic_bus.reports_unaccepted = not cpus[0].cpuid(1).ecx >> 31 & 1  # the bit of hypervisors
+        prepend_update(bus.memory, spec, cpus[0])
         command_line = " ".join(part for part in (spec.append, append) if part)
         cpus[0].rsi = firmware.post(bus, spec, topology, command_line)
         return cls(spec, clock, bus, cpus, code, topology)
@@ -70,7 +73,7 @@ def _attach_board(spec: MachineSpec, clock: Clock, bus: Bus, apic_bus: ApicBus) 
     Pit(clock).attach(bus)
     PmTimer(clock).attach(bus, spec.acpi.pm_timer_port)
     if spec.acpi.hpet_address:
-        Hpet(clock).attach(bus, spec.acpi.hpet_address)
+        Hpet(clock, spec.acpi.hpet_period_fs).attach(bus, spec.acpi.hpet_address)
     for ioapic in spec.acpi.ioapics:
         IoApic(apic_bus, ioapic.id, ioapic.pins, ioapic.version).attach(bus, ioapic.address)
 
@@ -120,7 +123,7 @@ def make_cpus(
 
 def cpu_msrs(spec: CpuSpec, index: int) -> dict[int, int]:
     """Model-specific registers of one CPU at power-on: what firmware sets, and over it what was captured."""
-    msrs = default_msrs(spec.vendor, tsc_khz=spec.tsc_khz)
+    msrs = default_msrs(spec.vendor, spec.microcode, spec.tsc_khz)
     if index < len(spec.msrs):
         msrs |= {int(number, 16): value for number, value in spec.msrs[index].items()}
     return msrs

@@ -13,6 +13,9 @@ from hw.pci.spec import PciSpec
 from hw.spec import MachineSpec, read_spec
 from hw.toml_file import decode_toml
 
+STANDARD_INPUT = "-"
+LOG_SUFFIXES = (".txt", ".log", ".dmesg", ".gz", ".bz2", ".xz", ".zst")
+
 
 def preset_names() -> list[str]:
     """Names of the presets, sorted."""
@@ -34,6 +37,10 @@ def load_machine(name: str) -> MachineSpec:
     """The machine a user named. InputError says what was tried when there is no such machine."""
     if name in preset_names():
         return load_preset(name)
+    if name == STANDARD_INPUT:
+        return spec_from_dmesg(Path("/dev/stdin"), load_preset)
+    if "\0" in name:
+        raise InputError(f"{name!r}: no name of a file")
     path = Path(name)
     if path.is_dir():
         if not is_capture(path):
@@ -45,9 +52,12 @@ def load_machine(name: str) -> MachineSpec:
     if colon and which.isdigit() and len(which) < 4 and Path(log).is_file():
         return spec_from_dmesg(Path(log), load_preset, int(which))
     known = ", ".join(preset_names())
-    raise InputError(f"unknown machine {name!r}: expected {known}, a TOML file, a boot log or a folder")
+    raise InputError(
+        f"unknown machine {name!r:.200}: expected {known}, a TOML file, a boot log or a captured folder"
+        " (- reads a boot log from standard input)"
+    )
 
 
 def _is_toml(path: Path) -> bool:
     # A description keeps its own suffix; any other file is one unless it looks, or is named, like a log.
-    return path.suffix == ".toml" or not (path.suffix in (".txt", ".log", ".gz", ".dmesg") or looks_like_log(path))
+    return path.suffix == ".toml" or not (path.suffix in LOG_SUFFIXES or looks_like_log(path))

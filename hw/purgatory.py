@@ -1,12 +1,14 @@
 """The purgatory's data: what the loader leaves for the code that runs between two kernels.
 
-    0x000  registers for the next kernel: 16 general ones, then RIP
-    0x100  SHA-256 over all regions
-    0x120  16 regions of (start, length); unused ones are zero
-    0x220  16 digests, one a region, where each region is checked apart
-    0x1000 its stack
+    0x0160 its entry point
+    0x2000 registers for the next kernel: 16 general ones, then RIP
+    0x2100 SHA-256 over all regions
+    0x2120 16 regions of (start, length); unused ones are zero
+    0x2220 16 digests, one a region, where each region is checked apart
+    0x4000 its stack and what starts as zeros
 
-Source: arch/x86/purgatory/purgatory.c, setup-x86_64.S, entry64.S @ v6.12 (symbols; their places are ours)
+Source: arch/x86/purgatory/purgatory.c, setup-x86_64.S, entry64.S @ v6.12 (symbols; the data's places are ours, entry
+point and sizes those of a build with a distribution's configuration, the same in 6.1 and 6.12)
 """
 
 from __future__ import annotations
@@ -21,11 +23,12 @@ from hw.memory import BLOCK_SIZE, PhysicalMemory
 
 REGISTERS = ("rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
              "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip")  # fmt: skip
-ENTRY64_REGS, SHA256_DIGEST, SHA_REGIONS, REGION_DIGESTS, STACK = 0x000, 0x100, 0x120, 0x220, 0x1000
+ENTRY = 0x160
+ENTRY64_REGS, SHA256_DIGEST, SHA_REGIONS, REGION_DIGESTS, STACK = 0x2000, 0x2100, 0x2120, 0x2220, 0x4000
 MAX_REGIONS = 16  # Source: include/linux/purgatory.h, KEXEC_SEGMENT_MAX
 DIGEST_BYTES = 32
-SIZE = 0x2000
-"""Bytes of memory: data and stack."""
+SIZE = 0x5000
+"""Bytes of memory: code, data and stack."""
 STARTED_BY_KEXEC = 0xD  # high nibble of type_of_loader; Source: Documentation/arch/x86/boot.rst
 MIN_ADDRESS = 0x3000
 """Lowest place for it. Source: arch/x86/kernel/kexec-bzimage64.c, MIN_PURGATORY_ADDR"""

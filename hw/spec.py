@@ -44,9 +44,9 @@ class CpuSpec(msgspec.Struct, forbid_unknown_fields=True):
     """
 
     count: Annotated[int, Meta(ge=1, le=MAX_CPUS)]
-    sockets: Positive = 1
-    cores: Positive | None = None  # per socket; default: what count needs
-    threads: Positive = 1
+    sockets: Annotated[int, Meta(ge=1, le=MAX_CPUS)] = 1
+    cores: Annotated[int, Meta(ge=1, le=MAX_CPUS)] | None = None  # per socket; default: what count needs
+    threads: Annotated[int, Meta(ge=1, le=MAX_CPUS)] = 1
     vendor: str = "GenuineIntel"
     family: NonNegative = 6
     model: NonNegative = 0x6A
@@ -55,6 +55,7 @@ class CpuSpec(msgspec.Struct, forbid_unknown_fields=True):
     tsc_khz: Positive = 2_100_000
     crystal_hz: NonNegative = 0  # CPUID leaf 0x15 ECX; 0: not enumerated
     phys_bits: Annotated[int, Meta(ge=32, le=52)] = 46
+    microcode: Annotated[int, Meta(ge=0, lt=1 << 32)] = 0  # revision the firmware loaded
     tsc_adjust: bool = True
     enumeration: str = "linear"
     features: list[str] = []
@@ -128,6 +129,8 @@ class BootSpec(msgspec.Struct, forbid_unknown_fields=True):
 
     ramdisk_address: NonNegative = 0
     ramdisk_bytes: NonNegative = 0
+    microcode: Annotated[int, Meta(ge=0, lt=1 << 32)] = 0  # revision of the update in front of the initrd; 0: none
+    microcode_date: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] = "2024-01-01"
     setup_data: list[SetupData] = []
     type_of_loader: NonNegative = 0xD0
     init_size: NonNegative = 0
@@ -135,6 +138,10 @@ class BootSpec(msgspec.Struct, forbid_unknown_fields=True):
     kernel_cmdline_address: Positive = 0x20000
     efi: bool = False
     efi_mmio: list[MemoryRange] = []  # memory-mapped I/O in the EFI memory map
+    kernel_address: NonNegative = 0  # where the kernel was put if not where it wanted to be
+    boot_services: list[MemoryRange] = []  # what the firmware's own code and data took; type as in the EFI memory map
+    efi_tables: list[MemoryRange] = []  # boot-services memory with tables the kernel keeps (ESRT, MOK variables)
+    efi_images: list[MemoryRange] = []  # the same, found later through ACPI (the boot logo of the BGRT)
 
 
 class Cost(msgspec.Struct, forbid_unknown_fields=True):
@@ -163,7 +170,12 @@ class KernelFacts(msgspec.Struct, forbid_unknown_fields=True):
     image_kib: list[int] = []  # code, rwdata, rodata, init, bss of the "Memory:" line
     debug_lines: bool = True  # the log keeps lines of debug level
     numa: bool = True  # built with CONFIG_NUMA
+    zone_dma: bool = True
+    zone_dma32: bool = True
     zone_device: bool = True
+    lines: dict[str, bool] = {}  # kinds of lines that this kernel prints (True) or has not (False)
+    decrypted_kib: NonNegative = 0  # unused memory shared with a hypervisor, given back after boot
+    dma_reserve_pages: int = -1  # taken below 16 MiB when the zones were sized; -1: the log does not tell
     log_buf_shift: NonNegative = 0
     image_address: NonNegative = 0  # where the kernel image was put in memory
 

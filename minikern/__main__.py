@@ -1,5 +1,12 @@
 """``python -m minikern``."""
 
-from minikern.cli import main
+import sys
 
-main(prog_name="minikern")
+if __name__ == "__main__":
+    try:
+        from minikern.cli import main
+
+        main(prog_name="minikern")
+    except KeyboardInterrupt:  # before the command line is there to take it
+        sys.stderr.write("minikern: interrupted\n")
+        sys.exit(130)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from minikern import initcalls, main_lines
 from minikern.acpi import acpi_init, tables
-from minikern.mm import hash, hugetlb, mm_core, percpu, zonelist
+from minikern.kexec.setup_data import random_init_early
+from minikern.mm import early_allocs, free_reserved, hash, hugetlb, mm_core, percpu, zonelist
 from minikern.setup import copy_bootdata, setup_arch
-from minikern.smp import calibrate, smpboot, tsc
+from minikern.smp import calibrate, microcode, smpboot, tsc
 
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
@@ -20,16 +21,20 @@ if TYPE_CHECKING:
 def start_kernel(k: Kernel) -> None:
     """Boot: from the zero page to ``Run /init``."""
     copy_bootdata(k)  # the loader's page, before its memory is reused
+    microcode.load_ucode_bsp(k)  # out of the initial RAM disk, in x86_64_start_kernel()
     main_lines.linux_banner(k)
     with k.phase("early memory"):
         setup_arch(k)  # map, tables, nodes, zones, early struct pages
+        early_allocs.setup_command_line(k)
         percpu.setup_per_cpu_areas(k)
         if k.behaviour["zonelists_before_cmdline"]:
             zonelist.build_all_zonelists(k)
         main_lines.kernel_command_line(k)
         hugetlb.hugetlb_parse_cmdline(k)  # gigantic pages leave memblock here
+        random_init_early(k)
         main_lines.setup_log_buf(k)
         hash.vfs_caches_init_early(k)
+        early_allocs.trap_init(k)
         mm_core.mm_core_init(k)  # zonelists, memblock_free_all, Memory line
     with k.phase("rest"):
         main_lines.sched_init(k)
@@ -42,8 +47,13 @@ def start_kernel(k: Kernel) -> None:
         main_lines.late_time_init(k)
         tsc.tsc_init(k)
         calibrate.calibrate_delay(k)
+        finalize_early = k.behaviour["arch_cpu_finalize_early"]
+        if finalize_early:  # alternatives are patched in arch_cpu_finalize_init(), once check_bugs()
+            free_reserved.free_smp_locks(k)
         main_lines.fork_init(k)
         hash.vfs_caches_init(k)
+        if not finalize_early:
+            free_reserved.free_smp_locks(k)
     with k.phase("acpi"):
         acpi_init.acpi_subsystem_init(k)
     rest_init(k)

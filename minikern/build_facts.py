@@ -5,9 +5,13 @@ from __future__ import annotations
 import msgspec
 
 from hw.spec import KernelFacts
-from minikern.config import Release
+from minikern.config import ImageSizes, Release
 
 IMAGE_FIELDS = ("code_kib", "rwdata_kib", "rodata_kib", "init_kib", "bss_kib")
+LOGGED_BEHAVIOUR = ("fallback_lines", "unavailable_lines", "efi_mmio_removed")
+HUGE_PAGE_KIB = 2048  # code, constants and data each begin at one; Source: arch/x86/kernel/vmlinux.lds.S @ v6.12
+PAGE_KIB = 4
+BETWEEN_KIB = 64  # lock list and alignment between data and bss
 SMALL_NR_CPUS = 512  # distributions with fewer CPUs than MAXSMP keep the default of 64 nodes
 
 
@@ -25,13 +29,41 @@ def with_kernel_facts(release: Release, facts: KernelFacts | None) -> Release:
     if facts.percpu_static_bytes:
         image = msgspec.structs.replace(image, percpu_static_bytes=facts.percpu_static_bytes)
     if len(facts.image_kib) == len(IMAGE_FIELDS):
-        image = msgspec.structs.replace(image, **dict(zip(IMAGE_FIELDS, facts.image_kib, strict=True)))
+        image = _linked(image, dict(zip(IMAGE_FIELDS, facts.image_kib, strict=True)))
+    if facts.decrypted_kib:
+        image = msgspec.structs.replace(image, decrypted_kib=min(facts.decrypted_kib, image.bss_kib))
     if facts.image_address:
         brk = image.brk_start - image.text_start + facts.image_address
         image = msgspec.structs.replace(image, text_start=facts.image_address, brk_start=brk)
+    if image.text_start != release.image.text_start or image.brk_start != release.image.brk_start:
+        behaviour.pop("kernel_end", None)  # measured in another image
+    if facts.dma_reserve_pages >= 0:
+        behaviour["dma_reserve"] = facts.dma_reserve_pages
     if facts.log_buf_shift:
         config["CONFIG_LOG_BUF_SHIFT"] = facts.log_buf_shift
     config["CONFIG_NUMA"] = facts.numa
+    config["CONFIG_ZONE_DMA"], config["CONFIG_ZONE_DMA32"] = facts.zone_dma, facts.zone_dma32
     config["CONFIG_ZONE_DEVICE"] = facts.zone_device
+    behaviour |= {name: facts.lines[name] for name in LOGGED_BEHAVIOUR if name in facts.lines}
     behaviour["debug_lines"] = facts.debug_lines
     return msgspec.structs.replace(release, config=config, behaviour=behaviour, image=image)
+
+
+def _linked(image: ImageSizes, sizes: dict[str, int]) -> ImageSizes:
+    """``image`` as the linker lays out parts of these sizes, gaps included."""
+    if all(getattr(image, name) == size for name, size in sizes.items()):
+        return image
+    text_room, rodata_gap = (-sizes[name] % HUGE_PAGE_KIB for name in ("code_kib", "rodata_kib"))
+    text_gap = text_room // PAGE_KIB * PAGE_KIB  # of whole pages
+    protected = sizes["code_kib"] + text_room + sizes["rodata_kib"] + rodata_gap
+    whole = protected + sizes["rwdata_kib"] + sizes["init_kib"] + sizes["bss_kib"] + BETWEEN_KIB
+    return msgspec.structs.replace(
+        image,
+        **sizes,
+        text_rodata_gap_kib=text_gap,
+        rodata_data_gap_kib=rodata_gap,
+        write_protect_kib=protected,
+        smp_locks_kib=min(image.smp_locks_kib, BETWEEN_KIB // 2),
+        decrypted_kib=0,
+        brk_start=image.text_start + (-(-whole // PAGE_KIB) * PAGE_KIB << 10),
+    )

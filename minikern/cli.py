@@ -28,6 +28,14 @@ class LazyGroup(click.Group):
     A command called ``name`` is the object of that name in ``minikern.commands.name``.
     """
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; an interruption while its modules are loaded ends like one in it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("minikern: interrupted", err=True)
+            ctx.exit(130)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands, in the order of the help."""
         return list(COMMANDS)
@@ -51,11 +59,13 @@ class LazyGroup(click.Group):
 def main() -> None:
     """Boot-path emulator: boots a described machine through a faithful miniature of the Linux x86-64 boot path.
 
-    MACHINE is a preset (see `minikern machine list`), a TOML file, or a folder captured from a real machine.
+    MACHINE is a preset (see `minikern machine list`), a TOML file, the boot log of any Linux machine (plain or packed;
+    - reads it from standard input), or a folder captured from a real machine.
 
     \b
     Examples:
       minikern compare                       which optimisation pays on the built-in server
+      dmesg | minikern compare -             which one pays on this computer, by its own boot log
       minikern boot laptop | less            the boot log of a made-up laptop
       minikern boot tiny --numa 128M,cpus=0 --numa 128M,cpus=1
     """

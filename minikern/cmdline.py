@@ -26,6 +26,15 @@ def memparse(text: str) -> tuple[int, str]:
     return value & (2**64 - 1), text[match.end() :]
 
 
+def strtoull(text: str) -> tuple[int, str]:
+    """Read a number without suffix; return it and what follows. Source: lib/vsprintf.c:simple_strtoull() @ v6.12"""
+    match = _NUMBER.match(text)
+    if match is None:
+        return 0, text
+    value, taken = _strtoull(match.group(1))
+    return value & (2**64 - 1), text[taken:]
+
+
 def _strtoull(digits: str) -> tuple[int, int]:
     """Value and how many characters of ``digits`` belong to the number (base 16, 8 or 10 by its prefix)."""
     if digits[:2] in ("0x", "0X"):

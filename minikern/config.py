@@ -32,6 +32,8 @@ class ImageSizes(msgspec.Struct, forbid_unknown_fields=True):
     percpu_static_bytes: int
     write_protect_kib: int
     source: str
+    smp_locks_kib: int = 0  # given back after boot; 0 where not known
+    decrypted_kib: int = 0  # same, the unused rest of .bss..decrypted
     text_rodata_gap_kib: int = 0
     rodata_data_gap_kib: int = 0
 

@@ -1,16 +1,20 @@
-"""What the kernel does early with the EFI memory map: free address space the firmware only used for its own MMIO."""
+"""What the kernel does early with EFI memory: free space the firmware used for its own MMIO, keep tables it needs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from minikern.mm import e820
+from minikern.mm.free_reserved import free_reserved_area
 
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
 
 EFI_INFO = 0x1C0  # Source: arch/x86/include/uapi/asm/bootparam.h:struct boot_params
-EFI_MEMORY_MAPPED_IO = 11  # Source: UEFI 2.10 clause 7.2
+EFI_BOOT_SERVICES = (3, 4)  # code, data; Source: UEFI 2.10 clause 7.2
+EFI_MEMORY_MAPPED_IO = 11
+PAGE_SIZE = 1 << e820.PAGE_SHIFT
+REAL_MODE_END = 1 << 20
 MIN_DESCRIPTOR, MAX_MAP_BYTES = 40, 1 << 20
 MIN_REMOVED_BYTES = 256 << 10  # smaller ranges may be IOAPICs and the like; Source: efi_remove_e820_mmio()
 
@@ -20,7 +24,7 @@ def efi_init(k: Kernel) -> None:
 
     Source: arch/x86/platform/efi/efi.c:efi_init(), efi_remove_e820_mmio() @ v6.12
     """
-    if not k.behaviour.get("efi_mmio_removed", True) or k.boot_params.efi_loader not in (b"EL64", b"EL32"):
+    if not k.behaviour.get("efi_mmio_removed", True) or not memmap_enabled(k):
         return
     index = 0
     for kind, start, pages in _descriptors(k):
@@ -32,12 +36,107 @@ def efi_init(k: Kernel) -> None:
         k.e820.table = e820.update_table(k.e820.table) or k.e820.table
 
 
-def _descriptors(k: Kernel) -> list[tuple[int, int, int]]:
+def memmap_enabled(k: Kernel) -> bool:
+    """True if the loader was EFI and the command line lets the kernel use its memory map.
+
+    Source: arch/x86/platform/efi/efi.c:efi_init(), drivers/firmware/efi/efi.c:setup_noefi() @ v6.12
+    """
+    if k.boot_params.efi_loader not in (b"EL64", b"EL32") or k.cmdline.has("noefi"):
+        return False
+    words = [word for word in k.cmdline.words("efi") if word in ("noruntime", "runtime")]
+    return words[-1:] != ["noruntime"]
+
+
+def reserve_memmap(k: Kernel) -> None:
+    """Keep the map itself. Source: arch/x86/platform/efi/efi.c:efi_memblock_x86_reserve_range() @ v6.12"""
+    if k.boot_params.efi_loader in (b"EL64", b"EL32"):
+        place, step, size = _memmap(k)
+        k.memblock.reserve(place, size // step * step if step else 0)
+
+
+def reserve_boot_services(k: Kernel) -> None:
+    """Leave the firmware's code and data alone until it has switched to virtual addresses.
+
+    Source: arch/x86/platform/efi/quirks.c:efi_reserve_boot_services() @ v6.12
+    """
+    if not memmap_enabled(k):
+        return
+    for kind, start, pages in _descriptors(k):
+        if kind not in EFI_BOOT_SERVICES or not pages:
+            continue
+        end = start + (pages << e820.PAGE_SHIFT)
+        if _is_reserved(k, start, end):
+            continue  # somebody else's, who will not give it back
+        k.memblock.reserve(start, end - start)
+        if not _holds_kernel(k, start, end) and e820.mapped_all(k.e820.table, start, end, e820.Type.RAM):
+            k.boot_services.append((start, end))
+
+
+def _is_reserved(k: Kernel, start: int, end: int) -> bool:
+    # Any overlap counts. Source: mm/memblock.c:memblock_is_region_reserved() @ v6.12
+    return k.memblock.reserved.overlaps(start, end)
+
+
+def _holds_kernel(k: Kernel, start: int, end: int) -> bool:
+    image = k.release.image
+    return end > image.text_start and start <= k.behaviour.get("kernel_end", image.brk_start + image.brk_bytes)
+
+
+def free_boot_services(k: Kernel) -> None:
+    """Give those ranges to the page allocator. Source: arch/x86/platform/efi/quirks.c:efi_free_boot_services()"""
+    for start, end in k.boot_services:
+        kept = [(low, high) for low, high in k.efi_kept if low < end and high > start]
+        at = max(start, REAL_MODE_END)  # the first MiB stays reserved, whoever had it
+        for low, high in [*sorted(kept), (end, end)]:
+            if at < low:
+                free_reserved_area(k, at, low, "")
+            at = max(at, high)
+
+
+def reserve_tables(k: Kernel) -> None:
+    """Keep the tables in boot-services memory: the ESRT, variables of the machine owner's keys.
+
+    Source: drivers/firmware/efi/esrt.c:efi_esrt_init(), mokvar-table.c:efi_mokvar_table_init() @ v6.12
+    """
+    for kept in k.machine.spec.boot.efi_tables:
+        efi_mem_reserve(k, kept.start, kept.end - kept.start)
+
+
+def reserve_images(k: Kernel) -> None:
+    """Keep the boot logo. Source: drivers/firmware/efi/efi-bgrt.c:efi_bgrt_init() @ v6.12"""
+    for kept in k.machine.spec.boot.efi_images:
+        efi_mem_reserve(k, kept.start, kept.end - kept.start)
+
+
+def efi_mem_reserve(k: Kernel, start: int, size: int) -> None:
+    """Take whole pages from memory that would be given back with the rest of the boot services.
+
+    Source: arch/x86/platform/efi/quirks.c:efi_arch_mem_reserve() @ v6.12
+    """
+    if not memmap_enabled(k):
+        return
+    k.memblock.reserve(start, size)
+    k.efi_kept.append((start, start + size))
+    first, end = start // PAGE_SIZE * PAGE_SIZE, -(-(start + size) // PAGE_SIZE) * PAGE_SIZE
+    ram, reserved = e820.Type.RAM, e820.Type.RESERVED
+    e820.debug_change(k, "update", first, end - first, f"{e820.type_name(ram)} ==> {e820.type_name(reserved)}")
+    k.e820.table = e820.range_update(k.e820.table, first, end - first, ram, reserved)
+    k.e820.table = e820.update_table(k.e820.table) or k.e820.table
+
+
+def _memmap(k: Kernel) -> tuple[int, int, int]:
+    """Address of the map, bytes of a descriptor, bytes of the map; zeros if the zero page's figures make no sense."""
     cpu = k.machine.boot_cpu
     info = cpu.rsi + EFI_INFO
     step, size = cpu.read(info + 8, 4), cpu.read(info + 20, 4)
     place = cpu.read(info + 16, 4) | cpu.read(info + 28, 4) << 32
-    if not MIN_DESCRIPTOR <= step <= 4096 or size > MAX_MAP_BYTES:
+    return (place, step, size) if MIN_DESCRIPTOR <= step <= 4096 and size <= MAX_MAP_BYTES else (0, 0, 0)
+
+
+def _descriptors(k: Kernel) -> list[tuple[int, int, int]]:
+    cpu = k.machine.boot_cpu
+    place, step, size = _memmap(k)
+    if not step:
         return []
     return [
         (cpu.read(at, 4), cpu.read(at + 8, 8), cpu.read(at + 24, 8) & (1 << 40) - 1)

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern import efi
 from minikern.acpi import acpi_init
-from minikern.mm import e820, hash, hugetlb
+from minikern.mm import e820, free_reserved, hash, hugetlb, hugetlb_cma, swiotlb, watermarks
 from minikern.pci import access, iommu, quirks, resource, root
+from minikern.smp import microcode
 
 if TYPE_CHECKING:
     from minikern.acpi.state import PciRoot
@@ -57,7 +59,10 @@ def memory_block_size(k: Kernel) -> int:
 
 def core_initcalls(k: Kernel) -> None:
     """Levels pure, core and postcore."""
+    e820.register_nvs_regions(k)
+    hugetlb_cma.cma_init_reserved_areas(k)
     hash.futex_init(k)
+    watermarks.init_per_zone_wmark_min(k)
     k.residue("core_initcalls")
     k.printk("cpuidle: using governor menu")
 
@@ -67,6 +72,7 @@ def arch_initcalls(k: Kernel) -> None:
     acpi_init.acpi_pci_init(k)
     with k.phase("pci"):
         access.pci_arch_init(k)
+    efi.free_boot_services(k)
     with k.phase("rest"):
         k.residue("arch_initcalls")
 
@@ -76,6 +82,7 @@ def subsys_initcalls(k: Kernel) -> None:
     k.printk("kprobes: kprobe jump-optimization is enabled. All kprobes are optimized if possible.")
     with k.phase("hugepages"):
         hugetlb.hugetlb_init(k)
+    watermarks.hugepage_init(k)
     with k.phase("acpi"):
         acpi_init.acpi_init(k, lambda bridge: _scan_root(k, bridge), lambda: root.pci_acpi_crs_quirks(k))
     with k.phase("pci"):
@@ -107,12 +114,14 @@ def rootfs_initcalls(k: Kernel) -> None:
     """Level rootfs: initramfs is unpacked beside this, the IOMMU starts and groups devices."""
     address, size = k.boot_params.ramdisk
     if address and size:
-        k.printk("Trying to unpack rootfs image as initramfs...")
         with k.phase("rest"):
             helper = 1 if len(k.cpus.online) > 1 else 0  # unpacked by a worker, beside the initcalls
             k.initramfs_done = k.charge_on(helper, "initramfs_byte", size)
     with k.phase("pci"):
         iommu.pci_iommu_init(k)
+        swiotlb.pci_iommu_init(k)
+    if address and size:
+        k.printk("Trying to unpack rootfs image as initramfs...")  # the worker is heard only now
 
 
 def device_initcalls(k: Kernel) -> None:
@@ -122,6 +131,7 @@ def device_initcalls(k: Kernel) -> None:
     with k.phase("rest"):
         k.residue("device_initcalls")
         k.residue("late_initcalls")
+        microcode.microcode_init(k)
         wait_for_initramfs(k)
 
 
@@ -131,4 +141,5 @@ def wait_for_initramfs(k: Kernel) -> None:
         return
     if not k.initramfs_done.processed:
         k.machine.clock.wait(k.initramfs_done)
-    k.printk(f"Freeing initrd memory: {-(-k.boot_params.ramdisk[1] // 4096) * 4}K")
+    if not k.cmdline.has("retain_initrd"):
+        free_reserved.free_initrd_mem(k)

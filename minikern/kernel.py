@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from minikern.cmdline import CommandLine
 from minikern.config import Config, Release, Variant
 from minikern.ledger import Ledger
+from minikern.mm.swiotlb import Swiotlb
 from minikern.pci.types import PciState
 from minikern.printk import Level, Printk
 from minikern.recorder import Recorder
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from hw.machine import Machine
     from hw.spec import Cost, Residue
+    from minikern.mm.direct_map import DirectMap
     from minikern.mm.e820 import E820State
     from minikern.mm.memblock import Memblock
     from minikern.mm.mmzone import Pglist
@@ -71,6 +73,7 @@ class Kernel:
         self._phase_spans: list[tuple[str, int, int]] = []  # (phase, from, to) on the machine's clock
         self._fraction: dict[tuple[int, str], float] = {}
         self.real_mode_base = 0
+        self.crashk_res = self.crashk_low_res = (0, 0)  # reserved by crashkernel=: address, bytes
         self.boot_params = BootParams()
         self.max_pfn = 0
         self.max_low_pfn = 0
@@ -82,6 +85,7 @@ class Kernel:
         self.initramfs_done: simpy.Event | None = None
         self.e820: E820State
         self.memblock: Memblock
+        self.direct_map: DirectMap
         self.numa: Numa
         self.acpi: Any = None
         self.cpus: Any = None
@@ -89,9 +93,16 @@ class Kernel:
         self.page_alloc: Any = None
         self.vmemmap: Any = None
         self.hugetlb: Any = None
+        self.swiotlb = Swiotlb()
+        self.boot_services: list[tuple[int, int]] = []  # the firmware's, to be freed: [start, end) in bytes
+        self.efi_kept: list[tuple[int, int]] = []  # of these, what stays
+        self.hugetlb_cma_size = 0  # bytes
+        self.cma_areas: list[Any] = []
 
     def pgtable_l5_enabled(self) -> bool:
         """True with five page-table levels. Source: arch/x86/include/asm/pgtable_64_types.h"""
+        if self.cmdline.has("no5lvl"):
+            return False
         return self.config.enabled("CONFIG_X86_5LEVEL") and bool(self.machine.boot_cpu.cpuid(7).ecx >> 16 & 1)
 
     def max_physmem_bits(self) -> int:
@@ -161,6 +172,8 @@ class Kernel:
             if item.at == at:
                 total = round(item.ms * 1_000_000)
                 self.ledger.book_residue(item.phase, item.name, total)
+                if self.recorder is not None:
+                    self.recorder.span(0, f"residue: {item.name}", item.phase, self.machine.clock.now, total, 1)
                 self.machine.clock.advance(total)
 
     @contextmanager
@@ -194,9 +207,11 @@ class Kernel:
 class BootParams:
     """What the kernel copied out of the zero page before it reused the memory."""
 
+    page: bytes = bytes(4096)  # the zero page itself
     e820: list[tuple[int, int, int]] = field(default_factory=list)  # (base, size, type) as given
     ramdisk: tuple[int, int] = (0, 0)  # address, bytes
     setup_data: list[tuple[int, int, int]] = field(default_factory=list)  # (node address, type, payload bytes)
+    seeded: bool = False  # the loader left a random seed, which was used
     acpi_rsdp: int = 0
     type_of_loader: int = 0
     efi_loader: bytes = b""

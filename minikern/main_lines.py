@@ -9,26 +9,31 @@ import re
 from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
-from minikern.acpi import io_apic
 from minikern.cmdline import memparse
+from minikern.mm import free_reserved
 from minikern.pci import dmar
 from minikern.printk import Level
-from minikern.smp import clocksource
+from minikern.smp import clocksource, interrupt_mode
+from minikern.vgacon import vgacon_startup
 
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
 
 EARLY_AND_CORE_PARAMS = re.compile(
     r"(?:console|earlyprintk|printk\.\w+|loglevel|quiet|debug|ignore_loglevel|initcall_debug|initcall_blacklist|panic|mem"
-    r"|memmap|memblock|mminit_loglevel|numa|numa_balancing|movablecore|kernelcore|hugepages|hugepagesz|hugetlb_cma"
+    r"|memmap|memblock|mminit_loglevel|numa|numa_balancing|movablecore|kernelcore|hugepages|hugepagesz"
     r"|default_hugepagesz|hugetlb_free_vmemmap|nr_cpus|maxcpus|possible_cpus|nosmp|nosmt|cpu_init_udelay|cpuhp\.\w+"
-    r"|lpj|tsc|tsc_early_khz|acpi|acpi_\w+|pci|iommu|iommu\.\w+|intel_iommu|amd_iommu|swiotlb|crashkernel|apic"
+    r"|notsc|noapic|nolapic|disableapic|nolapic_timer|noapictimer|disable_timer_pin_1|no_timer_check|x2apic_phys|nox2apic"
+    r"|intremap|nohpet|pcie_aspm|pcie_ports|lapic|lpj|tsc|tsc_early_khz|acpi|acpi_\w+|pci|iommu|iommu\.\w+|intel_iommu|amd_iommu|swiotlb|crashkernel|apic"
     r"|sched_verbose|log_buf_len|hashdist|init|rdinit|root|ro|rw|rootwait|rootfstype|rootflags|rootdelay|initrd|noinitrd"
     r"|mitigations|spectre_v2|nopti|pti|retbleed|selinux|apparmor|audit|audit_backlog_limit|security|lsm|nmi_watchdog"
     r"|watchdog|nowatchdog|clocksource|hpet|idle|processor\.\w+|intel_idle\.\w+|intel_pstate|isolcpus|nohz|nohz_full"
     r"|rcu_nocbs|rcupdate\.\w+|preempt|threadirqs|transparent_hugepage|cgroup_disable|cgroup_enable|net\.ifnames"
     r"|systemd\.\w+|resume|noresume|hibernate|kho|kho_scratch|efi|noefi|add_efi_memmap|reboot|raid|bootconfig"
-    r"|random\.\w+|slub_\w+|slab_\w+|page_owner|init_on_alloc|init_on_free|kasan|ftrace|ftrace_\w+|trace_\w+|tp_printk)$"
+    r"|random\.\w+|slub_\w+|slab_\w+|page_owner|early_page_ext|memtest|movable_node"
+    r"|[dim]hash_entries|mphash_entries|[tu]hash_entries|nopat|gbpages|nogbpages|nohugevmalloc|page_poison|slub_debug"
+    r"|disable_mtrr_cleanup|enable_mtrr_cleanup|mtrr_\w+|disable_mtrr_trim|init_on_alloc|init_on_free"
+    r"|kasan|ftrace|ftrace_\w+|trace_\w+|tp_printk)$"
 )
 
 
@@ -43,14 +48,19 @@ def kernel_command_line(k: Kernel) -> None:
     Source: init/main.c:start_kernel(), print_unknown_bootoptions() @ v6.12
     """
     k.printk(f"Kernel command line: {k.cmdline.text}", Level.NOTICE)
+    dmar.intel_iommu_setup(k)  # no early parameter, so it is looked at only now
     unknown = [
         name if value is None else f"{name}={value}"
         for name, value in k.cmdline.args
-        if not EARLY_AND_CORE_PARAMS.match(name) and "." not in name
+        if not EARLY_AND_CORE_PARAMS.match(name) and "." not in name and not _cma_param(k, name)
     ]
     if unknown:
         words = " ".join(unknown)
         k.printk(f'Unknown kernel command line parameters "{words}", will be passed to user space.', Level.NOTICE)
+
+
+def _cma_param(k: Kernel, name: str) -> bool:
+    return name in ("cma", "hugetlb_cma") and k.config.enabled("CONFIG_CMA")
 
 
 def setup_log_buf(k: Kernel) -> None:
@@ -98,16 +108,19 @@ def early_irq_init(k: Kernel) -> None:
     """Interrupt descriptors. Source: arch/x86/kernel/apic/vector.c:arch_probe_nr_irqs() @ v6.12"""
     nr_cpus, ids = k.config.number("CONFIG_NR_CPUS"), k.cpus.nr_cpu_ids
     max_irqs = 64 * nr_cpus if nr_cpus * 64 > 32 * 128 else 32 * 128
-    limit = 256 * nr_cpus
-    gsi_top = k.acpi.gsi_top if k.acpi and getattr(k.acpi, "gsi_top", 0) else 16
-    wanted = gsi_top + 8 * ids
-    wanted += wanted if gsi_top <= 16 else gsi_top * 16
-    k.printk(f"NR_IRQS: {max_irqs + 256}, nr_irqs: {min(wanted, limit)}, preallocated irqs: 16")
+    limit = 256 * ids
+    gsi_top = k.acpi.gsi_top if k.acpi and getattr(k.acpi, "gsi_top", 0) else 0
+    legacy = 16
+    wanted = gsi_top + legacy + 8 * ids
+    wanted += 8 * ids if gsi_top <= legacy else gsi_top * 16
+    k.printk(f"NR_IRQS: {max_irqs + 256}, nr_irqs: {min(wanted, limit)}, preallocated irqs: {legacy}")
 
 
 def console_init(k: Kernel) -> None:
     """Source: kernel/printk/printk.c:console_init(), drivers/tty/vt/vt.c"""
-    k.printk("Console: colour dummy device 80x25")
+    display = vgacon_startup(k)
+    colour = "colour" if display.colour else "mono"
+    k.printk(f"Console: {colour} {display.description} {display.columns}x{display.lines}")
     for value in k.cmdline.getall("console"):
         name = value.split(",")[0]
         if name.startswith("ttyS"):
@@ -122,11 +135,9 @@ def console_init(k: Kernel) -> None:
 
 def late_time_init(k: Kernel) -> None:
     """Interrupt mode and timers. Source: arch/x86/kernel/time.c:x86_late_time_init()"""
+    mode = interrupt_mode.apic_intr_mode_select(k)
     clocksource.hpet_enable(k)
-    dmar.enable_irq_remapping(k)
-    if k.acpi and k.acpi.lapics:
-        k.printk("APIC: Switch to symmetric I/O mode setup")
-        io_apic.setup_io_apic_irqs(k)
+    interrupt_mode.apic_intr_mode_init(k, mode)
     k.residue("late_time_init")
 
 
@@ -157,12 +168,7 @@ def free_initmem(k: Kernel) -> None:
     """Give back what only booting needed. Source: init/main.c:kernel_init(), arch/x86/mm/init.c:free_initmem()"""
     image = k.release.image
     k.charge("free_init_page", image.init_kib // 4)
-    k.printk(f"Freeing unused kernel image (initmem) memory: {image.init_kib}K")
-    k.printk(f"Write protecting the kernel read-only data: {image.write_protect_kib}k")
-    if image.text_rodata_gap_kib:
-        k.printk(f"Freeing unused kernel image (text/rodata gap) memory: {image.text_rodata_gap_kib}K")
-    if image.rodata_data_gap_kib:
-        k.printk(f"Freeing unused kernel image (rodata/data gap) memory: {image.rodata_data_gap_kib}K")
+    free_reserved.free_initmem(k)
 
 
 def run_init_process(k: Kernel) -> None:

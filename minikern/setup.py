@@ -4,20 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from hw.errors import MachineStopped
 from minikern import efi
 from minikern.acpi import madt, tables
 from minikern.cmdline import CommandLine, memparse
-from minikern.mm import crashkernel, direct_map, e820, mtrr, numa, page_init, sparse, vmemmap, zonelist, zones
+from minikern.kexec.setup_data import parse_setup_data
+from minikern.mm import (
+    crashkernel,
+    direct_map,
+    e820,
+    early_allocs,
+    hugetlb,
+    hugetlb_preinit,
+    memtest,
+    mtrr,
+    numa,
+    page_init,
+    sparse,
+    swiotlb,
+    vmemmap,
+    zonelist,
+    zones,
+)
 from minikern.mm.memblock import Memblock
 from minikern.pci import dmar
-from minikern.smp import clocksource, topology, tsc
+from minikern.smp import clocksource, interrupt_mode, mpparse, topology, tsc
 
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
 
 PAGE_SHIFT = 12
 PAGE_SIZE = 4096
+PMD_SIZE = 2 << 20  # the kernel is never put at less than this
+LOADER_KEXEC = 0xD  # type_of_loader, high half; Source: Documentation/arch/x86/boot.rst
 MIB = 1 << 20
 SMP_CACHE_BYTES = 64
 REAL_MODE_BYTES = 28672  # real-mode blob; Source: arch/x86/realmode, as allocated by both Debian kernels
@@ -54,15 +75,30 @@ def copy_bootdata(k: Kernel) -> None:
         u(RAMDISK_IMAGE, 4) | u(EXT_RAMDISK_IMAGE, 4) << 32,
         u(RAMDISK_SIZE, 4) | u(EXT_RAMDISK_SIZE, 4) << 32,
     )
+    params.page = k.machine.bus.read_bytes(base, PAGE_SIZE)
     params.acpi_rsdp = u(ACPI_RSDP_ADDR, 8)
     params.type_of_loader = u(TYPE_OF_LOADER, 1)
     params.efi_loader = k.machine.bus.read_bytes(base + EFI_LOADER_SIGNATURE, 4)
     params.ext_mem_k, params.alt_mem_k = u(EXT_MEM_K, 2), u(ALT_MEM_K, 4)
     params.init_size = u(INIT_SIZE, 4)
+    if params.type_of_loader >> 4 != LOADER_KEXEC:
+        _relocate(k, k.machine.spec.boot.kernel_address)
     address = u(CMD_LINE_PTR, 4) | u(EXT_CMD_LINE_PTR, 4) << 32
     text = k.machine.bus.read_bytes(address, COMMAND_LINE_SIZE) if address else b""
     k.cmdline = CommandLine(text.split(b"\0")[0].decode("utf-8", "replace"))
     _read_setup_data(k, u(SETUP_DATA, 8))
+
+
+def _relocate(k: Kernel, address: int) -> None:
+    # The image's physical addresses, if the loader put it elsewhere. Source: arch/x86/kernel/head64.c:__startup_64()
+    image = k.release.image
+    delta = address - image.text_start if address else 0
+    if delta <= 0 or delta % PMD_SIZE:
+        return
+    moved = {name: getattr(image, name) + delta for name in ("text_start", "brk_start")}
+    k.release = msgspec.structs.replace(k.release, image=msgspec.structs.replace(image, **moved))
+    if "kernel_end" in k.behaviour:
+        k.behaviour["kernel_end"] += delta
 
 
 def _read_setup_data(k: Kernel, node: int) -> None:
@@ -79,8 +115,11 @@ def setup_arch(k: Kernel) -> None:
     k.printk(f"Command line: {k.cmdline.text}")
     early_reserve_memory(k)
     e820.memory_setup(k)
+    parse_setup_data(k)
     parse_early_param(k)
+    efi.reserve_memmap(k)
     k.printk("NX (Execute Disable) protection: active")
+    interrupt_mode.setup_apic_calls(k)
     e820.reserve_setup_data(k)
     e820.finish_early_params(k)
     efi.efi_init(k)
@@ -88,22 +127,33 @@ def setup_arch(k: Kernel) -> None:
         k.printk(line)
     tsc.tsc_early_init(k)
     k.residue("setup_arch")
+    e820.add_kernel_range(k)
     e820.trim_bios_range(k)
     find_last_pfn(k)
+    interrupt_mode.check_x2apic(k)
     e820.memblock_setup(k)
+    efi.reserve_tables(k)
+    efi.reserve_boot_services(k)
+    mpparse.find_smp_config(k)
     reserve_real_mode(k)
     map_memory(k)
     setup_log_buf_early(k)
     reserve_initrd(k)
     tables.acpi_boot_table_init(k)
+    mpparse.parse_early_smp_config(k)
     numa.numa_init(k)
+    hugetlb.hugetlb_early_reserve(k)
     crashkernel.reserve_crashkernel(k)
     k.dma_reserve = zonelist.find_dma_reserve(k)
     paging_init(k)
-    madt.acpi_boot_init(k)
+    topology.apply_cmdline_limits_early(k)
+    madt.acpi_boot_init(k, topology.register_lapics)
+    efi.reserve_images(k)
+    mpparse.parse_smp_config(k)
     topology.topology_init(k)
     numa.init_cpu_to_node(k)
     dmar.detect_intel_iommu(k)
+    early_allocs.ioapic_setup_resources(k)
     reserve_resources(k)
 
 
@@ -116,9 +166,9 @@ def early_reserve_memory(k: Kernel) -> None:
     image = k.release.image
     k.memblock.reserve(image.text_start, image.brk_start + image.brk_bytes - image.text_start)
     k.memblock.reserve(0, 64 << 10)
-    address, size = k.boot_params.ramdisk
-    if address and size:
-        k.memblock.reserve(address, -(-size // PAGE_SIZE) * PAGE_SIZE)
+    if has_initrd(k):
+        address, size = k.boot_params.ramdisk
+        k.memblock.reserve(address, page_align(address + size) - address)
     for node, _, payload in k.boot_params.setup_data:
         k.memblock.reserve(node, 16 + payload)
     k.memblock.reserve(_bios_start(k), MIB - _bios_start(k))
@@ -141,8 +191,13 @@ def parse_early_param(k: Kernel) -> None:
             e820.parse_memopt(k, value)
         elif name == "memmap" and value:
             e820.parse_memmap_opt(k, value)
+        elif name == "swiotlb" and value:
+            swiotlb.parse_swiotlb(k, value)
+    tables.parse_acpi(k)
+    if k.cmdline.has("movable_node"):
+        # Until the tables say what can be unplugged, stay near the kernel. Source: arch/x86/kernel/setup.c:setup_arch()
+        k.memblock.bottom_up = k.memblock.skip_hotplug = True
     topology.parse_smt_options(k)
-    dmar.intel_iommu_setup(k)
 
 
 def find_last_pfn(k: Kernel) -> None:
@@ -184,10 +239,14 @@ def reserve_real_mode(k: Kernel) -> None:
 def map_memory(k: Kernel) -> None:
     """Build the direct mapping."""
     cpu = k.machine.boot_cpu
-    gbpages = bool(cpu.cpuid(0x80000001).edx >> 26 & 1)
+    gbpages = gbpages_cpu = bool(cpu.cpuid(0x80000001).edx >> 26 & 1)
+    for name, _ in k.cmdline.args:  # the last of the two words counts
+        if name in ("gbpages", "nogbpages"):
+            gbpages = gbpages_cpu and name == "gbpages"
     if gbpages:
         k.printk("Using GB pages for direct mapping")
-    direct_map.init_mem_mapping(k, gbpages)
+    k.direct_map = direct_map.init_mem_mapping(k, gbpages)
+    memtest.early_memtest(k, k.direct_map.max_mapped)
 
 
 def setup_log_buf_early(k: Kernel) -> None:
@@ -206,12 +265,36 @@ def setup_log_buf_early(k: Kernel) -> None:
 
 
 def reserve_initrd(k: Kernel) -> None:
-    """Say where the initrd is. Source: arch/x86/kernel/setup.c:reserve_initrd()"""
+    """Say where the initrd is; copy it into mapped memory if the map in use does not call its place RAM.
+
+    Source: arch/x86/kernel/setup.c:reserve_initrd(), relocate_initrd() @ v6.12
+    """
     address, size = k.boot_params.ramdisk
-    if not address or not size:
+    if not has_initrd(k):
         return
-    end = -(-(address + size) // PAGE_SIZE) * PAGE_SIZE
+    end = page_align(address + size)
     k.printk(f"RAMDISK: [mem {address:#010x}-{end - 1:#010x}]")
+    if k.direct_map.is_mapped(address // PAGE_SIZE * PAGE_SIZE, end):
+        return
+    place = k.memblock.phys_alloc_range(page_align(size), PAGE_SIZE, 0, k.direct_map.max_mapped)
+    if place is None:
+        raise MachineStopped(f"Cannot find place for new RAMDISK of size {size}")
+    there = f"[mem {place:#010x}-{place + size - 1:#010x}]"
+    k.printk(f"Allocated new RAMDISK: {there}")
+    k.printk(f"Move RAMDISK from [mem {address:#010x}-{address + size - 1:#010x}] to {there}")
+    k.boot_params.ramdisk = (place, size)
+    k.memblock.phys_free(address, end - address)
+
+
+def has_initrd(k: Kernel) -> bool:
+    """True if a boot loader left an initrd; one without a number of its own is not believed."""
+    address, size = k.boot_params.ramdisk
+    return bool(k.boot_params.type_of_loader and address and size)
+
+
+def page_align(value: int) -> int:
+    """Up to the next page."""
+    return -(-value // PAGE_SIZE) * PAGE_SIZE
 
 
 def paging_init(k: Kernel) -> None:
@@ -219,6 +302,7 @@ def paging_init(k: Kernel) -> None:
     memmaps = sparse.sparse_init(k)
     k.nr_all_pages = k.memblock.phys_mem_size() >> PAGE_SHIFT
     zones.zone_sizes_init(k)
+    hugetlb_preinit.hugetlb_vmemmap_init_late(k, memmaps)
     k.nr_free_memblock_pages = sum(
         max(0, (end >> PAGE_SHIFT) - -(-start >> PAGE_SHIFT)) for start, end, _ in k.memblock.free_ranges()
     )

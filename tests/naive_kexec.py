@@ -29,12 +29,25 @@ def relocate(memory: PhysicalMemory, head: int, swap_page: int, preserve: bool) 
         word = memory.read_int(at, 8)
 
 
-def locate(ram: list[tuple[int, int]], taken: list[tuple[int, int]], size: int, align: int, low: int) -> int | None:
-    """Try every aligned address of every range, the highest first."""
-    for start, end in sorted(ram, reverse=True):
-        at = (end - size) // align * align
-        while at >= max(start, low):
+def locate(
+    ram: list[tuple[int, int]],
+    taken: list[tuple[int, int]],
+    size: int,
+    align: int,
+    low: int,
+    before_6_8: bool = False,
+    bottom_up: bool = False,
+) -> int | None:
+    """Try every aligned address of every range: the highest first, or ranges from below, or all from below."""
+
+    def candidates(start: int, end: int) -> list[int]:
+        if before_6_8 and not bottom_up:
+            end -= 1  # the last byte was counted out
+        every = [at for at in range(0, end + 1, align) if at >= max(start, low) and at + size <= end]
+        return every if bottom_up else every[::-1]
+
+    for start, end in sorted(ram, reverse=not (before_6_8 or bottom_up)):
+        for at in candidates(start, end):
             if all(at >= other_end or at + size <= other for other, other_end in taken):
                 return at
-            at -= align
     return None

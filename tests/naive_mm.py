@@ -152,3 +152,21 @@ class NaiveHeld:
 
     def covers(self, start: int, end: int, lap: int) -> bool:
         return all(self.lap.get(row) == lap for row in range(start, end))
+
+
+class NaiveMapTable:
+    """Page table of the memory map as a dictionary: page of map -> [frame, writable]."""
+
+    def __init__(self, sections: int, first_frame: int) -> None:
+        self.entries = {page: [first_frame + page, True] for page in range(sections * 512)}
+
+    def fold(self, head: int, pages: int, frame: int) -> list[int]:
+        old = []
+        for page in range(head // 64, (head + pages) // 64):
+            old.append(self.entries[page][0])
+            self.entries[page] = [frame, page == head // 64]
+        return old
+
+    def restore(self, head: int, pages: int, frames: list[int]) -> None:
+        for page, frame in zip(range(head // 64 + 1, (head + pages) // 64), frames, strict=True):
+            self.entries[page] = [frame, True]

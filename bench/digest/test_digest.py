@@ -1,4 +1,4 @@
-"""Digests of emulated memory beside the same work on one flat buffer, and relocation beside a plain copy.
+"""Digests of emulated memory beside the same work on one flat buffer.
 
     pytest bench/digest --benchmark-enable
 """
@@ -19,10 +19,7 @@ import pytest
 from numpy.typing import NDArray
 
 from hw.memory import PhysicalMemory
-from minikern.kexec.digest import DIGESTS, digest_memory
-from minikern.kexec.kimage import Kimage
-from minikern.kexec.relocate import relocate_kernel
-from minikern.kexec.segments import Segment
+from minikern.kexec.digest import available, digest_memory
 from minikern.kexec.sha256 import initial_state, round_constants
 
 SIZE = 32 << 20
@@ -63,7 +60,7 @@ def in_c(tmp_path_factory: pytest.TempPathFactory) -> Callable[[NDArray[np.uint8
 
 
 @pytest.mark.benchmark(group="digest")
-@pytest.mark.parametrize("name", DIGESTS)
+@pytest.mark.parametrize("name", available())
 def test_memory(benchmark: Any, memory: PhysicalMemory, data: bytes, name: str) -> None:
     done = benchmark(digest_memory, name, memory, [(BASE, SIZE)])
     assert done.digest == hashlib.sha256(data).digest()
@@ -80,26 +77,3 @@ def test_c(benchmark: Any, data: bytes, in_c: Callable[[NDArray[np.uint8]], byte
     tail = b"\x80".ljust(56, b"\0") + (8 * SIZE).to_bytes(8, "big")
     blocks = np.frombuffer(data + tail, dtype=np.uint8)
     assert benchmark(in_c, blocks) == hashlib.sha256(data).digest()
-
-
-@pytest.mark.benchmark(group="relocation")
-@pytest.mark.parametrize("preserve", [True, False])
-def test_relocation(benchmark: Any, data: bytes, preserve: bool) -> None:
-    memory = PhysicalMemory()
-    segment = Segment("image", data, BASE, SIZE)
-    image = Kimage(memory, [segment], BASE, iter(range(0x1_0000_0000, 0x2_0000_0000, 4096)))
-    image.load_segment(segment)
-    image.terminate()
-    memory.write(BASE, data[::-1])  # memory there before, as on a machine that has been running
-    done = benchmark.pedantic(
-        relocate_kernel, (memory, image.head, image.swap_page, preserve), iterations=1, rounds=1 if preserve else 5
-    )
-    assert done.moved_pages == SIZE // 4096
-    assert memory.read(BASE, SIZE) == data
-
-
-@pytest.mark.benchmark(group="relocation")
-def test_memcpy(benchmark: Any, data: bytes) -> None:
-    source, target = np.frombuffer(data, dtype=np.uint8), np.zeros(SIZE, dtype=np.uint8)
-    benchmark(np.copyto, target, source)
-    assert target.tobytes() == data

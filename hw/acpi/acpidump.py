@@ -15,6 +15,9 @@ from hw.acpi.spec import AcpiSpec, IoApicSpec, RawTable
 from hw.errors import InputError
 
 MAX_DUMP_BYTES = 64 << 20
+HPET_IDLE_TICKS = 1_911_260_446.7  # what a 32-bit clock source may sleep. Source: kernel/time/clocksource.c @ v6.12
+HPET_PERIODS_FS = (10_000_000, 41_666_667, 69_841_279)  # 100, 24 and 14.318 MHz
+HPET_MAX_PERIOD_FS = 100_000_000  # Source: IA-PC HPET Specification 1.0a, COUNTER_CLK_PERIOD
 _TITLE = re.compile(r"^(\S{1,4})\s+@\s+0x([0-9A-Fa-f]{1,16})\s*$")
 _HEX = re.compile(r"^\s+([0-9A-Fa-f]{4,8}):((?: [0-9A-Fa-f]{2}){1,16})(?:\s|$)")
 
@@ -103,6 +106,7 @@ _LOG = re.compile(
     r"(?: \(v([0-9]+) (.{6})(?: (.{8}) ([0-9A-F]{8}) (.{4}) ([0-9A-F]{8}))?\))?$"
 )
 _IOAPIC = re.compile(r"^IOAPIC\[\d+\]: apic_id (\d+), version (\d+), address 0x([0-9a-f]+), GSI (\d+)-(\d+)$")
+_MP_TABLE = re.compile(r"found SMP MP-table at \[mem 0x([0-9a-f]{8})-0x[0-9a-f]{8}\]")
 
 
 def logged_tables(dmesg: str) -> list[LoggedTable]:
@@ -131,8 +135,10 @@ def acpi_from_capture(folder: Path, dmesg_text: str) -> AcpiSpec:
     log has and the folder has not. A log without ACPI lines gives a machine without ACPI.
     """
     logged = logged_tables(dmesg_text)
+    mp_table = logged_mp_table(dmesg_text)
     if not logged:
-        return AcpiSpec(enabled=False, rsdp_address=None)
+        ioapics = logged_ioapics(dmesg_text) or AcpiSpec().ioapics
+        return AcpiSpec(enabled=False, rsdp_address=None, mp_table=mp_table, ioapics=ioapics)
     store = _Store(folder)
     tables = [entry for entry in logged if entry.signature not in ("RSDP", "RSDT", "XSDT")]
     raw = [RawTable(entry.signature, entry.address, store.take(entry)) for entry in tables]
@@ -147,8 +153,10 @@ def acpi_from_capture(folder: Path, dmesg_text: str) -> AcpiSpec:
         rsdp=_rsdp(rsdp, root),
         root_kind="xsdt" if root.signature == "XSDT" else "rsdt",
         raw=raw,
+        mp_table=mp_table,
     )
     spec.ioapics = logged_ioapics(dmesg_text) or spec.ioapics
+    spec.hpet_period_fs = logged_hpet_period(dmesg_text)
     _hpet_facts(spec, raw)
     _fadt_facts(spec, raw)
     return spec
@@ -163,6 +171,25 @@ def logged_ioapics(dmesg: str) -> list[IoApicSpec]:
             base, end = int(match[4]), int(match[5])
             found.append(IoApicSpec(int(match[1]), int(match[3], 16), base, int(match[2]) & 0xFF, end - base + 1))
     return found
+
+
+def logged_hpet_period(dmesg: str) -> int:
+    """One tick of the HPET, fs, from the line of its clock source; the usual rate's if there is none.
+
+    The longest idle time of a 32-bit counter is so many ticks, rounded by a few parts in 10**8.
+    """
+    match = re.search(r"clocksource: hpet: mask: 0xffffffff max_cycles: 0xffffffff, max_idle_ns: (\d{1,15}) ns", dmesg)
+    if match is None:
+        return AcpiSpec().hpet_period_fs
+    period = round(int(match[1]) * 1_000_000 / HPET_IDLE_TICKS)
+    known = min(HPET_PERIODS_FS, key=lambda usual: abs(usual - period))
+    return known if abs(known - period) <= known >> 22 else max(1, min(period, HPET_MAX_PERIOD_FS))
+
+
+def logged_mp_table(dmesg: str) -> int:
+    """Where a boot log has the MultiProcessor table's floating pointer, 0 if it found none."""
+    match = _MP_TABLE.search(dmesg)
+    return int(match[1], 16) if match else 0
 
 
 class _Store:

@@ -90,12 +90,14 @@ class AcpiSpec(msgspec.Struct, forbid_unknown_fields=True):
     lapic_nmis: list[LapicNmi] = msgspec.field(default_factory=lambda: [LapicNmi()])
     hpet_address: Dword = 0xFED0_0000  # 0: no HPET table
     hpet_id: Dword = 0x8086_A701
+    hpet_period_fs: Annotated[int, Meta(gt=0, le=100_000_000)] = 69_841_279  # one tick of its counter: 14.318 MHz
     sleep_states: list[Annotated[int, Meta(ge=0, le=5)]] = msgspec.field(default_factory=lambda: [0, 5])
     gpe_methods: list[Annotated[str, Meta(pattern="^_[LE][0-9A-F]{2}$")]] = msgspec.field(
         default_factory=lambda: ["_L01", "_E02"]
     )
     aml: Literal["small", "server"] = "small"
     oem_loads: Annotated[int, Meta(ge=0, le=2)] = 0  # tables that processor methods load at run time (aml = server)
+    mp_table: Dword = 0  # where a MultiProcessor table's floating pointer is; 0: the firmware left none
     hotplug_cpus: Annotated[int, Meta(ge=0)] = 0  # disabled, online-capable MADT entries after the present CPUs
 
     def ids(self) -> TableIds:

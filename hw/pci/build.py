@@ -28,6 +28,8 @@ from hw.pci.spec import BRIDGE_KINDS, PCIE_KINDS, BarSpec, PciFunctionSpec
 
 ROM_ADDRESS = 0xFFFF_F800  # Source: PCI Local Bus Specification 3.0, 6.2.5.2
 BAR_TYPE = {"io": 1, "mem32": 0, "mem64": 4}
+INTEL, CLASS_ISA_BRIDGE = 0x8086, 0x0601
+PIIX_IDS = frozenset({0x122E, 0x7000, 0x7110})  # with four links instead of eight
 PME_BITS = {"D0": 0x0800, "D1": 0x1000, "D2": 0x2000, "D3hot": 0x4000, "D3cold": 0x8000}
 ACS_BITS = 0x1D  # source validation, request and completion redirect, upstream forwarding
 DECODE_32_BIT_IO, DECODE_64_BIT_MEMORY = 0x1, 0x1
@@ -144,6 +146,8 @@ def install_masks(space: ConfigSpace, bars: list[BarSpec], rom_size: int) -> Non
             space.allow(0x14 + 4 * bar.index, 4, ~(bar.size - 1) >> 32 & 0xFFFF_FFFF)
     if rom_size:
         space.allow(header["rom"].offset, 4, ~(rom_size - 1) & ROM_ADDRESS | 1)
+    for at in interrupt_routing(space):
+        space.allow(at, 4, 0x8F8F_8F8F)
     for number, at in space.capabilities():
         if number in CAP_IDS and at + CAP_IDS[number].size <= CONFIG_BYTES:
             _allow_capability(space, number, at)
@@ -152,6 +156,17 @@ def install_masks(space: ConfigSpace, bars: list[BarSpec], rom_size: int) -> Non
             space.allow_structure(EXT_IDS[number], at)
         if number == EXT_ID[ACS.name]:
             space.allow(at + ACS["control"].offset, 2, space.get(ACS, "cap", at) & 0x7F)
+
+
+def interrupt_routing(space: ConfigSpace) -> list[int]:
+    """Offsets of an Intel ISA bridge's PCI interrupt routing, four registers of a byte each; none on other functions.
+
+    Bit 7 disables a link, bits 0-3 name its interrupt.
+    Source: Intel ICH9 datasheet 13.1.14 (PIRQ[A-D]_ROUT 60h, PIRQ[E-H]_ROUT 68h), PIIX3 datasheet (60h)
+    """
+    if space.read(0, 2) != INTEL or space.read(0xA, 2) != CLASS_ISA_BRIDGE:
+        return []
+    return [0x60] if space.read(2, 2) in PIIX_IDS else [0x60, 0x68]
 
 
 def _allow_capability(space: ConfigSpace, number: int, at: int) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from hw.errors import InputError
+from hw.pci.build import interrupt_routing
 from hw.pci.config import PCIE, TYPE1, ConfigSpace
 from hw.pci.lspci import parse_lspci
 from hw.pci.spec import (
@@ -30,10 +31,9 @@ IORESOURCE_PCI_FIXED = 0x10
 ROM_RESOURCE, WINDOW_RESOURCE = 6, 13
 HOTPLUG_IO_BYTES = 256  # Source: drivers/pci/pci.c:DEFAULT_HOTPLUG_IO_SIZE @ v6.12
 IO_GRANULE = 0x1000
+FIRST_PORT = 0x1000  # Source: arch/x86/include/asm/pci.h:PCIBIOS_MIN_IO @ v6.12
 MAX_ROM = 1 << 24
 MAX_TABLE = 1 << 20
-INTEL, CLASS_ISA_BRIDGE = 0x8086, 0x0601
-PIIX_IDS = frozenset({0x122E, 0x7000, 0x7110})
 
 Resources = list[tuple[int, int, int]]
 """(start, end inclusive, flags) by resource index."""
@@ -73,11 +73,8 @@ def restore_interrupt_links(spec: PciSpec) -> None:
     """
     for index, function in enumerate(spec.functions):
         space = ConfigSpace(function.raw)
-        if space.read(0, 2) != INTEL or space.read(0xA, 2) != CLASS_ISA_BRIDGE:
-            continue
         raw = bytearray(function.raw)
-        registers = [0x60] if space.read(2, 2) in PIIX_IDS else [0x60, 0x68]
-        for at in (register + link for register in registers for link in range(4)):
+        for at in (register + link for register in interrupt_routing(space) for link in range(4)):
             raw[at] &= 0x7F
         spec.functions[index] = msgspec.structs.replace(function, raw=bytes(raw))
 
@@ -154,8 +151,8 @@ def _undo_hotplug_windows(functions: dict[Address, PciFunctionSpec], resources: 
     """Close again the I/O windows the running kernel had opened for hot-plug.
 
     A kernel gives a hot-plug bridge that came without an I/O window a small one, and opens the bridges above it as
-    wide as that needs. Such a window holds no I/O BAR, has exactly the size the kernel's rule gives, and lies above
-    every port the firmware gave out. Source: drivers/pci/setup-bus.c:pbus_size_io() @ v6.12
+    wide as that needs. Such a window holds no I/O BAR, has exactly the size the kernel's rule gives, and is the first
+    place above the legacy ports that was free. Source: drivers/pci/setup-bus.c:pbus_size_io() @ v6.12
     """
     spaces = {address: ConfigSpace(function.raw) for address, function in functions.items()}
     bridges = {at: space for at, space in spaces.items() if space.is_bridge}
@@ -166,18 +163,32 @@ def _undo_hotplug_windows(functions: dict[Address, PciFunctionSpec], resources: 
         for bar in functions[at].bars
         if bar.type == "io" and bar.index < len(rows)
     ]
-    for at, space in bridges.items():
+    taken = [(start, end) for start, end, _ in ports]
+    windows = []
+    for at in bridges:
         rows = resources.get(at, [])
-        if len(rows) <= WINDOW_RESOURCE or not rows[WINDOW_RESOURCE][2] & IORESOURCE_IO:
-            continue
-        start, end, _ = rows[WINDOW_RESOURCE]
-        if end - start + 1 == _hotplug_io_bytes(bridges, at) and all(port[1] < start for port in ports):
+        if len(rows) > WINDOW_RESOURCE and rows[WINDOW_RESOURCE][2] & IORESOURCE_IO:
+            windows.append((rows[WINDOW_RESOURCE][0], rows[WINDOW_RESOURCE][1], at))
+    for start, end, at in sorted(windows):
+        size = end - start + 1
+        inside = any(start <= low <= end for low, _, _ in ports)
+        if size == _hotplug_io_bytes(bridges, at) and not inside and _first_free(taken, size, start):
+            space = bridges[at]
             kind = space.get(TYPE1, "io_base") & 0x0F
             space.set(TYPE1, "io_base", 0xF0 | kind)
             space.set(TYPE1, "io_limit", kind)
             space.set(TYPE1, "io_base_upper", 0)
             space.set(TYPE1, "io_limit_upper", 0)
             functions[at].raw = bytes(space.data)
+        taken.append((start, end))
+
+
+def _first_free(taken: list[tuple[int, int]], size: int, start: int) -> bool:
+    """No place of that size below ``start`` was free."""
+    return all(
+        any(low < place + size and place <= high for low, high in taken)
+        for place in range(FIRST_PORT, start, IO_GRANULE)
+    )
 
 
 def _hotplug_io_bytes(bridges: dict[Address, ConfigSpace], at: Address) -> int:

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from minikern.kernel import Kernel
 
 ISA_IRQS = 16
+TIMER_VECTOR, SYSTEM_VECTOR = 0x30, 0xEF  # Source: arch/x86/include/asm/irq_vectors.h @ v6.12
 _LOW, _LEVEL = 3, 3  # MPS INTI polarity and trigger. Source: ACPI 6.5 table 5.26
 
 
@@ -35,6 +36,20 @@ def isa_routes(state: AcpiState) -> dict[int, PinRoute]:
     return routes
 
 
+def find_timer_pin(k: Kernel) -> tuple[int, int] | None:
+    """(I/O APIC, pin) where ISA interrupt 0 arrives, (-1, -1) if nowhere; None without an I/O APIC.
+
+    Source: arch/x86/kernel/apic/io_apic.c:find_isa_irq_pin(), find_isa_irq_apic() @ v6.12
+    """
+    if not k.acpi or not k.acpi.ioapics:
+        return None
+    for gsi, route in isa_routes(k.acpi).items():
+        for number, ioapic in enumerate(k.acpi.ioapics):
+            if route.irq == 0 and ioapic.gsi_base <= gsi <= ioapic.gsi_end:
+                return number, gsi - ioapic.gsi_base
+    return -1, -1
+
+
 def setup_io_apic_irqs(k: Kernel) -> None:
     """Program the legacy routes; with ``apic=verbose`` or ``apic=debug`` each pin has a line.
 
@@ -56,5 +71,20 @@ def _print_pins(k: Kernel, number: int, ioapic: IoApic, routes: dict[int, PinRou
         if route is None:
             k.printk(f" apic {ioapic.id} pin {pin} not connected")
             continue
+        _print_irte(k, ioapic, route)
         text = f"IOAPIC[{number}]: Preconfigured routing entry ({ioapic.id}-{pin} -> IRQ {route.irq}"
         k.printk(f"{text} Level:{int(route.level)} ActiveLow:{int(route.active_low)})")
+
+
+def _print_irte(k: Kernel, ioapic: IoApic, route: PinRoute) -> None:
+    """The remapping entry of one pin; all but the timer's start at the spurious system vector, aimed at CPU 0.
+
+    Source: drivers/iommu/intel/irq_remapping.c:intel_irq_remapping_prepare_irte() @ v6.12
+    """
+    dmar = k.pci.dmar
+    sid = dmar.ioapic_sid(ioapic.id) if dmar is not None and dmar.irq_remapping else None
+    if sid is None:
+        return
+    vector = TIMER_VECTOR if route.irq == 0 else SYSTEM_VECTOR
+    mode = "P:1 FPD:0 Dst_Mode:1 Redir_hint:1 Trig_Mode:0 Dlvry_Mode:0 Avail:0"
+    k.printk(f"IOAPIC[{ioapic.id}]: Set IRTE entry ({mode} Vector:{vector:02X} Dest:00000100 SID:{sid:04X} SQ:0 SVT:1)")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from hw.acpi import layout
 from minikern.acpi.state import AcpiState, IntSrcOvr, IoApic, LapicEntry
 from minikern.printk import Level
+from minikern.smp.cpus import cpus_of, early_cpu_init
+from minikern.smp.interrupt_mode import has_local_apic
 
 if TYPE_CHECKING:
     from hw.acpi.layout import Layout
@@ -46,8 +48,10 @@ def madt_entries(k: Kernel, data: bytes) -> Iterator[Subtable]:
         offset += length
 
 
-def acpi_boot_init(k: Kernel) -> None:
+def acpi_boot_init(k: Kernel, register_lapics: Callable[[Kernel], None] | None = None) -> None:
     """Read FADT, MADT and HPET tables, log what they say, register processors and I/O APICs in ``k.acpi``.
+
+    ``register_lapics`` is called once the processors are listed.
 
     Source: arch/x86/kernel/acpi/boot.c:acpi_boot_init() @ v6.12
     """
@@ -55,7 +59,7 @@ def acpi_boot_init(k: Kernel) -> None:
     if state.disabled:
         return
     _parse_fadt(k, state)
-    _process_madt(k, state)
+    _process_madt(k, state, register_lapics)
     _parse_hpet(k, state)
 
 
@@ -64,18 +68,23 @@ def _parse_fadt(k: Kernel, state: AcpiState) -> None:
         k.printk(f"ACPI: PM-Timer IO Port: {state.fadt.pm_timer_port:#x}")
 
 
-def _process_madt(k: Kernel, state: AcpiState) -> None:
+def _process_madt(k: Kernel, state: AcpiState, register_lapics: Callable[[Kernel], None] | None) -> None:
     data = state.table("APIC")
     if data is None or len(data) < layout.MADT.size:
         return
     state.lapic_address = layout.MADT.get(data, "lapic_address")
     state.pcat_compat = bool(layout.MADT.get(data, "flags") & 1)
     entries = list(_sound_entries(k, data))
-    _parse_lapic_entries(k, state, entries)
-    if k.cmdline.has("noapic"):
-        k.printk("ACPI: Skipping IOAPIC probe due to 'noapic' option.")
-    elif k.cmdline.get("acpi") != "noirq":
-        _parse_ioapic_entries(k, state, entries)
+    early_cpu_init(k)
+    if has_local_apic(k):
+        _parse_lapic_entries(k, state, entries, register_lapics)
+    if state.have_lapic and not ("noirq" in k.cmdline.getall("acpi") or "noacpi" in k.cmdline.words("pci")):
+        if cpus_of(k).ioapic_disabled:
+            k.printk("ACPI: Skipping IOAPIC probe due to 'noapic' option.")
+        else:
+            _parse_ioapic_entries(k, state, entries)
+    if state.have_lapic and state.have_ioapic:
+        cpus_of(k).smp_found_config = True
     if state.have_lapic and state.have_ioapic:
         k.printk("ACPI: Using ACPI (MADT) for SMP configuration information")
     elif state.have_lapic:
@@ -97,7 +106,9 @@ def _get(shape: Layout, entry: Subtable, field: str) -> int:
     return shape.get(entry.data, field)
 
 
-def _parse_lapic_entries(k: Kernel, state: AcpiState, entries: list[Subtable]) -> None:
+def _parse_lapic_entries(
+    k: Kernel, state: AcpiState, entries: list[Subtable], register_lapics: Callable[[Kernel], None] | None
+) -> None:
     """Source: arch/x86/kernel/acpi/boot.c:acpi_parse_madt_lapic_entries() @ v6.12"""
     for entry in entries:
         if entry.type == LAPIC_ADDRESS:
@@ -114,6 +125,8 @@ def _parse_lapic_entries(k: Kernel, state: AcpiState, entries: list[Subtable]) -
     if not state.have_lapic:
         k.printk("ACPI: No LAPIC entries present", Level.ERR)
         return
+    if register_lapics is not None:
+        register_lapics(k)
     for entry in entries:
         if entry.type == X2APIC_NMI:
             _print_lapic_nmi(k, layout.MADT_X2APIC_NMI, entry, "X2APIC_NMI (uid")

@@ -52,16 +52,12 @@ def bus_range(data: bytes) -> tuple[int, int] | None:
 
 
 def windows(data: bytes) -> list[Window]:
-    """I/O and memory windows of a PCI root; the configuration ports are not one, nor is an empty range.
+    """I/O and memory ranges of a PCI root, what it takes itself among them; an empty range is none.
 
-    Source: arch/x86/pci/acpi.c:pci_acpi_root_prepare_resources(), drivers/acpi/resource.c @ v6.12
+    Source: drivers/acpi/resource.c:acpi_dev_get_resources() @ v6.12
     """
-    found = []
-    for tag, body in descriptors(data):
-        window = _window(tag, body)
-        if window is not None and not (window.kind == "io" and window.start == 0xCF8 and window.end == 0xCFF):
-            found.append(window)
-    return found
+    found = (_window(tag, body) for tag, body in descriptors(data))
+    return [window for window in found if window is not None]
 
 
 def _window(tag: int, body: bytes) -> Window | None:

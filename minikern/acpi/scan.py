@@ -75,13 +75,17 @@ def acpi_bus_scan(k: Kernel, scan_root: Callable[[PciRoot], None]) -> None:
         if ids:
             found.append((node, ids, instances[ids[0]]))
             instances[ids[0]] += 1
+    no_roots = "noacpi" in k.cmdline.words("pci")
+    no_links = no_roots or "noirq" in k.cmdline.getall("acpi")
     for node, ids, instance in found:
         if PCI_ROOT_ID in ids:
+            if no_roots:
+                continue
             root = acpi_pci_root_add(k, run, node, ids[0], instance)
             if root is not None:
                 state.pci_roots.append(root)
                 scan_root(root)
-        elif PCI_LINK_ID in ids:
+        elif PCI_LINK_ID in ids and not no_links:
             acpi_pci_link_add(k, run, node)
 
 

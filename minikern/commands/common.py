@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
 
-from hw.errors import InputError, MachineStopped
+from hw.errors import BusError, GeneralProtection, InputError, MachineStopped
 
 if TYPE_CHECKING:
     from hw.spec import MachineSpec
@@ -56,23 +56,33 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             result = command(*args, **kwargs)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed by the shell: >&-
+                sys.stdout.flush()
             return result
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except InputError as error:
             click.echo(f"minikern: {error}", err=True)
             sys.exit(EXIT_USAGE)
-        except MachineStopped as error:
+        except (MachineStopped, BusError, GeneralProtection) as error:
             click.echo(f"minikern: the machine stopped: {error}", err=True)
             sys.exit(EXIT_STOPPED)
         except BrokenPipeError:
             # The reader of our output went away, as in `minikern boot | head`.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _drop_output()
             sys.exit(0)
         except KeyboardInterrupt:
             click.echo("minikern: interrupted", err=True)
             sys.exit(EXIT_INTERRUPTED)
+        except MemoryError:
+            click.echo("minikern: this computer has not the memory for it (see --vmemmap window)", err=True)
+            sys.exit(EXIT_STOPPED)
+        except OSError as error:
+            if os.environ.get("MINIKERN_TRACEBACK"):
+                raise
+            click.echo(f"minikern: {error.filename or 'standard output'}: {error.strerror or error}", err=True)
+            _drop_output()
+            sys.exit(EXIT_USAGE)
         except Exception as error:
             if os.environ.get("MINIKERN_TRACEBACK"):
                 raise
@@ -82,6 +92,12 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             sys.exit(EXIT_STOPPED)
 
     return wrapper
+
+
+def _drop_output() -> None:
+    # What is still buffered cannot be written; without this Python would try once more at exit.
+    if sys.stdout is not None:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def load_machine_fields(fields: dict[str, Any]) -> tuple[MachineSpec, BootOptions]:

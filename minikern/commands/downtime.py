@@ -48,12 +48,15 @@ def downtime(
       minikern downtime lpc2023 --vms 32 --vm-memory 8G --variants baseline,parallel-smp
     """
     from hw.units import parse_size
+    from minikern.config import load_variants
     from minikern.lab.compare import choose_variants
     from minikern.lab.downtime import Guests, Link, measure, migrate, published
     from minikern.report.downtime import downtime_json, downtime_sheets
 
     spec, options = load_machine_fields(machine)
     chosen = choose_variants(spec, [name for name in variants.split(",") if name])
+    if not variants:
+        chosen += [one for one in load_variants().values() if one not in chosen and "purgatory_digest" in one.behaviour]
     guests = Guests(vms, vcpus, parse_size(vm_memory, "--vm-memory"), packet_us * 1000, at_once)
     guests.check()
     link = Link(bandwidth * 1e9 / 8, float(parse_size(dirty_rate, "--dirty-rate")))

@@ -14,6 +14,22 @@ if TYPE_CHECKING:
     from minikern.lab.explore import Exploration, Finding
 
 
+MEANINGS = {
+    "INIT": "is told to reset and wait",
+    "SIPI": "is told to start",
+    "started": "runs its first instruction",
+    "stack_taken": "enters real mode's one stack",
+    "stack_left": "is in long mode, off that stack",
+    "microcode": "has loaded its core's update",
+    "ALIVE": "gives its first sign of life",
+    "SHOULD_ONLINE": "is told to go on",
+    "AP_ONLINE_IDLE": "is online, in its idle loop",
+    "ONLINE": "has run all its hotplug states",
+    "OFFLINE": "is given up or taken down",
+    "taken": "finds its number in use, and spins",
+}
+
+
 @click.group()
 def explore() -> None:
     """Try many legal orders of things that run at once.
@@ -85,5 +101,6 @@ def _print_trace(finding: Finding) -> None:
     click.echo(f"  seed {finding.seed}, {finding.cpus} CPUs: {finding.violation.rule}")
     start = finding.trace[0].at_ns if finding.trace else 0
     for mark in finding.trace:
-        click.echo(f"  {(mark.at_ns - start) / 1e3:12.3f} us  CPU {mark.cpu:<4d} {mark.name}")
+        meaning = MEANINGS.get(mark.name, "")
+        click.echo(f"  {(mark.at_ns - start) / 1e3:12.3f} us  CPU {mark.cpu:<4d} {mark.name:<15}{meaning}".rstrip())
     click.echo(f"  {finding.violation.text}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,12 @@ from hw.errors import InputError, MachineStopped
 from minikern.commands.common import load_machine_fields, load_named_variant, machine_options, reported, show_sheets
 
 if TYPE_CHECKING:
-    from minikern.kexec.load import Image
+    from minikern.kexec.load import Image, Policy
     from minikern.lab.kexec import Rebooted
     from minikern.lab.run import Boot
 
 MAX_TIMES = 100
+DIGESTS = ["generic", "pycryptodome", "pycryptodome-portable", "pycryptodome-accelerated", "hashlib"]
 
 
 def without(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -38,7 +39,7 @@ def without(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 @click.option("--variant", default="", metavar="NAME", help="Boot as this rung of the ladder.")
 @click.option(
     "--digest",
-    type=click.Choice(["generic", "pycryptodome", "hashlib"]),
+    type=click.Choice(DIGESTS),
     default="generic",
     show_default=True,
     help="How this computer digests; simulated time is the release's either way.",
@@ -47,7 +48,11 @@ def without(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 @click.option("--no-checks", is_flag=True, help="Let the purgatory check nothing.")
 @click.option("--flip", multiple=True, metavar="SEGMENT:OFFSET[.BIT]", help="Change a bit after loading.")
 @click.option("--times", type=click.IntRange(1, MAX_TIMES), default=1, help="How often to hand over.")
-@click.option("--trusted-cert", metavar="FILE", help="Verify the kernel's signature against this certificate.")
+@click.option("--trusted-cert", metavar="FILE", multiple=True, help="Verify the kernel's signature against this.")
+@click.option("--sig-enforce", is_flag=True, help="Refuse a kernel without a good signature, with Linux's code.")
+@click.option("--lockdown", is_flag=True, help="Lock the first kernel down: such a kernel is refused with EPERM.")
+@click.option("--crash", is_flag=True, help="Load it as the crash kernel, then let the first one panic.")
+@click.option("--crashkernel", default="256M", show_default=True, metavar="WORDS", help="Memory kept for --crash.")
 @click.option("--json", "as_json", is_flag=True, help="Segments and times as JSON, no logs.")
 @without("kernel", "append")
 @machine_options
@@ -63,7 +68,11 @@ def kexec(
     no_checks: bool,
     flip: tuple[str, ...],
     times: int,
-    trusted_cert: str | None,
+    trusted_cert: tuple[str, ...],
+    sig_enforce: bool,
+    lockdown: bool,
+    crash: bool,
+    crashkernel: str,
     as_json: bool,
     **machine: Any,
 ) -> None:
@@ -73,7 +82,7 @@ def kexec(
     Example:
       minikern kexec tiny --kernel /boot/vmlinuz --initrd /boot/initrd.img --append console=ttyS0
     """
-    from minikern.kexec.load import Kexec
+    from minikern.kexec.load import KEXEC_FILE_ON_CRASH, Kexec
     from minikern.kexec.purgatory import LOSES, mode_of
     from minikern.lab.kexec import reboot
     from minikern.lab.run import boot as run
@@ -83,18 +92,21 @@ def kexec(
     if purgatory:
         mode_of(purgatory)
     flips = [parse_flip(text) for text in flip]
-    if trusted_cert is not None:
-        check_signature(image_bytes, trusted_cert)
+    policy = signature_policy(trusted_cert, sig_enforce, lockdown)
+    if crash and times > 1:
+        raise InputError("--crash: expected --times 1: the crash kernel keeps no memory for another one")
     spec, options = load_machine_fields(machine)
     rounds: list[Rebooted] = []
     try:
-        running = run(spec, load_named_variant(variant), release, "", options)
+        words = f"crashkernel={crashkernel}" if crash else ""
+        running = run(spec, load_named_variant(variant), release, words, options)
         _show_log(running, as_json)
         for _ in range(times):
             if purgatory:
                 running.kernel.behaviour["purgatory_digest"] = purgatory
             cmdline = running.kernel.cmdline.text if append is None else append
-            image = Kexec(running.kernel).kexec_file_load(image_bytes, initrd_bytes, cmdline)
+            flags = KEXEC_FILE_ON_CRASH if crash else 0
+            image = Kexec(running.kernel, policy).kexec_file_load(image_bytes, initrd_bytes, cmdline, flags)
             if not as_json:
                 click.echo(segment_table(image))
             for name, offset, bit in flips:
@@ -137,17 +149,26 @@ def parse_flip(text: str) -> tuple[str, int, int]:
         raise InputError(f"--flip: {text!r}: expected SEGMENT:OFFSET[.BIT], for instance kernel:0x1000.3") from None
 
 
-def check_signature(image: bytes, certificate: str) -> None:
-    """InputError unless the image's signature is good for this certificate."""
-    from minikern.kexec.signature import load_certificate, verify_pefile_signature
+def signature_policy(certificates: Sequence[str], enforce: bool, lockdown: bool) -> Policy:
+    """What the options ask of the kernel's signature; a certificate alone asks for a good one.
 
-    verify_pefile_signature(image, [load_certificate(read_file("--trusted-cert", certificate), certificate)])
+    InputError for a file that is no certificate.
+    """
+    from minikern.kexec.load import Policy
+
+    if not (certificates or enforce or lockdown):
+        return Policy()
+    from minikern.kexec.signature import load_certificate
+
+    trusted = [load_certificate(read_file("--trusted-cert", name), name) for name in certificates]
+    return Policy(trusted, enforce or not lockdown, lockdown)
 
 
 def segment_table(image: Image) -> str:
     """The list as ``kexec -d`` prints it, each segment with its name."""
     segments = image.kimage.segments
-    lines = [f"kexec_load: entry = {image.kimage.start:#x} flags = 0x3e0000", f"nr_segments = {len(segments)}"]
+    flags = 0x3E0000 | int(image.crash)
+    lines = [f"kexec_load: entry = {image.kimage.start:#x} flags = {flags:#x}", f"nr_segments = {len(segments)}"]
     for index, segment in enumerate(segments):
         lines += [
             f"segment[{index}].buf   = {segment.name}",

@@ -5,6 +5,7 @@ Source: Documentation/arch/x86/boot.rst; arch/x86/kernel/kexec-bzimage64.c @ v6.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from hw.boot_params import BOOT_FLAG, HDRS, SETUP_HEADER, SETUP_HEADER_END, SETUP_HEADER_START
@@ -128,8 +129,10 @@ def bzimage64_probe(data: bytes, pgtable_l5: bool = False) -> None:
         _refuse("ENOEXEC", "xloadflags", "5LEVEL (bit 5), this kernel runs with five page-table levels", data)
 
 
-def load_bzimage(data: bytes, cmdline_bytes: int, pgtable_l5: bool = False) -> BzImage:
-    """Check a kernel file and take it apart. ``cmdline_bytes`` includes the NUL.
+def load_bzimage(
+    data: bytes, cmdline_bytes: int, pgtable_l5: bool = False, verify_sig: Callable[[bytes], None] | None = None
+) -> BzImage:
+    """Check a kernel file and take it apart. ``cmdline_bytes`` includes the NUL; ``verify_sig`` comes after the probe.
 
     KexecError: ENOEXEC for a file that is no kernel, is cut off or contradicts itself, EINVAL for a command line it
     cannot take. Linux itself trusts ``relocatable_kernel``, ``init_size``, the alignment and the payload's place; a
@@ -137,6 +140,8 @@ def load_bzimage(data: bytes, cmdline_bytes: int, pgtable_l5: bool = False) -> B
     Source: arch/x86/kernel/kexec-bzimage64.c:bzImage64_load() @ v6.12
     """
     bzimage64_probe(data, pgtable_l5)
+    if verify_sig is not None:
+        verify_sig(data)
     offset = ((field(data, "setup_sects") or DEFAULT_SETUP_SECTS) + 1) * SECTOR
     if len(data) < offset:
         where = SETUP_HEADER["setup_sects"][0]

@@ -18,6 +18,7 @@ IND_DESTINATION, IND_INDIRECTION, IND_DONE, IND_SOURCE = 1, 2, 4, 8
 PAGE_MASK = ~(PAGE_SIZE - 1)
 ENTRY_BYTES = 8
 KIMAGE_NO_DEST = -1
+PIECE_BYTES = 1 << 20  # copied at a time
 SOURCE_MEMORY_LIMIT = 1 << 46  # Source: arch/x86/include/asm/kexec.h, KEXEC_SOURCE_MEMORY_LIMIT
 
 
@@ -161,3 +162,52 @@ class Kimage:
         for page in (self.control_page, self.swap_page):
             assert not self.is_destination(page), f"control page {page:#x} is a destination"
         assert sum(segment.memsz for segment in self.segments) == PAGE_SIZE * len(pages), "a page is missing"
+
+
+class CrashKimage:
+    """An image that waits where it will run, in memory kept for it: nothing is moved, the list is only its end.
+
+    Source: kernel/kexec_core.c:kimage_load_crash_segment(), kimage_alloc_crash_control_pages() @ v6.12
+    """
+
+    def __init__(
+        self, memory: PhysicalMemory, segments: Sequence[Segment], start: int, region: tuple[int, int]
+    ) -> None:
+        self.memory = memory
+        self.segments = list(segments)
+        self.start = start
+        self.head = 0
+        self.swap_page = 0
+        self.control_page = self._alloc_control_page(*region)
+
+    def _alloc_control_page(self, start: int, end: int) -> int:
+        # The first page of the region that no segment covers.
+        for segment in sorted(self.segments, key=lambda one: one.mem):
+            if start < segment.mem:
+                break
+            start = max(start, segment.end)
+        if start + PAGE_SIZE > end:
+            raise KexecError("ENOMEM", "control page", "a page of the crash region outside every segment", "none")
+        return start
+
+    def load_segment(self, segment: Segment) -> None:
+        """Copy a segment to its place, zeros behind its bytes."""
+        self.memory.clear(segment.mem, segment.memsz)
+        view = memoryview(segment.buf)[: segment.bufsz]
+        for offset in range(0, segment.bufsz, PIECE_BYTES):
+            self.memory.write(segment.mem + offset, bytes(view[offset : offset + PIECE_BYTES]))
+
+    def terminate(self) -> None:
+        """Close the list."""
+        self.head = IND_DONE
+
+    def source_of(self, address: int) -> int:
+        """Where the byte meant for ``address`` is now. KeyError if no segment covers it."""
+        if not any(segment.mem <= address < segment.end for segment in self.segments):
+            raise KeyError(address)
+        return address
+
+    def check(self) -> None:
+        """Raise AssertionError unless the control page is out of every segment's way."""
+        assert not any(segment.mem <= self.control_page < segment.end for segment in self.segments)
+        assert self.head == IND_DONE

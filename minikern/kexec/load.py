@@ -11,24 +11,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hw import purgatory as layout
-from minikern.kexec import zeropage
-from minikern.kexec.bzimage import ENTRY_64, MAX_FILE_BYTES, BzImage, load_bzimage
+from minikern.kexec.bzimage import MAX_FILE_BYTES, BzImage, load_bzimage
+from minikern.kexec.crash import CrashNotes
 from minikern.kexec.errors import KexecError
-from minikern.kexec.kimage import Kimage
-from minikern.kexec.purgatory import Loaded, digest_segments, mode_of
+from minikern.kexec.file_load import file_segments, system_ram
+from minikern.kexec.kimage import CrashKimage, Kimage
+from minikern.kexec.purgatory import Loaded
 from minikern.kexec.segments import (
     DESTINATION_BITS,
     DESTINATION_BITS_L5,
     KEXEC_SEGMENT_MAX,
     Range,
     Segment,
-    locate_mem_hole,
-    page_align,
     sanity_check_segment_list,
 )
+from minikern.printk import Level
 
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
@@ -37,8 +37,6 @@ KEXEC_ON_CRASH, KEXEC_PRESERVE_CONTEXT = 1, 2
 KEXEC_ARCH_DEFAULT, KEXEC_ARCH_X86_64 = 0, 62 << 16
 KEXEC_ARCH_MASK = 0xFFFF0000
 KEXEC_FILE_UNLOAD, KEXEC_FILE_ON_CRASH, KEXEC_FILE_NO_INITRAMFS, KEXEC_FILE_DEBUG = 1, 2, 4, 8
-MIN_INITRD_LOAD_ADDR = 16 << 20  # Source: arch/x86/kernel/kexec-bzimage64.c
-MIN_BOOTPARAM_ADDR = 0x3000
 PAGE_SHIFT = 12
 
 
@@ -46,12 +44,18 @@ PAGE_SHIFT = 12
 class Image:
     """A loaded image: its page list, and what the loader knows beside it."""
 
-    kimage: Kimage
+    kimage: Kimage | CrashKimage
     purgatory: int  # address of its data, 0 if the image has none of ours
     entry: int  # where the new kernel starts
     boot_params: int
     known: Loaded | None
     bzimage: BzImage | None = None
+    notes: CrashNotes | None = None  # a crash kernel's
+
+    @property
+    def crash(self) -> bool:
+        """True for a crash kernel: it waits where it will run."""
+        return isinstance(self.kimage, CrashKimage)
 
     def segment(self, name: str) -> Segment:
         """The segment called ``name`` or numbered so. KexecError EINVAL if there is none."""
@@ -75,60 +79,80 @@ class Image:
         return segment.mem + offset
 
 
-class Kexec:
-    """The kexec subsystem of one running kernel; ``image`` is what is loaded, None at first."""
+@dataclass
+class Policy:
+    """What the running kernel asks of a file's signature. ``trusted`` None: it does not look at signatures at all.
 
-    def __init__(self, k: Kernel) -> None:
+    Source: kernel/kexec_file.c:kimage_validate_signature() @ v6.12
+    """
+
+    trusted: Sequence[Any] | None = None  # X.509 certificates, see minikern.kexec.signature
+    sig_enforce: bool = False
+    locked_down: bool = False
+
+
+class Kexec:
+    """The kexec subsystem of one running kernel; ``image`` and ``crash_image`` are what is loaded, None at first."""
+
+    def __init__(self, k: Kernel, policy: Policy | None = None) -> None:
         self.k = k
+        self.policy = policy or Policy()
         self.image: Image | None = None
+        self.crash_image: Image | None = None
         self._pages: list[int] = []
 
-    def kexec_file_load(self, kernel: bytes, initrd: bytes | None = None, cmdline: str = "", flags: int = 0) -> Image:
-        """Load a bzImage and initrd from their bytes. KexecError says why not (see bzimage, segments).
+    def kexec_file_load(
+        self, kernel: bytes, initrd: bytes | None = None, cmdline: str = "", flags: int = 0
+    ) -> Image:
+        """Load a bzImage and initrd from their bytes. KexecError says why not (see bzimage, segments, signature).
 
+        With KEXEC_FILE_ON_CRASH the image goes into the memory kept by ``crashkernel=``; the one that was there is
+        gone first, as in Linux, for they would share the place.
         Source: kernel/kexec_file.c:kexec_file_load(); kexec-bzimage64.c:bzImage64_load() @ v6.12
         """
-        known = KEXEC_FILE_NO_INITRAMFS | KEXEC_FILE_DEBUG
+        known = int(self.k.behaviour.get("kexec_file_flags", 15)) & ~KEXEC_FILE_UNLOAD
         if flags & ~known:
-            raise KexecError("EINVAL", "flags", f"only bits of {known:#x}", f"{flags:#x}")
+            raise KexecError("EINVAL", "flags", f"only bits of {known:#x} (unload() unloads)", f"{flags:#x}")
+        crash = bool(flags & KEXEC_FILE_ON_CRASH)
+        if crash:
+            self.unload_crash()
         for name, data in (("kernel file", kernel), ("initrd file", initrd or b"")):
             if len(data) > MAX_FILE_BYTES:
                 raise KexecError("EFBIG", name, f"at most {MAX_FILE_BYTES} bytes", f"{len(data)} bytes")
         if "\0" in cmdline:
             raise KexecError("EINVAL", "command line", "no NUL before its end", "a NUL inside")
         text = cmdline.encode() + b"\0"
-        image = load_bzimage(kernel, len(text), self.k.pgtable_l5_enabled())
+        image = load_bzimage(kernel, len(text), self.k.pgtable_l5_enabled(), self._verify_sig)
         ramdisk = b"" if flags & KEXEC_FILE_NO_INITRAMFS else initrd or b""
-        segments, known_digests, params = self._file_segments(image, ramdisk, text)
-        entry = next(segment.mem for segment in segments if segment.name == "kernel") + ENTRY_64
-        return self._install(segments, segments[0].mem, entry, params, known_digests, image)
+        notes = CrashNotes(self.k) if crash else None
+        try:
+            loaded = file_segments(self.k, image, ramdisk, text, notes)
+            done = Image(self._kimage(loaded.segments, loaded.purgatory + layout.ENTRY, crash), loaded.purgatory,
+                         loaded.entry, loaded.boot_params, loaded.known, image, notes)  # fmt: skip
+        except KexecError:
+            if notes:
+                notes.free()
+            raise
+        return self._keep(done)
 
-    def _file_segments(self, image: BzImage, initrd: bytes, cmdline: bytes) -> tuple[list[Segment], Loaded, int]:
-        ram, taken = self.system_ram(), list[tuple[int, int]]()
+    def _verify_sig(self, kernel: bytes) -> None:
+        if self.policy.trusted is None:
+            return
+        from minikern.kexec.signature import kimage_validate_signature
 
-        def place(size: int, align: int = 4096, buf_min: int = 0) -> tuple[int, int]:
-            start = locate_mem_hole(ram, taken, size, align, buf_min)
-            taken.append((start, start + page_align(size)))
-            return start, page_align(size)
+        try:
+            kimage_validate_signature(kernel, self.policy.trusted, self.policy.sig_enforce, self.policy.locked_down)
+        except KexecError as fault:
+            if self.policy.sig_enforce:
+                text = f"kexec_file: Enforced kernel signature verification failed ({-fault.errno})."
+                self.k.printk(text, Level.NOTICE)
+            else:
+                self._locked_down("kexec of unsigned images")
+            raise
 
-        purgatory, purgatory_size = place(layout.SIZE, buf_min=layout.MIN_ADDRESS)
-        params, params_size = place(zeropage.params_bytes(len(cmdline)), buf_min=MIN_BOOTPARAM_ADDR)
-        kernel, kernel_size = place(image.memsz, image.kernel_alignment, image.load_min)
-        ramdisk = place(len(initrd), buf_min=MIN_INITRD_LOAD_ADDR) if initrd else (0, 0)
-        page = zeropage.build_params(self.k, image, cmdline, params, (ramdisk[0], len(initrd)))
-        rest = [
-            Segment("boot_params", page, params, params_size),
-            Segment("kernel", image.data[image.kernel_offset :], kernel, kernel_size),
-        ]
-        if initrd:
-            rest.append(Segment("initrd", initrd, *ramdisk))
-        # A loader that checks nothing still fills its tables; the purgatory is what leaves the check out.
-        mode = mode_of(self.k.behaviour.get("purgatory_digest", "generic"))
-        loaded = digest_segments(rest, mode)
-        registers = {"rip": kernel + ENTRY_64, "rsi": params, "rsp": purgatory + layout.SIZE}
-        data = layout.build(loaded.regions, loaded.digest, registers, loaded.region_digests if mode.apart else ())
-        first = Segment("purgatory", data, purgatory, purgatory_size, digested=False)
-        return [first, *rest], loaded, params
+    def _locked_down(self, what: str) -> None:
+        # Source: security/lockdown/lockdown.c:lockdown_is_locked_down() @ v6.12
+        self.k.printk(f"Lockdown: init: {what} is restricted; see man kernel_lockdown.7", Level.NOTICE)
 
     def kexec_load(
         self,
@@ -143,71 +167,84 @@ class Kexec:
 
         ``entry`` is where the relocation jumps. ``boot_params`` is the address the new kernel finds in RSI;
         ``purgatory`` the address of a purgatory laid out as hw.purgatory says, 0 if the caller brings none. KexecError:
-        EINVAL (flags, more than 16 segments, and see sanity_check_segment_list()), EFAULT (a segment longer than its
-        buffer), EADDRNOTAVAIL, ENOMEM. Source: kernel/kexec.c:do_kexec_load() @ v6.12
+        EPERM (locked down: nobody can sign segments), EINVAL (flags, more than 16 segments, and see
+        sanity_check_segment_list()), EFAULT (a segment longer than its buffer), EADDRNOTAVAIL, ENOMEM. With
+        KEXEC_ON_CRASH everything must lie in the memory kept by ``crashkernel=``.
+        Source: kernel/kexec.c:kexec_load_check(), do_kexec_load() @ v6.12
         """
-        if flags & ~KEXEC_ARCH_MASK & ~KEXEC_PRESERVE_CONTEXT:
-            raise KexecError("EINVAL", "flags", "no crash image, only known bits", f"{flags:#x}")
+        if self.policy.locked_down:
+            self._locked_down("kexec of unsigned images")
+            raise KexecError("EPERM", "kexec_load", "a kernel that is not locked down", "lockdown=integrity or more")
+        if flags & ~KEXEC_ARCH_MASK & ~(KEXEC_PRESERVE_CONTEXT | KEXEC_ON_CRASH):
+            raise KexecError("EINVAL", "flags", "only known bits", f"{flags:#x}")
+        crash = bool(flags & KEXEC_ON_CRASH)
         if flags & KEXEC_ARCH_MASK not in (KEXEC_ARCH_DEFAULT, KEXEC_ARCH_X86_64):
             raise KexecError("EINVAL", "flags", f"architecture 0 or {KEXEC_ARCH_X86_64:#x}", f"{flags:#x}")
         if len(segments) > KEXEC_SEGMENT_MAX:
             raise KexecError("EINVAL", "nr_segments", f"at most {KEXEC_SEGMENT_MAX}", str(len(segments)))
         if not segments:
-            self.unload()
+            (self.unload_crash if crash else self.unload)()
             return None
+        if crash:
+            self.unload_crash()
         # The rules come first: a list that breaks them is refused before anybody looks at its buffers.
-        self._check(segments)
+        self._check(segments, crash)
         if purgatory % 4096 or (purgatory and not any(s.mem <= purgatory < s.end for s in segments)):
             raise KexecError("EINVAL", "purgatory", "the address of a page in a segment", f"{purgatory:#x}")
         for index, segment in enumerate(segments):
             if segment.bufsz > len(segment.buf):
                 found = f"bufsz {segment.bufsz:#x}"
                 raise KexecError("EFAULT", f"segment[{index}].buf", f"at most {len(segment.buf):#x} bytes", found)
-        loaded = self._install(segments, purgatory, entry, boot_params, None, None)
+        loaded = Image(self._kimage(segments, entry, crash), purgatory, entry, boot_params, None)
         if purgatory:
-            at = loaded.kimage.source_of(purgatory)
-            loaded.entry = layout.read_register(self.k.machine.bus.memory, at, "rip")
-        return loaded
+            at = loaded.kimage.source_of(purgatory + layout.ENTRY64_REGS)
+            loaded.entry = layout.read_register(self.k.machine.bus.memory, at - layout.ENTRY64_REGS, "rip")
+        return self._keep(loaded)
 
     def unload(self) -> None:
         """Give the loaded image's pages back."""
         self._free(self._pages)
         self.image, self._pages = None, []
 
+    def unload_crash(self) -> None:
+        """Forget the crash image."""
+        if self.crash_image and self.crash_image.notes:
+            self.crash_image.notes.free()
+        self.crash_image = None
+
     def system_ram(self) -> list[Range]:
-        """The running kernel's System RAM. Source: arch/x86/kernel/e820.c:e820__reserve_resources() @ v6.12"""
-        from minikern.mm.e820 import RAM_TYPES
+        """The running kernel's System RAM."""
+        return system_ram(self.k)
 
-        return [Range(entry.addr, entry.end) for entry in self.k.e820.table if entry.type in RAM_TYPES]
-
-    def _check(self, segments: Sequence[Segment]) -> None:
+    def _check(self, segments: Sequence[Segment], crash: bool) -> None:
         total = sum(zone.managed_pages for node in self.k.nodes for zone in node.zones)
         bits = DESTINATION_BITS_L5 if self.k.pgtable_l5_enabled() else DESTINATION_BITS
-        sanity_check_segment_list(segments, total, bits)
+        start, size = self.k.crashk_res
+        sanity_check_segment_list(segments, total, bits, Range(start, start + size) if crash else None)
 
-    def _install(
-        self,
-        segments: Sequence[Segment],
-        purgatory: int,
-        entry: int,
-        boot_params: int,
-        known: Loaded | None,
-        bzimage: BzImage | None,
-    ) -> Image:
-        self._check(segments)
+    def _kimage(self, segments: Sequence[Segment], start: int, crash: bool) -> Kimage | CrashKimage:
+        """Check, allocate and fill; a failure gives all pages back and leaves what was loaded."""
+        self._check(segments, crash)
+        memory = self.k.machine.bus.memory
+        if crash:
+            region = self.k.crashk_res
+            return _filled(CrashKimage(memory, segments, start, (region[0], sum(region))))
         pages: list[int] = []
         try:
-            kimage = Kimage(self.k.machine.bus.memory, segments, purgatory or entry, self._source_pages(pages))
-            for segment in segments:
-                kimage.load_segment(segment)
-            kimage.terminate()
+            kimage = _filled(Kimage(memory, segments, start, self._source_pages(pages)))
         except KexecError:
             self._free(pages)
             raise
         self.unload()
         self._pages = pages
-        self.image = Image(kimage, purgatory, entry, boot_params, known, bzimage)
-        return self.image
+        return kimage
+
+    def _keep(self, image: Image) -> Image:
+        if image.crash:
+            self.crash_image = image
+        else:
+            self.image = image
+        return image
 
     def _source_pages(self, taken: list[int]) -> Iterator[int]:
         while (pfn := self.k.page_alloc.alloc_pages(0)) is not None:
@@ -218,3 +255,12 @@ class Kexec:
         for pfn in pages:
             self.k.page_alloc.free_pages(pfn, 0)
 
+
+AnyKimage = TypeVar("AnyKimage", Kimage, CrashKimage)
+
+
+def _filled(kimage: AnyKimage) -> AnyKimage:
+    for segment in kimage.segments:
+        kimage.load_segment(segment)
+    kimage.terminate()
+    return kimage

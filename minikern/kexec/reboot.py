@@ -14,9 +14,11 @@ from hw import purgatory as layout
 from hw.errors import BusError, MachineStopped
 from hw.memory import PhysicalMemory
 from minikern.kexec.bzimage import COMPRESSORS, ENTRY_64
+from minikern.kexec.digest import code_path
 from minikern.kexec.load import Image
 from minikern.kexec.purgatory import Verified, charge, mode_of, verify
 from minikern.kexec.relocate import Relocation, relocate_kernel
+from minikern.kexec.stop import crash_stop_other_cpus, stop_other_cpus
 from minikern.printk import Level
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ class Handover:
     verified: Verified | None = None
     entry: int = 0
     rsi: int = 0
+    purgatory: str = "none"  # how the image was checked, see purgatory.MODES
+    digest: str = ""  # and by which code of this computer
 
 
 def kernel_kexec(k: Kernel, image: Image, digest: str = "generic", checks: bool = True) -> Handover:
@@ -48,7 +52,7 @@ def kernel_kexec(k: Kernel, image: Image, digest: str = "generic", checks: bool 
     done = Handover()
     clock = k.machine.clock
     steps: dict[str, Callable[[], None]] = {
-        "shutdown": lambda: shutdown(k),
+        "shutdown": (lambda: panic(k, image)) if image.crash else lambda: shutdown(k),
         "relocation": lambda: _relocate(k, image, done),
         "purgatory": lambda: _purgatory(k, image, digest, checks, done),
         "decompression": lambda: _decompress(k, done),
@@ -71,9 +75,23 @@ def shutdown(k: Kernel) -> None:
     k.charge("kexec_notifier")
     k.charge("kexec_device_shutdown", len(k.pci.devices))
     k.printk("kexec_core: Starting new kernel", Level.EMERG)
-    k.charge("kexec_stop_cpu", max(0, len(k.cpus.online) - 1))
+    stop_other_cpus(k)
     k.charge("kexec_interrupts_off")
     k.charge("kexec_page_tables")
+
+
+def panic(k: Kernel, image: Image) -> None:
+    """The kernel dies with a crash image loaded: CPUs are shot down, their notes written; booked in the open phase.
+
+    No driver is asked and nothing is waited for but the CPUs.
+    Source: kernel/panic.c:panic(), kernel/crash_core.c:__crash_kexec() @ v6.12
+    """
+    k.printk("sysrq: Trigger a crash")
+    k.printk("Kernel panic - not syncing: sysrq triggered crash", Level.EMERG)
+    save = image.notes.save_cpu if image.notes else lambda cpu: None
+    crash_stop_other_cpus(k, save)
+    save(0)
+    k.charge("kexec_interrupts_off")
 
 
 def _relocate(k: Kernel, image: Image, done: Handover) -> None:
@@ -90,6 +108,7 @@ def _purgatory(k: Kernel, image: Image, digest: str, checks: bool, done: Handove
         return
     mode = mode_of(k.behaviour.get("purgatory_digest", "generic"))
     if checks and mode.check:
+        done.purgatory, done.digest = str(k.behaviour.get("purgatory_digest", "generic")), code_path(digest)
         done.verified = verify(memory, image.purgatory, digest, mode, image.known)
         charge(k, mode, done.verified, mode.apart)
     done.entry = layout.read_register(memory, image.purgatory, "rip")

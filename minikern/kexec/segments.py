@@ -65,25 +65,47 @@ def locate_mem_hole(
     memsz: int,
     align: int = PAGE_SIZE,
     buf_min: int = 0,
-    buf_max: int = U64,
+    *,
+    before_6_8: bool = False,
+    bottom_up: bool = False,
 ) -> int:
-    """Highest aligned address with ``memsz`` free bytes in one range of System RAM.
+    """An aligned address with ``memsz`` free bytes in one range of System RAM: the highest there is.
 
-    ``memsz`` is rounded up to pages and ``align`` raised to a page first. KexecError EADDRNOTAVAIL if there is none.
-    Source: kernel/kexec_file.c:kexec_locate_mem_hole(), locate_mem_hole_top_down() @ v6.12
+    Kernels ``before_6_8`` try the ranges from below, still from the top of each, and leave the last byte of a range
+    alone. ``bottom_up`` takes the lowest place. ``memsz`` is rounded up to pages and ``align`` raised to a page first.
+    KexecError EADDRNOTAVAIL if there is none.
+    Source: kernel/kexec_file.c:kexec_locate_mem_hole(), locate_mem_hole_top_down() @ v6.1 and v6.12
     """
     size, align = page_align(memsz), max(align, PAGE_SIZE)
-    for area in sorted(ram, reverse=True):
-        low = max(area.start, buf_min)
-        start = (min(area.end, buf_max + 1) - size) // align * align
-        while start >= low:
-            over = [other for other, end in taken if start < end and start + size > other]
-            if not over:
-                return start
-            # Linux goes down page by page; nothing fits before the lowest range in the way is left behind.
-            start = (min(over) - size) // align * align
-    found = f"{sum(area.end - area.start for area in ram)} bytes of System RAM in {len(ram)} ranges, none with room"
-    raise KexecError("EADDRNOTAVAIL", "memory hole", f"{size} bytes from {buf_min:#x} aligned to {align:#x}", found)
+    search = _hole_bottom_up if bottom_up else _hole_top_down
+    for area in sorted(ram, reverse=not (before_6_8 or bottom_up)):
+        end = area.end - (1 if before_6_8 and not bottom_up else 0)
+        found = search(Range(max(area.start, buf_min), end), taken, size, align)
+        if found is not None:
+            return found
+    text = f"{sum(area.end - area.start for area in ram)} bytes of System RAM in {len(ram)} ranges, none with room"
+    raise KexecError("EADDRNOTAVAIL", "memory hole", f"{size} bytes from {buf_min:#x} aligned to {align:#x}", text)
+
+
+def _hole_top_down(area: Range, taken: Sequence[tuple[int, int]], size: int, align: int) -> int | None:
+    start = (area.end - size) // align * align
+    while start >= area.start:
+        over = [other for other, end in taken if start < end and start + size > other]
+        if not over:
+            return start
+        # Linux goes down page by page; nothing fits before the lowest range in the way is left behind.
+        start = (min(over) - size) // align * align
+    return None
+
+
+def _hole_bottom_up(area: Range, taken: Sequence[tuple[int, int]], size: int, align: int) -> int | None:
+    start = -(-area.start // align) * align
+    while start + size <= area.end:
+        over = [end for other, end in taken if start < end and start + size > other]
+        if not over:
+            return start
+        start = -(-max(over) // align) * align
+    return None
 
 
 def sanity_check_segment_list(

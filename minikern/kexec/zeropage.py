@@ -7,21 +7,32 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 from hw import boot_params
 from hw.purgatory import STARTED_BY_KEXEC
 from minikern.kexec.bzimage import MAX_ELFCOREHDR_STR_LEN, BzImage
+from minikern.kexec.setup_data import HEAD, SETUP_IMA, SETUP_RNG_SEED, rng_is_initialized
 
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
 
 MAX_E820 = 128
-SETUP_DATA_HEAD = struct.Struct("<QII")  # next, type, length
-SETUP_RNG_SEED = 9
 RNG_SEED_LENGTH = 32
 EFI_SETUP_DATA_BYTES = 96  # room that is kept with or without EFI; Source: arch/x86/include/asm/efi.h
+IMA_SETUP_DATA_BYTES = 16  # struct ima_setup_data: address, size
 MAX_EXT_MEM_K = 0xFC00  # 63 MiB; Source: kexec-bzimage64.c
+HANDED_ON = (
+    (0x000, 0x040),  # screen_info
+    (0x1E9, 0x1EB),  # eddbuf_entries, edd_mbr_sig_buf_entries
+    (0x23C, 0x240),  # hardware_subarch
+    (0x290, 0x2D0),  # edd_mbr_sig_buffer
+    (0xD00, 0xEEC),  # eddbuf
+)
+"""What the new zero page has from the running kernel's, [start, end). Source: setup_boot_parameters()"""
+
+Rows = Sequence[tuple[int, int, int]]
 
 
 def align16(value: int) -> int:
@@ -29,30 +40,48 @@ def align16(value: int) -> int:
     return -(-value // 16) * 16
 
 
-def cmdline_offset() -> int:
-    """Where the command line is behind the start of the zero page."""
-    return boot_params.SIZE
+class Layout(NamedTuple):
+    """Where the parts lie behind the start of the zero page, bytes; there is room for a node whether it is used or not.
 
-
-def rng_seed_offset(cmdline_bytes: int) -> int:
-    """Where the seed's node is: behind command line, EFI map (none here) and EFI node."""
-    text = align16(boot_params.SIZE + cmdline_bytes + MAX_ELFCOREHDR_STR_LEN)
-    return text + SETUP_DATA_HEAD.size + EFI_SETUP_DATA_BYTES
-
-
-def params_bytes(cmdline_bytes: int) -> int:
-    """Size of zero page, command line and nodes together."""
-    return rng_seed_offset(cmdline_bytes) + SETUP_DATA_HEAD.size + RNG_SEED_LENGTH
-
-
-def build_params(k: Kernel, image: BzImage, cmdline: bytes, address: int, initrd: tuple[int, int]) -> bytes:
-    """Zero page, command line and setup_data for ``image``, to lie at ``address``; ``initrd`` is (address, bytes).
-
-    ``cmdline`` ends with a NUL. The map is the running kernel's kexec table.
+    Source: arch/x86/kernel/kexec-bzimage64.c:bzImage64_load() @ v6.12
     """
-    out = bytearray(params_bytes(len(cmdline)))
+
+    cmdline: int
+    efi_node: int
+    ima_node: int  # 0: a kernel without CONFIG_IMA_KEXEC has no room for it
+    rng_node: int
+    size: int
+
+
+def layout_for(k: Kernel, cmdline_bytes: int) -> Layout:
+    """The layout for a command line of that many bytes, NUL included."""
+    efi = align16(boot_params.SIZE + cmdline_bytes + MAX_ELFCOREHDR_STR_LEN)
+    rng = efi + HEAD.size + EFI_SETUP_DATA_BYTES
+    ima = rng if k.config.enabled("CONFIG_IMA_KEXEC") else 0
+    rng += HEAD.size + IMA_SETUP_DATA_BYTES if ima else 0
+    return Layout(boot_params.SIZE, efi, ima, rng, rng + HEAD.size + RNG_SEED_LENGTH)
+
+
+def build_params(
+    k: Kernel,
+    image: BzImage,
+    cmdline: bytes,
+    places: Layout,
+    address: int,
+    initrd: tuple[int, int],
+    e820: Rows | None = None,
+    ima: tuple[int, int] = (0, 0),
+) -> bytes:
+    """Zero page, command line and setup_data for ``image``, laid out as ``places`` says, to lie at ``address``.
+
+    ``initrd`` and ``ima`` (the measurement list) are (address, bytes), ``cmdline`` ends with a NUL. The map is
+    ``e820``, by default the running kernel's kexec table.
+    """
+    out = bytearray(places.size)
     header = image.setup_header()
     out[boot_params.SETUP_HEADER_START : boot_params.SETUP_HEADER_START + len(header)] = header
+    for start, end in HANDED_ON:
+        out[start:end] = k.boot_params.page[start:end]
     put = boot_params.put
     put(out, "type_of_loader", STARTED_BY_KEXEC << 4)
     put(out, "loadflags", 0)
@@ -60,34 +89,38 @@ def build_params(k: Kernel, image: BzImage, cmdline: bytes, address: int, initrd
     for low, high, value in (
         ("ramdisk_image", "ext_ramdisk_image", initrd[0]),
         ("ramdisk_size", "ext_ramdisk_size", initrd[1]),
-        ("cmd_line_ptr", "ext_cmd_line_ptr", address + cmdline_offset()),
+        ("cmd_line_ptr", "ext_cmd_line_ptr", address + places.cmdline),
     ):
         put(out, low, value)
         put(out, high, value >> 32)
-    out[cmdline_offset() : cmdline_offset() + len(cmdline)] = cmdline
+    out[places.cmdline : places.cmdline + len(cmdline)] = cmdline
     put(out, "acpi_rsdp_addr", k.boot_params.acpi_rsdp)
-    _put_e820(k, out)
-    if k.behaviour.get("kexec_rng_seed", True):
-        _put_rng_seed(out, address, len(cmdline))
+    _put_e820(out, [(e.addr, e.size, e.type) for e in k.e820.kexec] if e820 is None else e820)
+    if ima[1]:
+        _add_node(out, address, places.ima_node, SETUP_IMA, struct.pack("<QQ", *ima))
+    if k.behaviour.get("kexec_rng_seed", True) and rng_is_initialized(k):
+        # The seed would be random; from the page's own bytes, so that the same input gives the same boot.
+        _add_node(out, address, places.rng_node, SETUP_RNG_SEED, hashlib.sha256(out).digest())
     return bytes(out)
 
 
-def _put_e820(k: Kernel, out: bytearray) -> None:
-    table = k.e820.kexec[:MAX_E820]
-    boot_params.put(out, "e820_entries", len(table))
-    for index, entry in enumerate(table):
-        at = boot_params.E820_TABLE + boot_params.E820_ENTRY.size * index
-        boot_params.E820_ENTRY.pack_into(out, at, entry.addr, entry.size, entry.type)
-        if entry.type == 1 and entry.addr <= 0x100000 < entry.end:
-            kib = (entry.end >> 10) - 1024
-            boot_params.put(out, "ext_mem_k", min(kib, MAX_EXT_MEM_K))
-            boot_params.put(out, "alt_mem_k", min(kib, 0xFFFF_FFFF))
+def _put_e820(out: bytearray, rows: Rows) -> None:
+    put = boot_params.put
+    put(out, "e820_entries", min(len(rows), MAX_E820))
+    put(out, "ext_mem_k", 0)
+    put(out, "alt_mem_k", 0)
+    for index, (start, size, kind) in enumerate(rows[:MAX_E820]):
+        boot_params.E820_ENTRY.pack_into(
+            out, boot_params.E820_TABLE + boot_params.E820_ENTRY.size * index, start, size, kind
+        )
+        if kind == 1 and start <= 0x100000 < start + size - 1:
+            kib = (start + size - 1 >> 10) - 1024
+            put(out, "ext_mem_k", min(kib, MAX_EXT_MEM_K))
+            put(out, "alt_mem_k", min(kib, 0xFFFF_FFFF))
 
 
-def _put_rng_seed(out: bytearray, address: int, cmdline_bytes: int) -> None:
-    # The seed would be random; from the page's own bytes, so that the same input gives the same boot.
-    at = rng_seed_offset(cmdline_bytes)
-    seed = hashlib.sha256(out[:at]).digest()
-    SETUP_DATA_HEAD.pack_into(out, at, 0, SETUP_RNG_SEED, RNG_SEED_LENGTH)
-    out[at + SETUP_DATA_HEAD.size : at + SETUP_DATA_HEAD.size + RNG_SEED_LENGTH] = seed
+def _add_node(out: bytearray, address: int, at: int, kind: int, data: bytes) -> None:
+    # The newest node is the first of the list.
+    HEAD.pack_into(out, at, boot_params.get(bytes(out), "setup_data"), kind, len(data))
+    out[at + HEAD.size : at + HEAD.size + len(data)] = data
     boot_params.put(out, "setup_data", address + at)

@@ -18,6 +18,7 @@ from hw.cpuid import CpuidTable
 from hw.faults import FaultSpec, check_faults, cpu_faults, madt_places
 from hw.machine import Machine, cpuid_tables, make_cpus
 from hw.memory import PhysicalMemory
+from hw.microcode_update import NAMES, update_for
 from hw.spec import Cost, CpuSpec
 from hw.timers import Pit, PmTimer
 from minikern.acpi.state import AcpiState, LapicEntry
@@ -26,10 +27,12 @@ from minikern.config import Release, load_release
 from minikern.kernel import BootOptions, Kernel
 from minikern.mm.mmzone import Pglist
 from minikern.mm.numa import Numa
-from minikern.smp import calibrate, smpboot, topology, tsc
+from minikern.smp import calibrate, microcode, smpboot, topology, tsc
+from minikern.smp.microcode_amd import lowest_revision
 
 PM_TIMER_PORT = 0x608
 TRAMPOLINE = 0x99000
+INITRD = 0x4000_0000
 MAX_JITTER = 4.0  # an explored step takes up to so many times its unit cost
 
 
@@ -49,8 +52,23 @@ class CpuBoard:
         states = cpu_faults(faults, spec.count)
         self.cpus: list[CPU] = make_cpus(spec, states, self.clock, self.bus, ApicBus(), code, tables)
         self.listed = madt_places(faults, spec.topology())
+        self.initrd = self._initrd()
         Pit(self.clock).attach(self.bus)
         PmTimer(self.clock).attach(self.bus, PM_TIMER_PORT)
+
+    def _initrd(self) -> tuple[int, int]:
+        """An initial RAM disk that holds a microcode update and nothing else: address and bytes."""
+        if self.spec.vendor not in NAMES:
+            return 0, 0
+        archive = update_for(self.boot_cpu, self.spec.vendor, self._newer_microcode(), "2024-01-01")
+        self.bus.memory.write(INITRD, archive)
+        return INITRD, len(archive)
+
+    def _newer_microcode(self) -> int:
+        # From Zen on a revision begins with the CPU's own signature.
+        signature = self.boot_cpu.cpuid(1).eax
+        zen = self.spec.vendor == "AuthenticAMD" and self.spec.family >= 0x17
+        return self.spec.microcode + 1 + (lowest_revision(signature) if zen and not self.spec.microcode else 0)
 
     @property
     def boot_cpu(self) -> CPU:
@@ -106,6 +124,7 @@ class CpuLab:
         k.behaviour.update(self.behaviour)
         k.cmdline = CommandLine(append)
         k.real_mode_base = TRAMPOLINE
+        k.boot_params.ramdisk = board.initrd
         k.acpi = AcpiState()
         k.acpi.lapics = [LapicEntry(place.apic_id, uid, True, True) for uid, place in enumerate(board.listed)]
         k.numa = Numa(apicid_to_node={place.apic_id: place.package for place in self.spec.topology()})
@@ -119,6 +138,7 @@ class CpuLab:
 
 def bring_up(k: Kernel) -> Kernel:
     """The part of start_kernel() that concerns CPUs and their clocks."""
+    microcode.load_ucode_bsp(k)
     topology.parse_smt_options(k)
     tsc.tsc_early_init(k)
     topology.topology_init(k)

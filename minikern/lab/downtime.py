@@ -22,6 +22,7 @@ from hw.toml_file import decode_toml
 from hw.units import GIB
 from minikern.config import Variant
 from minikern.kernel import BootOptions
+from minikern.kexec.purgatory import LOSES
 from minikern.kexec.reboot import shutdown
 from minikern.lab.run import Boot, boot
 
@@ -73,6 +74,9 @@ class Downtime(msgspec.Struct):
     parts_ms: dict[str, float]
     boot_share: float
     gaps_ms: list[float]
+    purgatory: str  # how the image is checked
+    digested_bytes: int
+    gives_up: str  # what that check no longer finds
 
 
 class Migration(msgspec.Struct):
@@ -208,7 +212,8 @@ def measure(spec: MachineSpec, variant: Variant | None, guests: Guests, packer: 
     guests.check()
     done = boot(spec, variant, release, append, options)
     host = host_parts(done, packer)
-    name = done.name
+    name, mode = done.name, str(done.kernel.behaviour.get("purgatory_digest", "generic"))
+    digested = sum(done.kernel.ledger.count(kind) for kind in ("sha256_generic_byte", "sha256_accelerated_byte"))
     done.kernel.release_memory()
     costs = machine_costs(spec)
     update = Update(guests, host, costs)
@@ -223,6 +228,9 @@ def measure(spec: MachineSpec, variant: Variant | None, guests: Guests, packer: 
         parts_ms={part: round(parts[part] / NS_PER_MS, 3) for part in PARTS},
         boot_share=round(host["boot"] / percentile(gaps, 50), 4),
         gaps_ms=[gap / NS_PER_MS for gap in gaps],
+        purgatory=mode,
+        digested_bytes=digested,
+        gives_up=LOSES[mode],
     )
 
 

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 
 import msgspec
 
+from hw.boot_params import SETUP_HEADER
 from hw.cost_table import machine_costs
 from minikern.boot import start_kernel
 from minikern.config import Release, load_release, release_for_version
 from minikern.kernel import Kernel
-from minikern.kexec.bzimage import BzImage
+from minikern.kexec.bzimage import ENTRY_64, BzImage
 from minikern.kexec.load import Image
 from minikern.kexec.reboot import Handover, kernel_kexec
 from minikern.lab.run import Boot
+
+INIT_SIZE = SETUP_HEADER["init_size"][0]
 
 
 @dataclass
@@ -41,6 +44,21 @@ def release_of_image(image: BzImage | None, running: Release) -> Release:
     return msgspec.structs.replace(release, banner=f"Linux version {version}")
 
 
+def place_image(release: Release, address: int, init_size: int) -> tuple[Release, int]:
+    """The release with its kernel running at ``address``, and by how many bytes that moved it.
+
+    A kernel that is loaded above its preferred address unpacks itself where it was put. An image whose ``init_size``
+    has no room for the release's kernel is not that kernel, so nothing is moved.
+    Source: arch/x86/boot/compressed/head_64.S @ v6.12
+    """
+    image = release.image
+    moved = address - image.text_start
+    if moved <= 0 or init_size < image.brk_start + image.brk_bytes - image.text_start:
+        return release, 0
+    image = msgspec.structs.replace(image, text_start=address, brk_start=image.brk_start + moved)
+    return msgspec.structs.replace(release, image=image), moved
+
+
 def reboot(first: Boot, image: Image, digest: str = "generic", checks: bool = True, release: str = "") -> Rebooted:
     """Hand the machine of ``first`` over to ``image`` and boot it to /init. The first kernel is gone afterwards.
 
@@ -60,7 +78,12 @@ def reboot(first: Boot, image: Image, digest: str = "generic", checks: bool = Tr
         machine.spec.banner = chosen.banner
     old.release_memory()
     entry_ns = machine.clock.now
-    new = Kernel(machine, chosen, first.variant, machine_costs(machine.spec), machine.spec.residue, old.options)
+    placed, moved = place_image(
+        chosen, handover.entry - ENTRY_64, machine.bus.memory.read_int(handover.rsi + INIT_SIZE, 4)
+    )
+    new = Kernel(machine, placed, first.variant, machine_costs(machine.spec), machine.spec.residue, old.options)
+    if "kernel_end" in new.behaviour:
+        new.behaviour["kernel_end"] += moved
     try:
         start_kernel(new)
     except Exception as error:

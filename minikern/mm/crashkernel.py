@@ -21,6 +21,7 @@ FIXED_ALIGN = 1 << 20
 LOW_MINIMUM, LOW_EXTRA = 256 << 20, 8 << 20  # Source: arch/x86/include/asm/crash_reserve.h:crash_low_size_default()
 ULLONG_MAX = 2**64 - 1
 MAX_RANGES = 64
+RAM_ROUNDING = 128 << 20  # Source: kernel/crash_reserve.c:parse_crashkernel_mem() @ v6.12
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Request:
     base: int = 0
     high: bool = False
     low: int | None = None
+    low_text: str | None = None  # where ``,low`` is read only once it matters
 
 
 class _RejectedError(Exception):
@@ -58,7 +60,7 @@ def reserve_crashkernel(k: Kernel) -> None:
 
 
 def parse_crashkernel(k: Kernel) -> Request | None:
-    """The last ``crashkernel=`` of each form; the plain form wins over ``,high``. None when there is none.
+    """The last ``crashkernel=`` of each form; the plain form wins over ``,high``. None when nothing is to be reserved.
 
     Source: kernel/crash_reserve.c:parse_crashkernel() @ v6.12
     """
@@ -66,18 +68,33 @@ def parse_crashkernel(k: Kernel) -> Request | None:
     plain = [value for value in values if not value.endswith((",high", ",low", ",cma"))]
     high = [value for value in values if value.endswith(",high")]
     low = [value for value in values if value.endswith(",low")]
+    generic = k.behaviour["crashkernel_line"] == "reserved"
+    low_text = low[-1] if low and not generic else None
     if plain:
-        text = plain[-1]
-        size, base = _ranges(k, text) if ":" in text else _simple(k, text)
-        return Request(size, base)
+        try:
+            text = plain[-1]
+            size, base = _ranges(k, text) if ":" in text else _simple(k, text)
+        except _RejectedError:
+            size = base = 0
+        if size or generic:
+            # As much as there is, or more, is refused without a word.
+            fits = not generic or size < k.memblock.phys_mem_size()
+            return Request(size, base, low_text=low_text) if fits else None
     if not high:
         return None
-    return Request(_suffixed(k, high[-1]), 0, True, _suffixed(k, low[-1]) if low else None)
+    size = _suffixed(k, high[-1], ",high")
+    if not size:
+        return None
+    return Request(size, 0, True, _suffixed(k, low[-1], ",low") if low and generic else None, low_text)
 
 
 def _warn(k: Kernel, text: str) -> _RejectedError:
     k.printk(text, Level.WARNING)
     return _RejectedError()
+
+
+def _newer_prefix(k: Kernel, prefix: str) -> str:
+    return prefix if k.behaviour["crashkernel_line"] == "reserved" else ""
 
 
 def _simple(k: Kernel, text: str) -> tuple[int, int]:
@@ -91,18 +108,22 @@ def _simple(k: Kernel, text: str) -> tuple[int, int]:
     return size, 0
 
 
-def _suffixed(k: Kernel, text: str) -> int:
+def _suffixed(k: Kernel, text: str, suffix: str) -> int:
     size, rest = memparse(text)
     if rest == text:
         raise _warn(k, "crashkernel: memory value expected")
-    if rest not in (",high", ",low"):
-        raise _warn(k, f"crashkernel: unrecognized char: {rest[0]}")
+    if rest != suffix:
+        # What follows the suffix is looked at only where the suffix is there.
+        rest = rest.removeprefix(suffix)
+        raise _warn(k, f"crashkernel: unrecognized char: {rest[:1]}")
     return size
 
 
 def _ranges(k: Kernel, text: str) -> tuple[int, int]:
     """Size and base for this much memory from ``start-[end]:size[,...][@offset]``."""
     system_ram = k.memblock.phys_mem_size()
+    if k.behaviour.get("crashkernel_rounds_ram", True):
+        system_ram = -(-system_ram // RAM_ROUNDING) * RAM_ROUNDING  # firmware keeps some of it to itself
     size, rest = 0, text
     for _ in range(MAX_RANGES):
         start, end, found, rest = _one_range(k, rest, system_ram)
@@ -120,7 +141,8 @@ def _ranges(k: Kernel, text: str) -> tuple[int, int]:
         return size, 0
     base, tail = memparse(offset)
     if tail == offset:
-        raise _warn(k, "crashkernel: Memory value expected after '@'")
+        # The newer prefix is misspelt in Linux.
+        raise _warn(k, f"{_newer_prefix(k, 'crahskernel: ')}Memory value expected after '@'")
     return size, base
 
 
@@ -143,7 +165,7 @@ def _one_range(k: Kernel, text: str, system_ram: int) -> tuple[int, int, int, st
         raise _warn(k, "crashkernel: ':' expected")
     size, tail = memparse(rest[1:])
     if tail == rest[1:]:
-        raise _warn(k, "crashkernel: Memory value expected")
+        raise _warn(k, f"{_newer_prefix(k, 'crashkernel: ')}Memory value expected")
     if size >= system_ram:
         raise _warn(k, "crashkernel: invalid size")
     return start, end, size, tail
@@ -154,9 +176,7 @@ def _one_range(k: Kernel, text: str, system_ram: int) -> tuple[int, int, int, st
 
 def default_low_size(k: Kernel) -> int:
     """Low memory kept for the bounce buffers of a kernel above 4 GiB."""
-    slabs = next((memparse(word)[0] for word in k.cmdline.words("swiotlb") if word[:1].isdigit()), 0)
-    swiotlb = slabs << 11 if slabs else 64 * MIB
-    return max(swiotlb + LOW_EXTRA, LOW_MINIMUM)
+    return max(k.swiotlb.size_or_default() + LOW_EXTRA, LOW_MINIMUM)
 
 
 def _reserve_x86(k: Kernel, request: Request) -> None:
@@ -178,18 +198,23 @@ def _reserve_x86(k: Kernel, request: Request) -> None:
     if found >= CRASH_ADDR_LOW_MAX and not _reserve_low_x86(k, request):
         k.memblock.phys_free(found, size)
         return
+    k.crashk_res = (found, size)
     total = k.memblock.phys_mem_size() >> 20
     k.printk(f"Reserving {size >> 20}MB of memory at {found >> 20}MB for crashkernel (System RAM: {total}MB)")
 
 
 def _reserve_low_x86(k: Kernel, request: Request) -> bool:
-    size = default_low_size(k) if request.low is None else request.low
+    try:
+        size = default_low_size(k) if request.low_text is None else _suffixed(k, request.low_text, ",low")
+    except _RejectedError:
+        size = default_low_size(k)
     if not size:
         return True
     base = k.memblock.phys_alloc_range(size, CRASH_ALIGN, 0, CRASH_ADDR_LOW_MAX)
     if base is None:
         k.printk(f"Cannot reserve {size >> 20}MB crashkernel low memory, please try smaller size.", Level.ERR)
         return False
+    k.crashk_low_res = (base, size)
     limit = min(k.memblock.phys_mem_size(), CRASH_ADDR_LOW_MAX) >> 20
     where = f"{size >> 20}MB of low memory at {base >> 20}MB"
     k.printk(f"Reserving {where} for crashkernel (low RAM limit: {limit}MB)")
@@ -217,10 +242,11 @@ def _reserve_generic(k: Kernel, request: Request) -> None:
         k.printk(text, Level.WARNING)
         return
     if not request.high and not request.base and found >= CRASH_ADDR_LOW_MAX:
-        low = default_low_size(k)
+        low = default_low_size(k)  # what was asked for below 4 GiB went above
     if found >= CRASH_ADDR_LOW_MAX and low and not _reserve_low_generic(k, low):
         k.memblock.phys_free(found, size)
         return
+    k.crashk_res = (found, size)
     k.printk(f"crashkernel reserved: {found:#018x} - {found + size:#018x} ({size >> 20} MB)")
 
 
@@ -229,5 +255,6 @@ def _reserve_low_generic(k: Kernel, size: int) -> bool:
     if base is None:
         k.printk(f"cannot allocate crashkernel low memory (size:{size:#x}).", Level.ERR)
         return False
+    k.crashk_low_res = (base, size)
     k.printk(f"crashkernel low memory reserved: {base:#010x} - {base + size:#010x} ({size >> 20} MB)")
     return True

@@ -41,6 +41,14 @@ class DirectMap:
     min_mapped: int = 0
     max_mapped: int = 0
     allocated: int = 0
+    mapped: list[tuple[int, int]] = field(default_factory=list)  # bytes, in the order of mapping
+
+    def is_mapped(self, start: int, end: int) -> bool:
+        """True if all of [start, end) is mapped. Source: arch/x86/mm/init.c:pfn_range_is_mapped() @ v6.12"""
+        for low, high in sorted(self.mapped):
+            if low <= start < high:
+                start = high
+        return start >= end
 
 
 def init_mem_mapping(k: Kernel, gbpages: bool) -> DirectMap:
@@ -51,7 +59,13 @@ def init_mem_mapping(k: Kernel, gbpages: bool) -> DirectMap:
     state = DirectMap(gbpages, buf, k.pgtable_l5_enabled(), pages)
     end = k.max_pfn << 12
     _init_memory_mapping(k, state, 0, ISA_END, True)
-    _memory_map_top_down(k, state, ISA_END, end)
+    if k.memblock.bottom_up:
+        # Tables are to lie above the kernel, so what is there is mapped first.
+        kernel_end = k.behaviour.get("kernel_end", image.brk_start + image.brk_bytes)
+        _memory_map_bottom_up(k, state, kernel_end, end)
+        _memory_map_bottom_up(k, state, ISA_END, kernel_end)
+    else:
+        _memory_map_top_down(k, state, ISA_END, end)
     k.charge("page_table_page", len(state.tables))
     return state
 
@@ -76,6 +90,20 @@ def _memory_map_top_down(k: Kernel, state: DirectMap, map_start: int, map_end: i
         _init_range(k, state, real_end, map_end)
 
 
+def _memory_map_bottom_up(k: Kernel, state: DirectMap, map_start: int, map_end: int) -> None:
+    # Source: arch/x86/mm/init.c:memory_map_bottom_up() @ v6.12
+    step, mapped, start = PMD_SIZE, 0, map_start
+    state.min_mapped = start
+    while start < map_end:
+        following = map_end
+        if map_end - start > step:
+            following = min((start // step + 1) * step, map_end)
+        mapped += _init_range(k, state, start, following)
+        start = following
+        if mapped >= step:
+            step <<= STEP_SHIFT
+
+
 def _init_range(k: Kernel, state: DirectMap, start: int, end: int) -> int:
     mapped = 0
     for region in list(k.memblock.memory_regions()):
@@ -93,6 +121,7 @@ def _init_memory_mapping(k: Kernel, state: DirectMap, start: int, end: int, can_
     for part in split_mem_range(k, start, end, state.gbpages):
         _map_part(k, state, part, can_use_brk)
         state.max_mapped = max(state.max_mapped, part.end)
+    state.mapped.append((start, end))
 
 
 def _map_part(k: Kernel, state: DirectMap, part: MapRange, can_use_brk: bool) -> None:

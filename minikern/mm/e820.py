@@ -11,7 +11,7 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from hw.errors import MachineStopped
-from minikern.cmdline import memparse
+from minikern.cmdline import memparse, strtoull
 from minikern.printk import Level
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ ISA_START, ISA_END = 0xA0000, 0x100000
 MAX_GAP_END = 1 << 32
 MIN_GAP = 4 << 20
 SMP_CACHE_BYTES = 64
+SETUP_FROM_KEXEC = (4, 8, 9)  # EFI, IMA, RNG_SEED: nodes that kexec makes anew for every kernel
 NOSAVE_REGION_BYTES = 32  # struct nosave_region; Source: kernel/power/snapshot.c
 
 
@@ -55,7 +56,7 @@ TYPE_NAMES: dict[int, str] = {
 }
 NEVER_MERGED = (Type.PRAM, Type.SOFT_RESERVED)
 RAM_TYPES = (Type.RAM, Type.RESERVED_KERN)
-MAPPED_TYPES = (Type.RAM, Type.ACPI)
+MAPPED_TYPES = {False: (Type.RAM,), True: (Type.RAM, Type.ACPI)}  # what counts for the last page: by last_pfn_acpi
 
 
 class Entry(NamedTuple):
@@ -194,11 +195,10 @@ def parse_memopt(k: Kernel, value: str) -> None:
     if value == "nopentium":
         k.printk("mem=nopentium ignored! (only supported on x86_32)", Level.WARNING)
         return
+    k.e820.user_defined = True  # even a size that is none makes the map the user's
     size, _ = memparse(value)
-    if size == 0:
-        return
-    k.e820.user_defined = True
-    _remove_ram_from(k, size)
+    if size:
+        _remove_ram_from(k, size)
 
 
 def _remove_ram_from(k: Kernel, start: int) -> None:
@@ -214,7 +214,7 @@ def parse_memmap_opt(k: Kernel, value: str) -> None:
 
 
 def _parse_memmap_one(k: Kernel, word: str) -> None:
-    if word == "exactmap":
+    if word.startswith("exactmap"):
         k.e820.table, k.e820.user_defined = [], True
         return
     size, rest = memparse(word)
@@ -225,30 +225,39 @@ def _parse_memmap_one(k: Kernel, word: str) -> None:
     start, tail = memparse(where)
     added = {"@": Type.RAM, "#": Type.ACPI, "$": Type.RESERVED, "!": Type.PRAM}
     if sign in added:
-        k.e820.table = [*k.e820.table, Entry(start, size, added[sign])]
+        _range_add(k, start, size, added[sign])
     elif sign == "%":
         _retype(k, start, size, tail)
     else:
         _remove_ram_from(k, size)
 
 
+def _range_add(k: Kernel, start: int, size: int, kind: int) -> None:
+    if len(k.e820.table) >= E820_MAX_ENTRIES:
+        last = (start + size - 1) & ULLONG_MAX
+        k.printk(f"e820: too many entries; ignoring [mem {start:#010x}-{last:#010x}]", Level.ERR)
+        return
+    k.e820.table = [*k.e820.table, Entry(start, size, kind)]
+
+
 def _retype(k: Kernel, start: int, size: int, tail: str) -> None:
+    # "%start-old+new": types are plain numbers, and whatever follows them makes the word void.
     old = new = 0
     if tail.startswith("-"):
-        old, tail = memparse(tail[1:])
+        old, tail = strtoull(tail[1:])
     if tail.startswith("+"):
-        new, tail = memparse(tail[1:])
+        new, tail = strtoull(tail[1:])
+    old, new = old & 0xFFFF_FFFF, new & 0xFFFF_FFFF  # enum e820_type
+    if tail:
+        return
     if old and new:
         debug_change(k, "update", start, size, f"{type_name(old)} ==> {type_name(new)}")
         k.e820.table = range_update(k.e820.table, start, size, old, new)
-    elif old:
-        debug_change(k, "remove", start, size, type_name(old))
-        k.e820.table = range_remove(k.e820.table, start, size, old, True)
     elif new:
-        k.e820.table = range_remove(k.e820.table, start, size, 0, False)
-        k.e820.table = [*k.e820.table, Entry(start, size, new)]
+        _range_add(k, start, size, new)
     else:
-        k.e820.table = range_remove(k.e820.table, start, size, 0, False)
+        debug_change(k, "remove", start, size, type_name(old) if old else "")
+        k.e820.table = range_remove(k.e820.table, start, size, old, bool(old))
 
 
 def finish_early_params(k: Kernel) -> None:
@@ -272,14 +281,46 @@ def reserve_setup_data(k: Kernel) -> None:
     """
     if not k.boot_params.setup_data:
         return
-    for address, _, payload in k.boot_params.setup_data:
+    handed_on = k.behaviour.get("e820_kexec_setup_data", False)  # by kernels before 6.10
+    for address, kind, payload in k.boot_params.setup_data:
         size = 16 + payload  # struct setup_data: next, type, len
-        debug_change(k, "update", address, size, f"{type_name(Type.RAM)} ==> {type_name(Type.RESERVED_KERN)}")
+        change = f"{type_name(Type.RAM)} ==> {type_name(Type.RESERVED_KERN)}"
+        debug_change(k, "update", address, size, change)
         k.e820.table = range_update(k.e820.table, address, size, Type.RAM, Type.RESERVED_KERN)
-        k.e820.kexec = range_update(k.e820.kexec, address, size, Type.RAM, Type.RESERVED_KERN)
+        if handed_on and kind not in SETUP_FROM_KEXEC:
+            debug_change(k, "update", address, size, change)
+            k.e820.kexec = range_update(k.e820.kexec, address, size, Type.RAM, Type.RESERVED_KERN)
     k.e820.table, k.e820.kexec = _sanitised(k.e820.table), _sanitised(k.e820.kexec)
     k.printk("extended physical RAM map:")
     print_table(k, "reserve setup_data", k.e820.table)
+
+
+def add_kernel_range(k: Kernel) -> None:
+    """The kernel's own memory is RAM, whatever the map says. Source: arch/x86/kernel/setup.c:e820_add_kernel_range()"""
+    image = k.release.image
+    start = image.text_start
+    size = k.behaviour.get("kernel_end", image.brk_start + image.brk_bytes) - start
+    if mapped_all(k.e820.table, start, start + size, Type.RAM):
+        return
+    k.printk(".text .data .bss are not marked as E820_TYPE_RAM!", Level.WARNING)
+    debug_change(k, "remove", start, size, "")
+    k.e820.table = range_remove(k.e820.table, start, size, 0, False)
+    _range_add(k, start, size, Type.RAM)
+
+
+def mapped_all(table: Iterable[Entry], start: int, end: int, kind: int) -> bool:
+    """True if entries of ``kind`` cover all of [start, end), walking up the map.
+
+    Source: arch/x86/kernel/e820.c:__e820__mapped_all() @ v6.12
+    """
+    for entry in table:
+        if entry.type != kind or entry.addr >= end or entry.end <= start:
+            continue
+        if entry.addr <= start:
+            start = entry.end
+        if start >= end:
+            return True
+    return False
 
 
 def trim_bios_range(k: Kernel) -> None:
@@ -291,14 +332,14 @@ def trim_bios_range(k: Kernel) -> None:
     k.e820.table = _sanitised(range_remove(table, ISA_START, ISA_END - ISA_START, Type.RAM, True))
 
 
-def end_pfn(table: Iterable[Entry], limit_pfn: int, max_arch_pfn: int) -> int:
-    """Highest page frame of RAM or ACPI memory below ``limit_pfn``.
+def end_pfn(table: Iterable[Entry], limit_pfn: int, max_arch_pfn: int, acpi: bool = True) -> int:
+    """Highest page frame of RAM, and of ACPI memory if ``acpi``, below ``limit_pfn``.
 
     Source: arch/x86/kernel/e820.c:e820__end_ram_pfn() @ v6.12
     """
     last = 0
     for entry in table:
-        if entry.type not in MAPPED_TYPES:
+        if entry.type not in MAPPED_TYPES[acpi]:
             continue
         start, end = entry.addr >> PAGE_SHIFT, entry.end >> PAGE_SHIFT
         if start >= limit_pfn:
@@ -309,7 +350,7 @@ def end_pfn(table: Iterable[Entry], limit_pfn: int, max_arch_pfn: int) -> int:
 
 def print_last_pfn(k: Kernel, limit_pfn: int, max_arch_pfn: int) -> int:
     """Find the highest pfn and log it."""
-    last = end_pfn(k.e820.table, limit_pfn, max_arch_pfn)
+    last = end_pfn(k.e820.table, limit_pfn, max_arch_pfn, k.behaviour.get("last_pfn_acpi", True))
     k.printk(f"last_pfn = {last:#x} max_arch_pfn = {max_arch_pfn:#x}")
     return last
 
@@ -372,6 +413,17 @@ def largest_gap(table: list[Entry]) -> tuple[int, int]:
             best, size = entry.end, gap
         last = min(last, entry.addr)
     return best, size
+
+
+def register_nvs_regions(k: Kernel) -> None:
+    """Tell power management what firmware wants kept over a suspend.
+
+    Source: arch/x86/kernel/e820.c:e820__register_nvs_regions(), drivers/acpi/nvs.c @ v6.12
+    """
+    for entry in k.e820.table:
+        if entry.type == Type.NVS:
+            where = f"[mem {entry.addr:#010x}-{entry.end - 1:#010x}]"
+            k.printk(f"ACPI: PM: Registering ACPI NVS region {where} ({entry.size} bytes)")
 
 
 def reserve_ram_buffers(k: Kernel) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from minikern.cmdline import strtoull
 from minikern.mm.mmzone import MAX_PAGE_ORDER
 from minikern.mm.zonelist import nr_kernel_pages
 
@@ -29,21 +30,22 @@ class Table(NamedTuple):
     low_limit: int = 0
     high_limit: int = 0
     entries: int = 0  # asked for by the caller; 0: by memory size
+    param: str = ""  # the parameter that says how many
 
 
 # Source: fs/dcache.c, fs/inode.c, fs/namespace.c @ v6.12
-DENTRY = Table("Dentry cache", 8, 13, True)
-INODE = Table("Inode-cache", 8, 14, True)
-MOUNT = Table("Mount-cache", 8, 19)
-MOUNTPOINT = Table("Mountpoint-cache", 8, 19)
+DENTRY = Table("Dentry cache", 8, 13, True, param="dhash_entries")
+INODE = Table("Inode-cache", 8, 14, True, param="ihash_entries")
+MOUNT = Table("Mount-cache", 8, 19, param="mhash_entries")
+MOUNTPOINT = Table("Mountpoint-cache", 8, 19, param="mphash_entries")
 # Source: net/ipv4/route.c, inet_hashtables.c, tcp.c, udp.c, net/mptcp/token.c @ v6.12
 IP_IDENTS = Table("IP idents", 8, 16, low_limit=2048, high_limit=256 << 10)
 TCP_LISTEN = Table("tcp_listen_portaddr_hash", 16, 21, high_limit=64 << 10)
 TABLE_PERTURB = Table("Table-perturb", 4, 0, low_limit=1 << 16, high_limit=1 << 16, entries=1 << 16)
-TCP_ESTABLISHED = Table("TCP established", 8, 17, high_limit=512 << 10)
+TCP_ESTABLISHED = Table("TCP established", 8, 17, high_limit=512 << 10, param="thash_entries")
 TCP_BIND = Table("TCP bind", 32, 17, high_limit=64 << 10)
 MPTCP_TOKEN = Table("MPTCP token", 24, 20, high_limit=64 << 10)
-UDP = Table("UDP", 32, 21, low_limit=256, high_limit=64 << 10)
+UDP = Table("UDP", 32, 21, low_limit=256, high_limit=64 << 10, param="uhash_entries")
 UDP_LITE = UDP._replace(name="UDP-Lite")
 
 
@@ -77,13 +79,29 @@ def hashdist(k: Kernel) -> bool:
 
     Source: mm/mm_init.c:set_hashdist(), fixup_hashdist() @ v6.12
     """
-    if sum(1 for node in k.nodes if node.present_pages) < 2:
-        return False
-    return k.cmdline.get_int("hashdist") != 0
+    # The parameter is read after one node alone has switched the default off.
+    given = k.cmdline.get("hashdist")
+    if given is not None:
+        return strtoull(given)[0] & 0xFFFF_FFFF != 0
+    return sum(1 for node in k.nodes if node.present_pages) > 1
+
+
+def as_asked(k: Kernel, table: Table) -> Table:
+    """The table with the number of entries the command line gives it.
+
+    Source: fs/dcache.c, fs/inode.c, fs/namespace.c, net/ipv4/tcp.c, net/ipv4/udp.c @ v6.12
+    """
+    given = strtoull(k.cmdline.get(table.param) or "")[0] if table.param else 0
+    if not given:
+        return table
+    if table.param == "thash_entries":
+        return table._replace(entries=given, high_limit=0)
+    return table._replace(entries=max(given, table.low_limit))
 
 
 def alloc_large_system_hash(k: Kernel, table: Table, early: bool = False) -> int:
     """Allocate one table and log it; returns its entries."""
+    table = as_asked(k, table)
     entries = hash_entries(nr_kernel_pages(k), k.nr_all_pages, table)
     size = entries * table.bucket_bytes
     order = max(0, (size - 1).bit_length() - PAGE_SHIFT)
@@ -91,8 +109,9 @@ def alloc_large_system_hash(k: Kernel, table: Table, early: bool = False) -> int
     if early:
         k.memblock.alloc(size, SMP_CACHE_BYTES)
     elif hashdist(k) or order > MAX_PAGE_ORDER:
-        nodes = sum(1 for node in k.nodes if node.present_pages) if hashdist(k) else 1
-        kind = "vmalloc hugepage" if size // nodes >= PMD_SIZE else "vmalloc"
+        # Each online node takes its share, nodes without memory counted. Source: mm/vmalloc.c:__vmalloc_node_range()
+        huge = size // len(k.nodes) >= PMD_SIZE and not k.cmdline.has("nohugevmalloc")
+        kind = "vmalloc hugepage" if huge else "vmalloc"
     k.charge("hash_table_page", -(-size // PAGE_SIZE))
     k.printk(f"{table.name} hash table entries: {entries} (order: {order}, {size} bytes, {kind})")
     return entries

@@ -1,7 +1,7 @@
 """HugeTLB at boot: the pages that ``hugepagesz=`` and ``hugepages=`` ask for.
 
-Gigantic pages leave memblock while the command line is parsed, normal ones leave the buddy allocator in
-``hugetlb_init()``. Source: mm/hugetlb.c @ v6.12
+Gigantic pages leave memblock while the command line is parsed (since 6.15: before the memory map is laid out), normal
+ones leave the buddy allocator in ``hugetlb_init()``. Source: mm/hugetlb.c @ v6.12
 """
 
 from __future__ import annotations
@@ -10,39 +10,63 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from minikern.cmdline import memparse
+from minikern.mm.hugetlb_alloc import BootPage, hugetlb_hstate_alloc_pages
+from minikern.mm.hugetlb_cma import dma_contiguous_reserve, hugetlb_cma_reserve
 from minikern.mm.hugetlb_cmdline import Hstate, HugetlbCommandLine, size_name
-from minikern.mm.hugetlb_vmemmap import (
-    HUGETLB_VMEMMAP_RESERVE_PAGES,
-    VmemmapPageTable,
-    hugetlb_vmemmap_optimizable_size,
-    hugetlb_vmemmap_optimize,
-)
-from minikern.mm.page_alloc import MIGRATE_MOVABLE, PageAlloc
-from minikern.mm.struct_page import PAGE_SHIFT, PAGE_SIZE
+from minikern.mm.hugetlb_gather import gather_bootmem_prealloc
+from minikern.mm.hugetlb_vmemmap import Hvo, hugetlb_vmemmap_optimizable_size
+from minikern.mm.struct_page import PAGE_SIZE
+from minikern.mm.vmemmap import PreinitMap
+from minikern.mm.vmemmap_table import VmemmapPageTable
+from minikern.mm.work import run_here
 
 PMD_ORDER, PUD_ORDER = 9, 18  # 2 MiB and 1 GiB; Source: arch/x86/include/asm/pgtable_64_types.h
 PSE_BIT = 3  # CPUID.1:EDX
 PDPE1GB_BIT = 26  # CPUID.80000001H:EDX; Source: SDM vol. 2A, CPUID
 
-# Bits of a huge page's private field. Source: include/linux/hugetlb.h:enum hugetlb_page_flags @ v6.12
-HPG_FREED, HPG_VMEMMAP_OPTIMIZED = 1 << 3, 1 << 4
-
 
 @dataclass
 class HugeTLB:
-    """All huge page sizes and pages of one boot. ``optimized`` are the heads whose memory map HVO folded."""
+    """All huge page sizes and pages of one boot. ``boot_pages`` wait to be gathered, in the order of allocation.
+
+    ``memory_nodes`` are the nodes with memory, ascending; ``preinit`` the pages whose memory map was made folded.
+    """
 
     cmdline: HugetlbCommandLine
     vmemmap_optimize: bool
-    boot_pages: list[tuple[Hstate, int]] = field(default_factory=list)
-    optimized: set[int] = field(default_factory=set)
-    page_table: VmemmapPageTable | None = None
+    memory_nodes: list[int]
+    boot_pages: list[BootPage] = field(default_factory=list)
+    preinit: list[PreinitMap] = field(default_factory=list)
+    hvo: Hvo | None = None
 
     @property
     def hstates(self) -> list[Hstate]:
         """Sizes in the order in which they were registered."""
         return self.cmdline.hstates
+
+    @property
+    def optimized(self) -> set[int]:
+        """Heads whose memory map is folded."""
+        return self.hvo.optimized if self.hvo is not None else set()
+
+    @property
+    def page_table(self) -> VmemmapPageTable | None:
+        """Page table of the memory map, once something was folded."""
+        return self.hvo.table if self.hvo is not None else None
+
+    def hvo_for(self, k: Any, order: int) -> Hvo | None:
+        """What folds maps of huge pages of ``order``; None if HVO is off or has nothing to gain."""
+        if not self.vmemmap_optimize or not hugetlb_vmemmap_optimizable_size(order):
+            return None
+        if self.hvo is None:
+            self.hvo = Hvo(
+                k,
+                VmemmapPageTable(k.vmemmap.memmaps, list(k.vmemmap.preinit.values())),
+                fresh_head=bool(k.behaviour.get("hvo_fresh_head", True)),
+                head_required=bool(k.behaviour.get("hvo_head_required", False)),
+                batch=bool(k.behaviour.get("hvo_batch", False)),
+            )
+        return self.hvo
 
     def folios(self) -> Iterator[tuple[int, int]]:
         """(head pfn, order) of every prepared huge page."""
@@ -54,22 +78,44 @@ class HugeTLB:
 # while the command line is parsed
 
 
+def hugetlb_early_reserve(k: Any) -> None:
+    """What is taken as soon as nodes are known: memory for contiguous allocations, then, with pre-HVO, huge pages.
+
+    Source: arch/x86/kernel/setup.c:setup_arch() @ v6.12 and v6.15
+    """
+    dma_contiguous_reserve(k)
+    if has_gbpages(k):
+        hugetlb_cma_reserve(k, online_nodes(k))
+        hugetlb_bootmem_alloc(k)
+
+
+def hugetlb_bootmem_alloc(k: Any) -> None:
+    """With pre-HVO, act on the huge page parameters as soon as nodes are known, before there is a memory map.
+
+    Source: mm/hugetlb.c:hugetlb_bootmem_alloc() @ v6.15
+    """
+    if k.behaviour.get("hugetlb_prehvo", False):
+        hugetlb_parse_cmdline(k)
+
+
 def hugetlb_parse_cmdline(k: Any) -> None:
     """Act on the huge page parameters in their order; gigantic pages are taken from memblock at once.
 
-    Sets ``k.hugetlb``. Charges ``hugetlb_page_alloc``.
+    Sets ``k.hugetlb``; does nothing if that was done before. Charges ``hugetlb_page_alloc``.
     Source: mm/hugetlb.c:hugepages_setup(), hugepagesz_setup(), default_hugepagesz_setup() @ v6.12
     """
+    if k.hugetlb is not None:
+        return
     can_fold = k.config.enabled("CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP")
     default_on = k.config.enabled("CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP_DEFAULT_ON")
     optimize = can_fold and k.cmdline.get_bool("hugetlb_free_vmemmap", default_on)
     parser = HugetlbCommandLine(
         valid_sizes={PAGE_SIZE << order for order in valid_orders(k)},
-        online_nodes=[node.nid for node in k.nodes],
+        online_nodes=online_nodes(k),
         printk=k.printk,
         alloc_gigantic=lambda h: hugetlb_hstate_alloc_pages(k, h),
     )
-    k.hugetlb = HugeTLB(parser, optimize)
+    k.hugetlb = HugeTLB(parser, optimize, memory_nodes(k))
     for name, value in k.cmdline.args:
         if value is not None:
             parser.parameter(name, value)
@@ -77,10 +123,11 @@ def hugetlb_parse_cmdline(k: Any) -> None:
 
 def valid_orders(k: Any) -> tuple[int, ...]:
     """Page orders the CPU can map. Source: arch/x86/mm/hugetlbpage.c:arch_hugetlb_valid_size() @ v6.12"""
-    return (PMD_ORDER, PUD_ORDER) if _has_gbpages(k) else (PMD_ORDER,)
+    return (PMD_ORDER, PUD_ORDER) if has_gbpages(k) else (PMD_ORDER,)
 
 
-def _has_gbpages(k: Any) -> bool:
+def has_gbpages(k: Any) -> bool:
+    """True if the CPU has 1 GiB pages."""
     return bool(k.machine.boot_cpu.cpuid(0x80000001).edx >> PDPE1GB_BIT & 1)
 
 
@@ -89,105 +136,42 @@ def hugepages_supported(k: Any) -> bool:
     return bool(k.machine.boot_cpu.cpuid(1).edx >> PSE_BIT & 1)
 
 
+def online_nodes(k: Any) -> list[int]:
+    """Nodes that are online; before zones are laid out, those with memory stand for them."""
+    return [node.nid for node in k.nodes] or memory_nodes(k)
+
+
 def memory_nodes(k: Any) -> list[int]:
-    """Nodes with memory, ascending."""
-    return [node.nid for node in k.nodes if node.last_zone is not None]
+    """Nodes with memory, ascending. Source: mm/hugetlb.c:hugetlb_bootmem_set_nodes() @ v6.15 for the early case"""
+    if k.nodes:
+        return [node.nid for node in k.nodes if node.last_zone is not None]
+    return sorted({max(region.nid, 0) for region in k.memblock.memory_regions() if region.size >= PAGE_SIZE})
 
 
-# allocation
+# initcalls
 
 
-def hugetlb_hstate_alloc_pages(k: Any, h: Hstate) -> None:
-    """Allocate what was asked for of one size, by node or in turn, with Linux's warnings about what was not there.
+def hugetlb_bootmem_struct_page_init(k: Any) -> None:
+    """Gather gigantic pages as soon as all struct pages are there, where the release does it then.
 
-    Source: mm/hugetlb.c:hugetlb_hstate_alloc_pages() @ v6.12
+    Source: mm/hugetlb.c:hugetlb_bootmem_struct_page_init() @ stable 6.12
     """
-    cma = k.cmdline.get("hugetlb_cma")
-    if h.gigantic and cma is not None and memparse(cma)[0]:
-        if not k.hugetlb.cmdline.cma_warned:
-            k.printk("HugeTLB: hugetlb_cma is enabled, skip boot time allocation")
-        k.hugetlb.cmdline.cma_warned = True
-        return
-    if any(h.max_huge_pages_node.values()):
-        _alloc_specific_nodes(k, h)
-        return
-    allocated = 0
-    while allocated < h.max_huge_pages and _alloc_in_turn(k, h):
-        allocated += 1
-    if allocated < h.max_huge_pages:
-        k.printk(
-            f"HugeTLB: allocating {h.max_huge_pages} of page size {size_name(h.order)} failed."
-            f"  Only allocated {allocated} hugepages."
-        )
-        h.max_huge_pages = allocated
-
-
-def _alloc_specific_nodes(k: Any, h: Hstate) -> None:
-    for nid, wanted in sorted(h.max_huge_pages_node.items()):
-        got = 0
-        while got < wanted and (_alloc_gigantic(k, h, nid) if h.gigantic else _alloc_buddy(k, h, nid)):
-            got += 1
-        if got < wanted:
-            k.printk(
-                f"HugeTLB: allocating {wanted} of page size {size_name(h.order)} failed node{nid}."
-                f"  Only allocated {got} hugepages."
-            )
-            h.max_huge_pages -= wanted - got
-            h.max_huge_pages_node[nid] = got
-
-
-def _alloc_in_turn(k: Any, h: Hstate) -> bool:
-    # A gigantic page is tried on one node only: memblock itself falls back to others.
-    nodes = memory_nodes(k)
-    for _ in range(1 if h.gigantic else len(nodes)):
-        nid = nodes[h.next_node % len(nodes)]
-        h.next_node += 1
-        if _alloc_gigantic(k, h, nid) if h.gigantic else _alloc_buddy(k, h, nid):
-            return True
-    return False
-
-
-def _alloc_gigantic(k: Any, h: Hstate, nid: int) -> bool:
-    # Source: mm/hugetlb.c:__alloc_bootmem_huge_page() @ v6.12
-    size = PAGE_SIZE << h.order
-    address = k.memblock.alloc(size, size, nid=nid)
-    if address is None:
-        return False
-    if k.behaviour["hugetlb_tail_skip"]:
-        k.memblock.reserved_mark_noinit(address + PAGE_SIZE, size - PAGE_SIZE)
-    k.hugetlb.boot_pages.append((h, address >> PAGE_SHIFT))
-    k.charge("hugetlb_page_alloc")
-    return True
-
-
-def _alloc_buddy(k: Any, h: Hstate, nid: int) -> bool:
-    # Source: mm/hugetlb.c:alloc_fresh_hugetlb_folio(), mm/page_alloc.c:prep_compound_page() @ v6.12
-    page_alloc: PageAlloc = k.page_alloc
-    pfn = page_alloc.alloc_pages(h.order, nid, MIGRATE_MOVABLE, this_node=True)
-    if pfn is None:
-        return False
-    del page_alloc.allocated[pfn]  # from here on the page is HugeTLB's
-    k.charge("hugetlb_page_alloc")
-    k.charge("compound_tail_prep", page_alloc.pages.prep_tails(pfn, 1, 1 << h.order))
-    _finish(k, h, pfn, _optimize(k, pfn, h.order))
-    return True
-
-
-# hugetlb_init
+    if k.behaviour.get("hugetlb_gather", "hugetlb_init") == "page_alloc_init_late":
+        gather_bootmem_prealloc(k)
 
 
 def hugetlb_init(k: Any) -> None:
     """Register the default size, allocate normal pages, prepare gigantic ones, report.
 
-    Charges ``hugetlb_page_alloc``, ``compound_head_prep``, ``compound_tail_prep`` or ``compound_tail_init_prep``, and
-    ``hvo_remap_page``. Source: mm/hugetlb.c:hugetlb_init() @ v6.12
+    Charges ``hugetlb_page_alloc``, ``compound_head_prep``, ``compound_tail_prep`` or ``compound_tail_init_prep``,
+    ``hugetlb_pool_add``, ``hvo_remap_page`` and ``tlb_flush_cpu``. Source: mm/hugetlb.c:hugetlb_init() @ v6.12
     """
     parser = k.hugetlb.cmdline
     if not hugepages_supported(k):
         if parser.hstates or parser.default_max_huge_pages:
             k.printk("HugeTLB: huge pages not supported, ignoring associated command-line parameters")
         return
-    if k.config.enabled("CONFIG_CONTIG_ALLOC") and _has_gbpages(k):
+    if k.config.enabled("CONFIG_CONTIG_ALLOC") and has_gbpages(k):
         parser.add_hstate(PUD_ORDER)  # an initcall of its own: arch/x86/mm/hugetlbpage.c:gigantic_pages_init()
     parser.set_default(PMD_ORDER)
     for h in parser.hstates:
@@ -195,52 +179,6 @@ def hugetlb_init(k: Any) -> None:
             hugetlb_hstate_alloc_pages(k, h)
     gather_bootmem_prealloc(k)
     report_hugepages(k)
-
-
-def gather_bootmem_prealloc(k: Any) -> None:
-    """Make compound pages of the gigantic pages taken from memblock, and fold their memory map if HVO is on.
-
-    With ``hugetlb_tail_skip`` only the tails that stay are written before HVO, the others only if it fails.
-    Source: mm/hugetlb.c:gather_bootmem_prealloc_node(), prep_and_add_bootmem_folios() @ v6.12
-    """
-    waiting, k.hugetlb.boot_pages = k.hugetlb.boot_pages, []
-    for h, pfn in waiting if k.behaviour["hugetlb_tail_skip"] else reversed(waiting):
-        if k.behaviour["hugetlb_tail_skip"]:
-            optimized = _prep_skipping(k, pfn, h.order)
-        else:
-            k.charge("compound_tail_prep", k.page_alloc.pages.prep_tails(pfn, 1, 1 << h.order))
-            optimized = _optimize(k, pfn, h.order)
-        _finish(k, h, pfn, optimized)
-        k.page_alloc.zone_of(pfn).managed_pages += 1 << h.order
-        k.page_alloc.totalram_pages += 1 << h.order
-
-
-def _prep_skipping(k: Any, pfn: int, order: int) -> bool:
-    pages, kept = k.page_alloc.pages, HUGETLB_VMEMMAP_RESERVE_PAGES
-    k.charge("compound_tail_init_prep", pages.prep_tails(pfn, 1, kept))
-    optimized = _optimize(k, pfn, order)
-    if not optimized:
-        k.charge("compound_tail_init_prep", pages.prep_tails(pfn, kept, 1 << order))
-    return optimized
-
-
-def _optimize(k: Any, pfn: int, order: int) -> bool:
-    hugetlb: HugeTLB = k.hugetlb
-    if not hugetlb.vmemmap_optimize or not hugetlb_vmemmap_optimizable_size(order):
-        return False
-    if hugetlb.page_table is None:
-        hugetlb.page_table = VmemmapPageTable(k.vmemmap.memmaps)
-    return hugetlb_vmemmap_optimize(k, hugetlb.page_table, pfn, order)
-
-
-def _finish(k: Any, h: Hstate, pfn: int, optimized: bool) -> None:
-    k.charge("compound_head_prep")
-    private = HPG_FREED
-    if optimized:
-        private |= HPG_VMEMMAP_OPTIMIZED
-        k.hugetlb.optimized.add(pfn)
-    k.page_alloc.pages.prep_head(pfn, h.order, private)
-    h.free_pages.append(pfn)
 
 
 def report_hugepages(k: Any) -> None:
@@ -251,5 +189,27 @@ def report_hugepages(k: Any) -> None:
     for h in k.hugetlb.hstates:
         name = size_name(h.order)
         k.printk(f"HugeTLB: registered {name} page size, pre-allocated {len(h.free_pages)} pages")
+        if h.invalid:
+            h.max_huge_pages -= h.invalid
+            plural = "" if h.invalid == 1 else "s"
+            k.printk(f"HugeTLB: {name} page size: {h.invalid} invalid page{plural} discarded")
         kib = hugetlb_vmemmap_optimizable_size(h.order) >> 10
         k.printk(f"HugeTLB: {kib} KiB vmemmap can be freed for a {name} page")
+
+
+# afterwards
+
+
+def dissolve_free_hugetlb_folio(k: Any, pfn: int) -> bool:
+    """Break a huge page up into ordinary free pages; False (it stays) if there is no memory for its memory map.
+
+    Source: mm/hugetlb.c:dissolve_free_hugetlb_folio() @ v6.12
+    """
+    h = next(h for h in k.hugetlb.hstates if pfn in h.free_pages)
+    if k.hugetlb.hvo is not None and not run_here(k, k.hugetlb.hvo.restore_folio(pfn, h.order)):
+        return False
+    h.free_pages.remove(pfn)
+    h.max_huge_pages -= 1
+    k.charge("struct_page_free", k.page_alloc.pages.free_bootmem_range(pfn, pfn + (1 << h.order)))
+    k.page_alloc.free_range(k.page_alloc.zone_of(pfn), pfn, pfn + (1 << h.order))
+    return True

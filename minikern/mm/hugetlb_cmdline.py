@@ -26,6 +26,7 @@ class Hstate:
     max_huge_pages_node: dict[int, int] = field(default_factory=dict)
     next_node: int = 0
     free_pages: list[int] = field(default_factory=list)
+    invalid: int = 0  # pages given up because they lie in more than one zone
 
     @property
     def gigantic(self) -> bool:

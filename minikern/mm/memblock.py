@@ -88,7 +88,9 @@ class MemblockType:
             last += 1
         self.regions[first:last] = kept
 
-    def change_range(self, base: int, size: int, *, nid: int | None = None, set_flags: int = 0) -> None:
+    def change_range(
+        self, base: int, size: int, *, nid: int | None = None, set_flags: int = 0, clear_flags: int = 0
+    ) -> None:
         """Give the regions inside [base, base+size) a node or flags, splitting at the ends.
 
         Source: mm/memblock.c:memblock_set_node(), memblock_setclr_flag() @ v6.12
@@ -101,7 +103,8 @@ class MemblockType:
             low, high = max(old.base, base), min(old.end, end)
             if old.base < low:
                 pieces.append(old._replace(end=low))
-            pieces.append(Region(low, high, old.nid if nid is None else nid, old.flags | set_flags))
+            flags = old.flags & ~clear_flags | set_flags
+            pieces.append(Region(low, high, old.nid if nid is None else nid, flags))
             if high < old.end:
                 pieces.append(old._replace(base=high))
             last += 1
@@ -146,12 +149,18 @@ def merge(regions: Iterable[Region]) -> list[Region]:
 
 
 class Memblock:
-    """The two lists and the top-down allocation over them. Addresses and sizes in bytes."""
+    """The two lists and the allocation over them. Addresses and sizes in bytes.
+
+    ``bottom_up`` allocates from the lowest address instead of the highest, ``skip_hotplug`` leaves memory alone that
+    is marked as hot-pluggable: both are what ``movable_node`` asks for.
+    """
 
     def __init__(self) -> None:
         self.memory = MemblockType("memory")
         self.reserved = MemblockType("reserved")
         self.current_limit = PHYS_ADDR_MAX
+        self.bottom_up = False
+        self.skip_hotplug = False
 
     def add(self, base: int, size: int) -> None:
         """Add RAM."""
@@ -186,6 +195,14 @@ class Memblock:
         """Give the memory inside a range its node."""
         self.memory.change_range(base, size, nid=nid)
 
+    def mark_hotplug(self, base: int, size: int) -> None:
+        """Flag memory that may be taken away later."""
+        self.memory.change_range(base, size, set_flags=Flags.HOTPLUG)
+
+    def clear_hotplug(self, base: int, size: int) -> None:
+        """Take that flag away again."""
+        self.memory.change_range(base, size, clear_flags=Flags.HOTPLUG)
+
     def reserved_mark_noinit(self, base: int, size: int) -> None:
         """Flag reserved memory whose struct pages must not be initialised (since 6.7)."""
         self.reserved.change_range(base, size, set_flags=Flags.RSRV_NOINIT)
@@ -210,12 +227,12 @@ class Memblock:
         """First byte after memory."""
         return self.memory.regions[-1].end
 
-    def free_ranges(self, nid: int = NUMA_NO_NODE) -> Iterator[tuple[int, int, int]]:
+    def free_ranges(self, nid: int = NUMA_NO_NODE, skip_hotplug: bool = False) -> Iterator[tuple[int, int, int]]:
         """Memory minus reserved as (start, end, nid), ascending. Source: mm/memblock.c:__next_mem_range() @ v6.12"""
         reserved = self.reserved.regions
         index = 0
         for region in self.memory.regions:
-            if nid not in (NUMA_NO_NODE, region.nid):
+            if nid not in (NUMA_NO_NODE, region.nid) or (skip_hotplug and region.flags & Flags.HOTPLUG):
                 continue
             while index > 0 and reserved[index - 1].end > region.base:
                 index -= 1
@@ -233,10 +250,13 @@ class Memblock:
     def find_in_range(self, start: int, end: int, size: int, align: int, nid: int = NUMA_NO_NODE) -> int | None:
         """Highest aligned free place for ``size`` bytes inside [start, end), None if there is none.
 
-        Page 0 is never given out. Source: mm/memblock.c:__memblock_find_range_top_down() @ v6.12
+        With ``bottom_up`` it is the lowest place. Page 0 is never given out.
+        Source: mm/memblock.c:__memblock_find_range_top_down(), __memblock_find_range_bottom_up() @ v6.12
         """
         start = max(start, PAGE_SIZE)
         end = max(start, min(end or self.current_limit, self.current_limit))
+        if self.bottom_up:
+            return self._find_bottom_up(start, end, size, align, nid)
         for low, high, _ in self._free_ranges_top_down(nid):
             low, high = max(low, start), min(high, end)
             if high - low < size:
@@ -246,10 +266,18 @@ class Memblock:
                 return place
         return None
 
+    def _find_bottom_up(self, start: int, end: int, size: int, align: int, nid: int) -> int | None:
+        for low, high, _ in self.free_ranges(nid, self.skip_hotplug):
+            low, high = max(low, start), min(high, end)
+            place = -(-low // align) * align
+            if place < high and high - place >= size:
+                return place
+        return None
+
     def _free_ranges_top_down(self, nid: int) -> Iterator[tuple[int, int, int]]:
         reserved = self.reserved.regions
         for region in reversed(self.memory.regions):
-            if nid not in (NUMA_NO_NODE, region.nid):
+            if nid not in (NUMA_NO_NODE, region.nid) or (self.skip_hotplug and region.flags & Flags.HOTPLUG):
                 continue
             at = bisect_right(reserved, region.end - 1, key=lambda item: item.base) - 1
             cursor = region.end

@@ -151,24 +151,28 @@ def deferred_grow_zone(k: Any, zone: Zone, order: int) -> bool:
     if first is None or node.last_zone is not zone or first >= zone.end_pfn:
         return False
     needed = align_up(1 << order, PAGES_PER_SECTION)
-    done, stop = 0, first
-    for start, end, _ in free_pfn_ranges(k, node.nid):
-        low, end = max(start, stop), min(end, zone.end_pfn)
-        while low < end and (done < needed or low < stop):
-            # A section is taken whole, whatever ranges it consists of.
-            stop = max(stop, min(align_up(low + 1, PAGES_PER_SECTION), zone.end_pfn))
-            high = min(end, stop)
-            k.page_alloc.pages.init_range(low, high)
-            k.page_alloc.set_movable(low, high)
-            done += free_to_buddy(k.page_alloc, zone, low, high)
-            low = high
-        if done >= needed and end >= stop:
+    done, last, stop = 0, -1, zone.end_pfn
+    for low, high in _by_section(k, node, first, zone.end_pfn):
+        # Linux stops at a border of sections only, so that a section is taken whole.
+        if done >= needed and low // PAGES_PER_SECTION != last:
+            stop = low
             break
-    else:
-        stop = zone.end_pfn if done < needed else stop
+        k.page_alloc.pages.init_range(low, high)
+        k.page_alloc.set_movable(low, high)
+        done += free_to_buddy(k.page_alloc, zone, low, high)
+        last = low // PAGES_PER_SECTION
     node.first_deferred_pfn = stop
     k.charge("deferred_page_init", done)
     return done > 0
+
+
+def _by_section(k: Any, node: Pglist, first: int, end_pfn: int) -> Iterator[tuple[int, int]]:
+    for start, end, _ in free_pfn_ranges(k, node.nid):
+        low, end = max(start, first), min(end, end_pfn)
+        while low < end:
+            high = min(end, align_up(low + 1, PAGES_PER_SECTION))
+            yield low, high
+            low = high
 
 
 # pages that hold the memory map

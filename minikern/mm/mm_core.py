@@ -7,18 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minikern.cmdline import get_bool, memparse
-from minikern.mm import deferred, memblock_free, zonelist
-from minikern.mm.mmzone import MAX_DMA32_PFN
+from minikern.cmdline import get_bool
+from minikern.mm import deferred, early_allocs, hugetlb, hugetlb_cma, memblock_free, swiotlb, zonelist
 
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
 
 PAGE_SIZE = 4096
-IO_TLB_SHIFT = 11  # slabs of 2 KiB; Source: include/linux/swiotlb.h
-IO_TLB_DEFAULT_BYTES = 64 << 20
-IO_TLB_SEGSIZE = 128
-IO_TLB_SLOT_BYTES = 24
 VMALLOC_BYTES = {4: 32 << 40, 5: 12800 << 40}  # by page-table levels; Source: arch/x86/include/asm/pgtable_64_types.h
 PGD_ENTRY_BYTES = {4: 1 << 39, 5: 1 << 48}
 
@@ -28,6 +23,7 @@ def mm_core_init(k: Kernel) -> None:
     if not k.behaviour["zonelists_before_cmdline"]:
         zonelist.build_all_zonelists(k)
     k.page_alloc.fallback_order = k.fallback
+    early_allocs.kfence_alloc_pool_and_metadata(k)
     report_meminit(k)
     mem_init(k)
     kmem_cache_init(k)
@@ -49,7 +45,7 @@ def mem_init(k: Kernel) -> None:
 
     Source: arch/x86/mm/init_64.c:mem_init() @ v6.12
     """
-    swiotlb_init(k)
+    swiotlb.swiotlb_init(k)
     memblock_free.memblock_free_all(k)
     memblock_free.register_page_bootmem_info(k)
     preallocate_vmalloc_pages(k)
@@ -63,39 +59,10 @@ def page_alloc_init_late(k: Kernel) -> None:
     Source: mm/mm_init.c:page_alloc_init_late() @ v6.12
     """
     deferred.page_alloc_init_late(k, k.cpus.node_cpus())
+    with k.phase("hugepages"):
+        hugetlb.hugetlb_bootmem_struct_page_init(k)
     if k.behaviour["memory_line"] == "page_alloc_init_late":
         mem_init_print_info(k)
-
-
-def swiotlb_init(k: Kernel) -> None:
-    """Bounce buffers below 4 GiB if there is memory above. Source: kernel/dma/swiotlb.c:swiotlb_init_remap()"""
-    words = k.cmdline.words("swiotlb")
-    if "noforce" in words:
-        return
-    max_possible = max(k.max_pfn, k.numa.max_possible_pfn)
-    if max_possible <= MAX_DMA32_PFN and "force" not in words:
-        return
-    slabs, areas = _swiotlb_size(k, words)
-    k.printk(f"software IO TLB: area num {areas}.")
-    size = slabs << IO_TLB_SHIFT
-    if k.memblock.alloc(size, PAGE_SIZE, max_addr=0xFFFFFFFF) is None:
-        k.printk("software IO TLB: swiotlb_init_remap: Failed to allocate " f"{size} bytes tlb structure")
-        return
-    k.memblock.alloc(-(-slabs * IO_TLB_SLOT_BYTES // PAGE_SIZE) * PAGE_SIZE, PAGE_SIZE)
-    k.memblock.alloc(16 * areas, 64)
-    k.charge("swiotlb_slot", slabs)
-
-
-def _swiotlb_size(k: Kernel, words: list[str]) -> tuple[int, int]:
-    numbers = [memparse(word)[0] for word in words if word[:1].isdigit()]
-    areas = 1 << (len(k.cpus.possible) - 1).bit_length()
-    if len(numbers) > 1 and numbers[1]:
-        areas = 1 << (numbers[1] - 1).bit_length()
-    slabs = numbers[0] if numbers and numbers[0] else IO_TLB_DEFAULT_BYTES >> IO_TLB_SHIFT
-    slabs = -(-slabs // IO_TLB_SEGSIZE) * IO_TLB_SEGSIZE
-    if slabs < areas * IO_TLB_SEGSIZE:
-        slabs = areas * IO_TLB_SEGSIZE
-    return slabs, areas
 
 
 def preallocate_vmalloc_pages(k: Kernel) -> None:
@@ -115,11 +82,12 @@ def mem_init_print_info(k: Kernel) -> None:
     image = k.release.image
     physical = k.memblock.phys_mem_size() >> 10
     free = k.page_alloc.nr_free_pages() * (PAGE_SIZE >> 10)
-    reserved = physical - k.page_alloc.totalram_pages * (PAGE_SIZE >> 10)
+    cma = hugetlb_cma.cma_pages(k) * (PAGE_SIZE >> 10)
+    reserved = physical - k.page_alloc.totalram_pages * (PAGE_SIZE >> 10) - cma
     k.printk(
         f"Memory: {free}K/{physical}K available ({image.code_kib}K kernel code, {image.rwdata_kib}K rwdata,"
         f" {image.rodata_kib}K rodata, {image.init_kib}K init, {image.bss_kib}K bss, {reserved}K reserved,"
-        f" 0K cma-reserved)"
+        f" {cma}K cma-reserved)"
     )
 
 

@@ -21,6 +21,7 @@ NUMA_NO_NODE = -1
 COVERAGE_SLACK_BYTES = 1 << 20  # Source: arch/x86/mm/numa.c:numa_meminfo_cover_memory()
 NODE_MIN_SIZE = 4 << 20  # Source: arch/x86/include/asm/numa.h @ v6.1
 PAGE_SIZE = 4096
+ULLONG_MAX = 2**64 - 1
 
 
 class Memblk(NamedTuple):
@@ -43,6 +44,7 @@ class Numa:
     hotplug: list[tuple[int, int]] = field(default_factory=list)
     max_possible_pfn: int = 0
     cpu_nodes: set[int] = field(default_factory=set)  # pretended nodes whose real node has CPUs
+    distance_place: tuple[int, int] | None = None  # (address, bytes) of the distance table
 
     def apic_to_node(self, apic_id: int) -> int:
         """Node of a CPU by its APIC id, -1 if the tables do not say."""
@@ -71,7 +73,7 @@ def numa_init(k: Kernel) -> None:
     if not k.config.get("CONFIG_NUMA", True):
         _flat(k)
         return
-    off = "off" in k.cmdline.getall("numa")
+    off = any(value.startswith("off") for value in k.cmdline.getall("numa"))
     if not off:
         try:
             _from_acpi(k)
@@ -79,7 +81,12 @@ def numa_init(k: Kernel) -> None:
             pass
         else:
             return
-    k.numa = Numa()
+    possible = k.numa.max_possible_pfn if not off else 0
+    if not off:
+        _reset_distance(k)
+        k.memblock.clear_hotplug(0, 2**64 - 1)
+    k.numa = Numa(max_possible_pfn=possible)
+    k.memblock.bottom_up = False
     k.printk("NUMA turned off" if off else "No NUMA configuration found")
     k.printk(f"Faking a node at [mem {0:#018x}-{(k.max_pfn << 12) - 1:#018x}]")
     k.numa.parsed.add(0)
@@ -109,13 +116,15 @@ def init_cpu_to_node(k: Kernel) -> None:
 
 def _from_acpi(k: Kernel) -> None:
     k.numa = Numa()
-    srat = k.acpi.table("SRAT") if k.acpi and "noacpi" not in k.cmdline.getall("numa") else None
+    disabled = any(value.startswith("noacpi") for value in k.cmdline.getall("numa"))
+    srat = k.acpi.table("SRAT") if k.acpi and not disabled else None
     if srat is None:
         raise SratError
     _parse_cpus_and_memory(k, srat)
     _parse_slit(k)
     if not k.numa.memblks:
         raise SratError
+    k.memblock.bottom_up = False  # from here on it is known what can be unplugged
     _cleanup_and_register(k)
 
 
@@ -156,16 +165,19 @@ def _cpu_affinity(k: Kernel, cpu: SratCpu) -> None:
 def _memory_affinity(k: Kernel, memory: SratMemory) -> None:
     start, end = memory.base, memory.base + memory.length
     node = _setup_node(k, memory.pxm)
-    if start >= end:
-        k.printk(f"NUMA: Warning: invalid memblk node {node} [mem {start:#010x}-{end - 1:#010x}]", Level.WARNING)
-        _bad_srat(k)
-    k.numa.memblks.append(Memblk(start, end, node))
+    if end > ULLONG_MAX:
+        end &= ULLONG_MAX
+        text = f"Warning: invalid memblk node {node} [mem {start:#010x}-{end - 1 & ULLONG_MAX:#010x}]"
+        k.printk(k.behaviour.get("numa_warning_prefix", "NUMA: ") + text, Level.WARNING)
+    elif start < end:
+        k.numa.memblks.append(Memblk(start, end, node))
     k.numa.parsed.add(node)
     flags = (" hotplug" if memory.hotplug else "") + (" non-volatile" if memory.non_volatile else "")
-    k.printk(f"ACPI: SRAT: Node {node} PXM {memory.pxm} [mem {start:#010x}-{end - 1:#010x}]{flags}")
+    k.printk(f"ACPI: SRAT: Node {node} PXM {memory.pxm} [mem {start:#010x}-{end - 1 & ULLONG_MAX:#010x}]{flags}")
     if memory.hotplug:
         k.numa.hotplug.append((start, end))
-    k.numa.max_possible_pfn = max(k.numa.max_possible_pfn, (end - 1) >> 12)
+        k.memblock.mark_hotplug(start, max(0, end - start))
+    k.numa.max_possible_pfn = max(k.numa.max_possible_pfn, -(-(end - 1 & ULLONG_MAX) // PAGE_SIZE))
 
 
 def _parse_slit(k: Kernel) -> None:
@@ -176,15 +188,31 @@ def _parse_slit(k: Kernel) -> None:
     if matrix is None or not slit_valid(matrix):
         k.printk("ACPI: SLIT table looks invalid. Not used.")
         return
-    count = len(k.numa.pxm_to_node)
-    k.memblock.phys_alloc_range(count * count, k.behaviour["numa_distance_align"], 0, k.max_pfn << 12)
+    count = max(k.numa.parsed, default=-1) + 1
+    if not any(pxm < len(matrix) for pxm in k.numa.pxm_to_node):
+        return  # no distance is ever set, so no table is made
+    _alloc_distance(k, count)
     distance = [[LOCAL_DISTANCE if a == b else REMOTE_DISTANCE for b in range(count)] for a in range(count)]
     for pxm_a, node_a in k.numa.pxm_to_node.items():
         for pxm_b, node_b in k.numa.pxm_to_node.items():
-            if pxm_a < len(matrix) and pxm_b < len(matrix):
+            if max(pxm_a, pxm_b) < len(matrix) and max(node_a, node_b) < count:
                 distance[node_a][node_b] = matrix[pxm_a][pxm_b]
     k.numa.distance = distance
+
+
+def _alloc_distance(k: Kernel, count: int) -> None:
+    # Source: mm/numa_memblks.c:numa_alloc_distance() @ v6.12
+    size = count * count
+    place = k.memblock.phys_alloc_range(size, k.behaviour["numa_distance_align"], 0, k.max_pfn << 12)
+    k.numa.distance_place = None if place is None else (place, size)
     k.printk(f"NUMA: Initialized distance table, cnt={count}", Level.DEBUG)
+
+
+def _reset_distance(k: Kernel) -> None:
+    # Source: mm/numa_memblks.c:numa_reset_distance() @ v6.12
+    if k.numa.distance_place is not None:
+        k.memblock.phys_free(*k.numa.distance_place)
+    k.numa.distance, k.numa.distance_place = [], None
 
 
 def slit_valid(matrix: list[list[int]]) -> bool:
@@ -200,12 +228,12 @@ def slit_valid(matrix: list[list[int]]) -> bool:
 
 
 def _cleanup_and_register(k: Kernel) -> None:
-    _cleanup_meminfo(k)
+    k.numa.memblks = _cleaned_meminfo(k, k.numa.memblks)
     _emulate(k)
     _register_memblks(k)
 
 
-def _cleanup_meminfo(k: Kernel) -> None:
+def _cleaned_meminfo(k: Kernel, memblks: list[Memblk]) -> list[Memblk]:
     """Cut ranges to existing memory, refuse overlaps between nodes, join what is adjacent on one node.
 
     Source: arch/x86/mm/numa.c:numa_cleanup_meminfo() @ v6.1, mm/numa_memblks.c @ v6.12
@@ -213,11 +241,11 @@ def _cleanup_meminfo(k: Kernel) -> None:
     low = k.memblock.start_of_dram() if k.behaviour["numa_low"] == "dram" else 0
     high = k.memblock.end_of_dram() if k.behaviour["numa_low"] == "dram" else k.max_pfn << 12
     blocks = []
-    for block in k.numa.memblks:
+    for block in memblks:
         start, end = max(block.start, low), min(block.end, high)
         if start < end and k.memblock.memory.overlaps(start, end):
             blocks.append(Memblk(start, end, block.nid))
-    k.numa.memblks = _join(k, blocks)
+    return _join(k, blocks)
 
 
 def _join(k: Kernel, blocks: list[Memblk]) -> list[Memblk]:
@@ -235,13 +263,12 @@ def _join_pair(k: Kernel, blocks: list[Memblk], i: int, j: int) -> bool:
     a, b = blocks[i], blocks[j]
     if b.end > a.start and b.start < a.end:
         where = f"[mem {a.start:#010x}-{a.end - 1:#010x}] overlaps with"
+        prefix = k.behaviour.get("numa_warning_prefix", "NUMA: ")
         if a.nid != b.nid:
-            k.printk(
-                f"NUMA: node {a.nid} {where} node {b.nid} [mem {b.start:#010x}-{b.end - 1:#010x}]", Level.ERR
-            )
+            k.printk(f"{prefix}node {a.nid} {where} node {b.nid} [mem {b.start:#010x}-{b.end - 1:#010x}]", Level.ERR)
             raise SratError
         k.printk(
-            f"NUMA: Warning: node {a.nid} {where} itself [mem {b.start:#010x}-{b.end - 1:#010x}]", Level.WARNING
+            f"{prefix}Warning: node {a.nid} {where} itself [mem {b.start:#010x}-{b.end - 1:#010x}]", Level.WARNING
         )
     if a.nid != b.nid:
         return False
@@ -265,6 +292,7 @@ def _register_memblks(k: Kernel) -> None:
     """
     for block in k.numa.memblks:
         k.memblock.set_node(block.start, block.end - block.start, block.nid)
+    _clear_kernel_node_hotplug(k)
     _check_coverage(k)
     for nid in sorted({block.nid for block in k.numa.memblks}):
         start = min(block.start for block in k.numa.memblks if block.nid == nid)
@@ -274,10 +302,21 @@ def _register_memblks(k: Kernel) -> None:
         alloc_node_data(k, nid)
 
 
+def _clear_kernel_node_hotplug(k: Kernel) -> None:
+    """A node that already holds something of the kernel's cannot be unplugged.
+
+    Source: mm/numa_memblks.c:numa_clear_kernel_node_hotplug() @ v6.12
+    """
+    held = {block.nid for block in k.numa.memblks if k.memblock.reserved.overlaps(block.start, block.end)}
+    for block in k.numa.memblks:
+        if block.nid in held:
+            k.memblock.clear_hotplug(block.start, block.end - block.start)
+
+
 def _check_coverage(k: Kernel) -> None:
     total = k.memblock.phys_mem_size()
     bare = sum(region.size for region in k.memblock.memory_regions() if region.nid == NUMA_NO_NODE)
-    if bare < COVERAGE_SLACK_BYTES:
+    if bare < COVERAGE_SLACK_BYTES or (bare == COVERAGE_SLACK_BYTES and k.behaviour["numa_uncovered"] != "e820"):
         return
     if k.behaviour["numa_uncovered"] == "e820":
         covered = (total - bare) >> 20
@@ -312,12 +351,30 @@ def _emulate(k: Kernel) -> None:
     found = split_nodes(k, words[-1].removeprefix("fake="), [Block(*block) for block in k.numa.memblks])
     if found is None:
         return
-    blocks, phys_of = found
-    k.numa.distance = emulated_distances(k, phys_of)
+    blocks, phys_of, given = found
+    try:
+        memblks = _cleaned_meminfo(k, [Memblk(*block) for block in blocks])
+    except SratError:
+        k.printk("NUMA: Warning: constructed meminfo invalid, disabling emulation", Level.WARNING)
+        return
+    distance = emulated_distances(k, phys_of, given)
+    _replace_distance(k, len(distance))
+    k.numa.distance = distance
     with_cpus = set(k.numa.apicid_to_node.values())
     k.numa.cpu_nodes = {nid for nid, phys in phys_of.items() if phys in with_cpus}
     first = {phys: nid for nid, phys in sorted(phys_of.items(), reverse=True)}
     k.numa.apicid_to_node = {apic_id: first.get(phys, 0) for apic_id, phys in k.numa.apicid_to_node.items()}
-    k.numa.memblks = [Memblk(*block) for block in blocks]
-    k.numa.parsed = {block.nid for block in blocks}
-    _cleanup_meminfo(k)
+    k.numa.memblks = memblks
+    k.numa.parsed = {block.nid for block in memblks}
+
+
+def _replace_distance(k: Kernel, count: int) -> None:
+    # The old table is kept as a copy until the new one is filled in.
+    copy = None
+    if k.numa.distance_place is not None:
+        size = k.numa.distance_place[1]
+        copy = k.memblock.phys_alloc_range(size, PAGE_SIZE, 0, k.max_pfn << 12)
+    _reset_distance(k)
+    _alloc_distance(k, count)
+    if copy is not None:
+        k.memblock.phys_free(copy, size)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from minikern.cmdline import memparse
+from minikern.cmdline import memparse, strtoull
 from minikern.mm.mmzone import LOCAL_DISTANCE, MAX_DMA32_PFN, REMOTE_DISTANCE
 from minikern.printk import Level
 
@@ -88,35 +88,40 @@ class _Split:
         self.k.printk(f"Faking node {nid} at [mem {block.start:#018x}-{end - 1:#018x}] ({mib}MB)")
 
 
-def split_nodes(k: Kernel, text: str, blocks: list[Block]) -> tuple[list[Block], dict[int, int]] | None:
-    """Pretended nodes for ``numa=fake=TEXT`` and the real node behind each; None if there are none to make.
+def split_nodes(k: Kernel, text: str, blocks: list[Block]) -> tuple[list[Block], dict[int, int], list[int]] | None:
+    """Pretended nodes for ``numa=fake=TEXT``, the real node behind each and the distances given after a colon.
 
-    TEXT is a number of nodes, a size each (M or G), or N with U: N equal nodes out of every real one.
+    TEXT is a number of nodes, a size each (M or G), or N with U: N equal nodes out of every real one. None if no
+    nodes can be made.
     """
     split = _Split(k, blocks)
     max_nodes = 1 << k.config.number("CONFIG_NODES_SHIFT")
     if "U" in text:
-        done = _uniform(split, _number(text), max_nodes)
+        number, rest = strtoull(text)
+        done = _uniform(split, number, max_nodes)
     elif "M" in text or "G" in text:
-        done = _by_size(split, memparse(text)[0], max_nodes)
+        number, rest = memparse(text)
+        done = _by_size(split, number, max_nodes)
     else:
-        done = _interleave(split, _number(text), max_nodes)
-    return (split.made, split.phys_of) if done else None
+        number, rest = strtoull(text)
+        done = _interleave(split, number, max_nodes)
+    return (split.made, split.phys_of, _distances(rest)) if done else None
 
 
-def _number(text: str) -> int:
-    found = re.match(r"\d{1,9}", text)
-    return int(found[0]) if found else 0
+def _distances(rest: str) -> list[int]:
+    # Every number with a comma behind it. Source: lib/cmdline.c:get_option() as numa_emulation() uses it
+    listed = re.match(r"(?:\d{1,9},)*", rest.removeprefix(":"))
+    return [int(word) for word in listed[0].split(",")[:-1]] if listed else []
 
 
 def _phys_nodes(split: _Split) -> list[int]:
-    return sorted({block.nid for block in split.left})
+    return sorted(split.k.numa.parsed | {block.nid for block in split.left})
 
 
 def _interleave(split: _Split, count: int, max_nodes: int) -> bool:
     # Source: split_nodes_interleave()
     k = split.k
-    if count <= 0:
+    if not 0 < count < 1 << 31:
         return False
     if count > max_nodes:
         k.printk(f"numa=fake={count} too large, reducing to {max_nodes}")
@@ -138,15 +143,9 @@ def _interleave(split: _Split, count: int, max_nodes: int) -> bool:
 
 def _by_size(split: _Split, size: int, max_nodes: int) -> bool:
     # Source: split_nodes_size_interleave()
-    k = split.k
     if not size:
         return False
-    least = max(split.usable(0, k.max_pfn << PAGE_SHIFT) // max_nodes, FAKE_NODE_MIN_SIZE)
-    least = -(-least // FAKE_NODE_MIN_SIZE) * FAKE_NODE_MIN_SIZE
-    if size < least:
-        k.printk(f"Fake node size {size >> 20}MB too small, increasing to {least >> 20}MB", Level.ERR)
-        size = least
-    size -= size % FAKE_NODE_MIN_SIZE
+    size = _at_least(split, size, (split.usable(0, split.k.max_pfn << PAGE_SHIFT) >> PAGE_SHIFT) // max_nodes)
 
     def end_of(start: int, limit: int, number: int) -> int:
         return _rounded(split, split.find_end(start, limit, start + size, size), limit, size)
@@ -155,23 +154,34 @@ def _by_size(split: _Split, size: int, max_nodes: int) -> bool:
     return True
 
 
+def _at_least(split: _Split, size: int, pages: int) -> int:
+    """``size`` or what the least share of ``pages`` rounds up to, in whole units of 32 MiB."""
+    least = -(-max(pages << PAGE_SHIFT, FAKE_NODE_MIN_SIZE) // FAKE_NODE_MIN_SIZE) * FAKE_NODE_MIN_SIZE
+    if size < least:
+        line = f"Fake node size {size >> 20}MB too small, increasing to {least >> 20}MB"
+        split.k.printk(line, Level.ERR)
+        size = least
+    return size - size % FAKE_NODE_MIN_SIZE
+
+
 def _uniform(split: _Split, count: int, max_nodes: int) -> bool:
     # Source: split_nodes_size_interleave_uniform()
     number = 0
+    stale = 0  # where the last block ended: what is left of an empty list
     for phys in _phys_nodes(split):
-        if not count or not split.left:
+        if not count:
             return False
-        block = split.left[0]
-        size = (split.usable(block.start, block.end) >> PAGE_SHIFT) // count << PAGE_SHIFT
-        if size < FAKE_NODE_MIN_SIZE // 32:
-            return False
+        block = split.left[0] if split.left else Block(stale, stale, -1)
+        # Holes do not count here: every piece spans the same addresses.
+        share = (block.end >> PAGE_SHIFT) - (block.start >> PAGE_SHIFT)
+        size = _at_least(split, share // count << PAGE_SHIFT, share // count)
 
         def end_of(start: int, limit: int, number: int, size: int = size) -> int:
             return _to_dma32_end(split, start + size)
 
-        before = number
+        before, stale = number, block.end
         number = split.fill([block.nid], max_nodes, number, end_of)
-        if number - before < count:
+        if before < number < before + count:
             got = number - before
             split.k.printk(f"numa_emulation: phys: {phys} only got {got} of {count} nodes, failing")
             return False
@@ -188,10 +198,13 @@ def _rounded(split: _Split, end: int, limit: int, size: int) -> int:
     return limit if split.usable(end, limit) < size else end
 
 
-def emulated_distances(k: Kernel, phys_of: dict[int, int]) -> list[list[int]]:
-    """Distances of pretended nodes: those of the real nodes behind them. Source: numa_emulation()"""
+def emulated_distances(k: Kernel, phys_of: dict[int, int], given: list[int]) -> list[list[int]]:
+    """Distances of pretended nodes: those given, row by row, then those of the real nodes behind them.
+
+    Source: numa_emulation() @ v6.12
+    """
     count = max(phys_of) + 1
-    return [
+    rows = [
         [
             k.numa.node_distance(phys_of[a], phys_of[b])
             if a in phys_of and b in phys_of
@@ -200,3 +213,17 @@ def emulated_distances(k: Kernel, phys_of: dict[int, int]) -> list[list[int]]:
         ]
         for a in range(count)
     ]  # fmt: skip
+    warned = False
+    for index, distance in enumerate(given[: count * count]):
+        row, column = divmod(index, count)
+        if distance == distance & 0xFF and (row != column or distance == LOCAL_DISTANCE):
+            rows[row][column] = distance
+            continue
+        # Said once; the entry stays what a new table holds.
+        rows[row][column] = LOCAL_DISTANCE if row == column else REMOTE_DISTANCE
+        prefix = k.behaviour.get("numa_warning_prefix", "NUMA: ")
+        if not warned:
+            line = f"{prefix}Warning: invalid distance parameter, from={row} to={column} distance={distance}"
+            k.printk(line, Level.WARNING)
+        warned = True
+    return rows

@@ -81,3 +81,16 @@ def padata_do_multithreaded(
 
     yield simpy.AllOf(env, [simpy.Process(env, helper(worker)) for worker in range(nworks)])
     pool.give_back(nworks)
+
+
+def numa_aware_cpus(k: Any) -> list[int]:
+    """CPUs in the order in which a NUMA-aware job's threads get them: the caller's, then one of each node in turn.
+
+    Source: kernel/padata.c:padata_do_multithreaded() @ v6.9
+    """
+    by_node = [list(cpus) for _, cpus in sorted(k.cpus.node_cpus().items())]
+    waiting = [[cpu for cpu in cpus if cpu] for cpus in by_node[1:] + by_node[:1]]
+    order = [0]
+    while any(waiting):
+        order += [cpus.pop(0) for cpus in waiting if cpus]
+    return order

@@ -14,11 +14,20 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from minikern.mm.mmzone import MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pglist, Zone
+from minikern.mm.mmzone import (
+    MAX_PAGE_ORDER,
+    PAGEBLOCK_NR_PAGES,
+    PAGEBLOCK_ORDER,
+    ZONE_MOVABLE,
+    ZONE_NORMAL,
+    Pglist,
+    Zone,
+)
 from minikern.mm.page_map import PageMap
 
 NR_PAGE_ORDERS = MAX_PAGE_ORDER + 1
@@ -139,6 +148,9 @@ class PageAlloc:
         self.grow: Callable[[Zone, int], bool] | None = None
         self.areas: dict[tuple[int, int], FreeArea] = {}
         self.allocated: dict[int, int] = {}  # head pfn -> order of blocks handed out
+        self.min_free_kbytes = 0
+        self.wmarks: dict[tuple[int, int], Any] = {}  # by node and zone, see ``watermarks``
+        self.lowmem_reserve: dict[tuple[int, int], list[int]] = {}  # by node and zone: pages, by higher zone
         # Pageblocks are UNMOVABLE until somebody says otherwise: the flags live in zeroed memory.
         self.pageblock_types: npt.NDArray[np.uint8] = np.zeros(-(-end_pfn // PAGEBLOCK_NR_PAGES), dtype=np.uint8)
         for node in nodes:
@@ -210,6 +222,21 @@ class PageAlloc:
         for first, last in pairwise(changes):
             area.add_stretch(low + first * MAX_BLOCK, last - first, int(types[first]))
 
+    def free_reserved_range(self, start: int, end: int) -> int:
+        """Give reserved pages, which nobody managed until now, to the heads of the lists; returns how many.
+
+        Source: mm/page_alloc.c:free_reserved_page() @ v6.12
+        """
+        count = 0
+        for item in list(self.pages.links(start, end)):
+            zone = self.nodes[item.nid].zones[item.zone]
+            pages = self.pages.free_range(item.start, item.end)
+            self.free_range(zone, item.start, item.end, tail=False)
+            zone.managed_pages += pages
+            self.totalram_pages += pages
+            count += pages
+        return count
+
     def free_pages(self, pfn: int, order: int) -> None:
         """Give back what :meth:`alloc_pages` handed out. ValueError if it did not."""
         if self.allocated.get(pfn) != order:
@@ -226,14 +253,17 @@ class PageAlloc:
         nid: int = 0,
         migratetype: int = MIGRATE_UNMOVABLE,
         this_node: bool = False,
-        highest_zone: int = 4,
+        highest_zone: int | None = None,
     ) -> int | None:
         """Pfn of a free block of 2**order pages, None when no zone of the zonelist has one.
 
-        ``this_node`` keeps to ``nid``; ``highest_zone`` bounds the zone index.
+        ``this_node`` keeps to ``nid``; ``highest_zone`` bounds the zone index; by default only movable pages may come
+        from the Movable zone.
         Source: mm/page_alloc.c:get_page_from_freelist() @ v6.12
         """
         others = [other for other in self.nodes if other != nid]
+        if highest_zone is None:
+            highest_zone = ZONE_MOVABLE if migratetype == MIGRATE_MOVABLE else ZONE_NORMAL
         nids = [nid] if this_node else self.fallback_order.get(nid, [nid, *others])
         for candidate in nids:
             for zone in reversed(self.nodes[candidate].zones[: highest_zone + 1]):

@@ -114,10 +114,26 @@ def _memmap_frames(k: Any) -> Iterator[Span]:
     if k.vmemmap.bootmem_registered:
         flags = k.page_alloc.pages.flags
         bits = flags.reserved | flags.private
-        for section, count, phys in sorted(k.vmemmap.memmaps, key=lambda entry: entry[2]):
-            first = phys >> 12
+        maps = [(phys >> 12, count * 512, section) for section, count, phys in k.vmemmap.memmaps]
+        folded = k.hugetlb.preinit if k.hugetlb is not None and k.hugetlb.hvo is not None else ()
+        maps += [(entry.frame, 1, entry.head // 32768) for entry in folded]
+        for first, frames, section in _neighbours(sorted(maps)):
             want = Expected("memory-map", bits, 0x00000002_FFFFFFFF, bootmem_type=12, private=section, origin=first)
-            yield Span(first, first + count * 512, want)
+            yield Span(first, first + frames, want)
+
+
+def _neighbours(maps: list[tuple[int, int, int]]) -> Iterator[tuple[int, int, int]]:
+    # Maps that lie side by side as their sections do, as one: there are hundreds of thousands on a large machine.
+    first = frames = section = 0
+    for at, count, number in maps:
+        if frames and at == first + frames and number * 512 == section * 512 + frames:
+            frames += count
+            continue
+        if frames:
+            yield first, frames, section
+        first, frames, section = at, count, number
+    if frames:
+        yield first, frames, section
 
 
 def _handed_out(k: Any) -> Iterator[Span]:

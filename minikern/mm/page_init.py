@@ -75,7 +75,7 @@ def memmap_init(k: Any) -> None:
     pages = PageMap(k.vmemmap, flags, algorithm(k.options.kernel))
     k.page_alloc = PageAlloc(pages, k.nodes, k.vmemmap.groups[-1].end_pfn)
     defer = DeferInit(
-        enabled=k.config.enabled("CONFIG_DEFERRED_STRUCT_PAGE_INIT") and k.cmdline.get("page_owner") != "on",
+        enabled=k.config.enabled("CONFIG_DEFERRED_STRUCT_PAGE_INIT") and not k.cmdline.has("early_page_ext"),
         reset_first=bool(k.behaviour.get("defer_reset_first", False)),
     )
     hole_pfn, end_pfn, zone_id, nid = 0, 0, 0, 0

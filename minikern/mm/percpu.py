@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from minikern.mm.mmzone import LOCAL_DISTANCE
+from minikern.mm import early_allocs
 
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
@@ -70,13 +70,15 @@ def build_alloc_info(static: int, groups: list[list[int]], atom: int = PMD_SIZE)
 
 
 def cpu_groups(k: Kernel) -> list[list[int]]:
-    """Possible CPUs grouped with those at local distance. Source: mm/percpu.c:pcpu_build_alloc_info()"""
+    """Possible CPUs grouped by node.
+
+    Source: mm/percpu.c:pcpu_build_alloc_info(), arch/x86/kernel/setup_percpu.c:pcpu_cpu_distance() @ v6.12
+    """
     groups: list[list[int]] = []
     for cpu in k.cpus.possible:
         node = early_cpu_to_node(k, cpu)
         for group in groups:
-            other = early_cpu_to_node(k, group[0])
-            if _local(k, node, other):
+            if node == early_cpu_to_node(k, group[0]):
                 group.append(cpu)
                 break
         else:
@@ -84,16 +86,17 @@ def cpu_groups(k: Kernel) -> list[list[int]]:
     return groups
 
 
-def _local(k: Kernel, a: int, b: int) -> bool:
-    distance = k.numa.node_distance
-    return a == b or (distance(a, b) == LOCAL_DISTANCE and distance(b, a) == LOCAL_DISTANCE)
-
-
 def early_cpu_to_node(k: Kernel, cpu: int) -> int:
-    """Node of a possible CPU, 0 when the tables do not say."""
+    """Node of a possible CPU; those the tables leave out were dealt to the nodes in turn.
+
+    Source: arch/x86/mm/numa.c:numa_init_array(), init_cpu_to_node() @ v6.12
+    """
     apic_id = k.cpus.apic_id.get(cpu)
     node = -1 if apic_id is None else k.numa.apic_to_node(apic_id)
-    return max(node, 0)
+    if node >= 0:
+        return node
+    online = [pglist.nid for pglist in k.nodes if pglist.present_pages]
+    return online[cpu % len(online)] if online else 0
 
 
 def setup_per_cpu_areas(k: Kernel) -> None:
@@ -112,6 +115,7 @@ def setup_per_cpu_areas(k: Kernel) -> None:
     )
     k.charge("percpu_static_page", pages * len(k.cpus.possible))
     _dump_alloc_info(k, info)
+    early_allocs.setup_cpu_masks(k)
 
 
 def _embed_first_chunk(k: Kernel, info: AllocInfo) -> None:
@@ -127,15 +131,16 @@ def _embed_first_chunk(k: Kernel, info: AllocInfo) -> None:
             kept = info.used if unit < len(group) else 0
             start = base + unit * info.unit
             k.memblock.phys_free(start + kept, info.unit - kept)
+    early_allocs.pcpu_setup_first_chunk(k, info)
     for address in scratch:
         if address is not None:
             k.memblock.phys_free(address, PAGE_SIZE)
 
 
 def _dump_alloc_info(k: Kernel, info: AllocInfo) -> None:
-    allocs = sum(-(-len(group) // info.units_per_alloc) for group in info.groups)
     k.printk(
-        f"pcpu-alloc: s{info.static} r{info.reserved} d{info.dynamic} u{info.unit} alloc={allocs}*{info.alloc}"
+        f"pcpu-alloc: s{info.static} r{info.reserved} d{info.dynamic} u{info.unit}"
+        f" alloc={info.alloc // PMD_SIZE}*{PMD_SIZE}"
     )
     cells = [row for group in enumerate(info.groups) for row in _group_cells(group, info.units_per_alloc)]
     width = len(str(max(cpu for group in info.groups for cpu in group)))

@@ -10,9 +10,10 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from hw.errors import MachineStopped
+from minikern.mm.hugetlb_preinit import hugetlb_vmemmap_init_early
 from minikern.mm.memblock import Memblock
 from minikern.mm.mmzone import PAGES_PER_SECTION, SECTION_SIZE_BITS
-from minikern.mm.struct_page import PAGE_SIZE, STRUCT_PAGE_SIZE, vmemmap_start
+from minikern.mm.struct_page import PAGE_SIZE, PAGES_PER_MEMMAP_PAGE, STRUCT_PAGE_SIZE, vmemmap_start
 from minikern.mm.vmemmap import Memmap
 
 SECTION_MAP_SIZE = PAGES_PER_SECTION * STRUCT_PAGE_SIZE  # 2 MiB, one PMD
@@ -45,7 +46,9 @@ def present_sections(memblock: Memblock) -> list[PresentSection]:
 def sparse_init(k: Any) -> list[Memmap]:
     """Find the present sections and reserve memory for their map as Linux does; returns where each one's map lies.
 
-    Charges ``vmemmap_section_map``. Raises MachineStopped when there is no memory left for the map.
+    Sections of gigantic pages whose map is made folded are left out (see ``hugetlb_preinit``).
+    Charges ``vmemmap_section_map``, and ``vmemmap_pte_set`` for those.
+    Raises MachineStopped when there is no memory left for the map.
     """
     five_level = k.pgtable_l5_enabled()
     sections = present_sections(k.memblock)
@@ -53,8 +56,9 @@ def sparse_init(k: Any) -> list[Memmap]:
     memmaps: list[Memmap] = []
     tables = _PageTables(k.memblock, vmemmap_start(five_level), five_level)
     for nid, group in groupby(sections, key=lambda section: section.nid):
-        memmaps += _sparse_init_nid(k.memblock, nid, [section.number for section in group], tables)
-    k.charge("vmemmap_section_map", len(sections))
+        memmaps += _sparse_init_nid(k, nid, [section.number for section in group], tables)
+    k.charge("vmemmap_section_map", len(memmaps))
+    k.charge("vmemmap_pte_set", (len(sections) - len(memmaps)) * PAGES_PER_SECTION // PAGES_PER_MEMMAP_PAGE)
     return memmaps
 
 
@@ -73,17 +77,69 @@ def _alloc_section_roots(memblock: Memblock, sections: list[PresentSection], fiv
         _alloc(memblock, PAGE_SIZE, SMP_CACHE_BYTES, next(group).nid, "mem_section")
 
 
-def _sparse_init_nid(memblock: Memblock, nid: int, numbers: list[int], tables: _PageTables) -> Iterator[Memmap]:
-    count = len(numbers)
-    _alloc(memblock, MEM_SECTION_USAGE_SIZE * count, SMP_CACHE_BYTES, nid, "section usage maps")
-    buffer = memblock.alloc(SECTION_MAP_SIZE * count, SECTION_MAP_SIZE, nid=nid, min_addr=DMA_LIMIT, exact_nid=True)
-    for at, number in enumerate(numbers):
+def _sparse_init_nid(k: Any, nid: int, numbers: list[int], tables: _PageTables) -> Iterator[Memmap]:
+    memblock: Memblock = k.memblock
+    _alloc(memblock, MEM_SECTION_USAGE_SIZE * len(numbers), SMP_CACHE_BYTES, nid, "section usage maps")
+    buffer = _SparseBuffer(memblock, SECTION_MAP_SIZE * len(numbers), nid)
+
+    def populate_hvo(head: int, pages: int) -> int:
+        first = head // PAGES_PER_SECTION
+        tables.populate(first, nid, base_pages=True)
+        place = buffer.alloc(PAGE_SIZE)
+        if place is None:
+            place = _alloc(memblock, PAGE_SIZE, PAGE_SIZE, nid, f"memory map of pfn {head:#x}", DMA_LIMIT)
+        for section in range(first + 1, first + pages // PAGES_PER_SECTION):
+            tables.populate(section, nid, base_pages=True)
+        return place // PAGE_SIZE
+
+    if k.hugetlb is not None:
+        k.hugetlb.preinit += hugetlb_vmemmap_init_early(k, nid, populate_hvo)
+    preinit = {
+        section
+        for entry in (k.hugetlb.preinit if k.hugetlb is not None else ())
+        for section in range(entry.head // PAGES_PER_SECTION, (entry.head + entry.pages) // PAGES_PER_SECTION)
+    }
+    for number in numbers:
+        if number in preinit:
+            continue
         tables.populate(number, nid)
-        if buffer is not None:
-            yield Memmap(number, 1, buffer + at * SECTION_MAP_SIZE)
-        else:
-            size = SECTION_MAP_SIZE
-            yield Memmap(number, 1, _alloc(memblock, size, size, nid, f"memory map of section {number}", DMA_LIMIT))
+        place = buffer.alloc(SECTION_MAP_SIZE)
+        yield section_memmap(memblock, number, nid) if place is None else Memmap(number, 1, place)
+    buffer.fini()
+
+
+def section_memmap(memblock: Memblock, number: int, nid: int) -> Memmap:
+    """Memory for the map of one section, on its own. Source: mm/sparse-vmemmap.c:vmemmap_alloc_block() @ v6.12"""
+    size = SECTION_MAP_SIZE
+    return Memmap(number, 1, _alloc(memblock, size, size, nid, f"memory map of section {number}", DMA_LIMIT))
+
+
+class _SparseBuffer:
+    """A node's memory for its part of the map in one piece, if there is one; what nobody takes is given back.
+
+    Source: mm/sparse.c:sparse_buffer_init(), sparse_buffer_alloc(), sparse_buffer_fini() @ v6.12
+    """
+
+    def __init__(self, memblock: Memblock, size: int, nid: int) -> None:
+        self._memblock = memblock
+        place = memblock.alloc(size, SECTION_MAP_SIZE, nid=nid, min_addr=DMA_LIMIT, exact_nid=True)
+        self._at = place or 0
+        self._end = self._at + size if place is not None else 0
+
+    def alloc(self, size: int) -> int | None:
+        """``size`` bytes aligned to it, None if the buffer has no such room."""
+        place = -(-self._at // size) * size
+        if place + size > self._end:
+            return None
+        if self._at < place:
+            self._memblock.phys_free(self._at, place - self._at)
+        self._at = place + size
+        return place
+
+    def fini(self) -> None:
+        """Give the rest back."""
+        if self._at < self._end:
+            self._memblock.phys_free(self._at, self._end - self._at)
 
 
 class _PageTables:
@@ -95,13 +151,18 @@ class _PageTables:
         self._spans = _TABLE_SPANS if five_level else _TABLE_SPANS[:2]
         self._present: set[tuple[int, int]] = set()
 
-    def populate(self, section: int, nid: int) -> None:
-        """Make sure the tables above one section's PMD exist. Source: mm/sparse-vmemmap.c:vmemmap_pgd_populate()"""
+    def populate(self, section: int, nid: int, base_pages: bool = False) -> None:
+        """Make sure the tables above one section's PMD exist, or with ``base_pages`` above its PTEs.
+
+        Source: mm/sparse-vmemmap.c:vmemmap_pgd_populate(), vmemmap_pmd_populate() @ v6.12
+        """
         address = self._start + section * SECTION_MAP_SIZE
         for span in reversed(self._spans):
             if (span, address >> span) not in self._present:
                 self._present.add((span, address >> span))
                 _alloc(self._memblock, PAGE_SIZE, PAGE_SIZE, nid, "vmemmap page table", DMA_LIMIT)
+        if base_pages:
+            _alloc(self._memblock, PAGE_SIZE, PAGE_SIZE, nid, "vmemmap page table", DMA_LIMIT)
 
 
 def joined(memmaps: list[Memmap]) -> Iterator[Memmap]:

@@ -10,20 +10,20 @@ Source: mm/sparse.c, mm/sparse-vmemmap.c @ v6.12
 
 from __future__ import annotations
 
-import contextlib
-import mmap
 import weakref
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
-from pathlib import Path
-from threading import Lock
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from hw.errors import InputError
+from minikern.mm.arena import Arena as Arena
+from minikern.mm.arena import arena_pool
+from minikern.mm.backing import available_bytes as available_bytes
+from minikern.mm.backing import choose_slots
+from minikern.mm.held_ranges import HeldRanges
 from minikern.mm.mmzone import PAGES_PER_SECTION
 from minikern.mm.struct_page import (
     PAGES_PER_MEMMAP_PAGE,
@@ -34,12 +34,7 @@ from minikern.mm.struct_page import (
     vmemmap_start,
 )
 
-MIB = 1 << 20
-WINDOW_BYTES = 128 * MIB
-LLC_FALLBACK_BYTES = 64 * MIB
-WINDOW_LIMIT_BYTES = 1024 * MIB
-HOST_HUGE_BYTES = 2 * MIB
-BACKINGS = ("auto", "full", "window")
+RESET_STRUCT_PAGES = 3  # head, first and second tail; Source: mm/hugetlb_vmemmap.c:NR_RESET_STRUCT_PAGE @ v6.12
 
 
 class PageStateGone(InputError):  # noqa: N818 - the name says what happened
@@ -70,129 +65,12 @@ class Memmap(NamedTuple):
     phys: int
 
 
-class HeldRanges:
-    """Which rows hold what: disjoint intervals of rows, each with the lap (index // slots) that was written last."""
+class PreinitMap(NamedTuple):
+    """A huge page whose map was made folded, before any other: head pfn, pages, and the one frame that holds it."""
 
-    def __init__(self) -> None:
-        self._starts: list[int] = []
-        self._ends: list[int] = []
-        self._laps: list[int] = []
-
-    def claim(self, start: int, end: int, lap: int) -> None:
-        """Rows [start, end) now belong to ``lap``."""
-        first = bisect_right(self._ends, start - 1)  # intervals that touch [start, end) or end where it starts
-        last = first
-        starts, ends, laps = [start], [end], [lap]
-        while last < len(self._starts) and self._starts[last] <= end:
-            s, e, old = self._starts[last], self._ends[last], self._laps[last]
-            if old == lap:
-                at = laps.index(lap)
-                starts[at], ends[at] = min(starts[at], s), max(ends[at], e)
-            else:
-                if s < start:
-                    starts.insert(0, s)
-                    ends.insert(0, start)
-                    laps.insert(0, old)
-                if e > end:
-                    starts.append(end)
-                    ends.append(e)
-                    laps.append(old)
-            last += 1
-        self._starts[first:last], self._ends[first:last], self._laps[first:last] = starts, ends, laps
-
-    def covers(self, start: int, end: int, lap: int) -> bool:
-        """True if all rows of [start, end) belong to ``lap``."""
-        while start < end:
-            at = bisect_right(self._starts, start) - 1
-            if at < 0 or self._ends[at] <= start or self._laps[at] != lap:
-                return False
-            start = self._ends[at]
-        return True
-
-    def pieces(self, start: int, end: int, lap: int) -> Iterator[tuple[int, int, bool]]:
-        """[start, end) cut where it begins or ceases to belong to ``lap``: (start, end, belongs)."""
-        while start < end:
-            at = bisect_right(self._starts, start) - 1
-            inside = at >= 0 and start < self._ends[at]
-            held = inside and self._laps[at] == lap
-            stop = self._ends[at] if inside else (self._starts[at + 1] if at + 1 < len(self._starts) else end)
-            yield start, min(stop, end), held
-            start = stop
-
-    def intervals(self) -> Iterator[tuple[int, int, int]]:
-        """(start, end, lap), ascending."""
-        return zip(self._starts, self._ends, self._laps, strict=True)
-
-    def check(self) -> None:
-        """Invariants: not empty, ascending, disjoint, equal neighbours joined."""
-        previous_end, previous_lap = -1, -1
-        for start, end, lap in self.intervals():
-            assert start < end, f"empty interval at row {start}"
-            assert start >= previous_end, f"row {start} is in two intervals"
-            assert start > previous_end or lap != previous_lap, f"intervals at row {start} were not joined"
-            previous_end, previous_lap = end, lap
-
-
-class Arena:
-    """Anonymous memory of this computer, filled with zeros on first touch."""
-
-    def __init__(self, size: int) -> None:
-        # Private: huge pages and giving memory back do not work on shared anonymous memory, which is the default.
-        private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
-        self._map = mmap.mmap(-1, size, **private)
-        self.size = size
-        # A gigantic page's map may have one page touched of 4096: huge pages only where much is written.
-        self._advise("MADV_NOHUGEPAGE", 0, size)
-
-    def _advise(self, name: str, start: int, size: int) -> None:
-        if hasattr(mmap, name):
-            with contextlib.suppress(OSError):  # a kernel without transparent huge pages serves small ones
-                self._map.madvise(getattr(mmap, name), start, size)
-
-    def want_huge(self, start: int, size: int) -> None:
-        """Serve [start, start + size) bytes from huge pages of this computer if it is large and will be written."""
-        if size >= HOST_HUGE_BYTES:
-            low = -(-start // mmap.PAGESIZE) * mmap.PAGESIZE
-            self._advise("MADV_HUGEPAGE", low, (start + size - low) // mmap.PAGESIZE * mmap.PAGESIZE)
-
-    def words(self, slots: int) -> Words:
-        """The first ``slots`` rows of eight words."""
-        return np.frombuffer(self._map, dtype=np.uint64, count=slots * 8).reshape(slots, 8)
-
-    def release(self, start: int, size: int) -> bool:
-        """Give host memory back; True if this host can. Bytes read as zero afterwards."""
-        if not hasattr(mmap, "MADV_DONTNEED") or start % mmap.PAGESIZE or size % mmap.PAGESIZE:
-            return False
-        self._map.madvise(mmap.MADV_DONTNEED, start, size)
-        return True
-
-
-class ArenaPool:
-    """Keeps the last arena for the next boot of the same process, so that its memory need not be faulted in again."""
-
-    def __init__(self) -> None:
-        self._spare: Arena | None = None
-        self._lock = Lock()
-
-    def take(self, size: int) -> Arena:
-        """An arena of at least ``size`` bytes; its content is left over from whoever had it."""
-        with self._lock:
-            spare, self._spare = self._spare, None
-        if spare is not None and size <= spare.size <= 2 * size:
-            return spare
-        del spare  # before the new one is made: both together might not fit
-        return Arena(size)
-
-    def give_back(self, arena: Arena) -> None:
-        """Keep ``arena`` for the next boot."""
-        with self._lock:
-            self._spare = arena
-
-
-@cache
-def arena_pool() -> ArenaPool:
-    """The pool of this process."""
-    return ArenaPool()
+    head: int
+    pages: int
+    frame: int
 
 
 class Vmemmap:
@@ -220,8 +98,10 @@ class Vmemmap:
         self.words = self.arena.words(self.slots)
         self.held = HeldRanges()
         self.memmaps: list[Memmap] = []
+        self.preinit: dict[int, PreinitMap] = {}  # by head pfn
         self.bootmem_registered = False
         self._folded: dict[int, set[int]] = {}
+        self._preinit_heads: list[int] = []
         # The arena goes to the next boot only when nobody can look at this map any more.
         self._closer = weakref.finalize(self, arena_pool().give_back, self.arena)
 
@@ -259,13 +139,29 @@ class Vmemmap:
 
     def runs(self, start: int, end: int) -> Iterator[Run]:
         """[start, end) as stretches of consecutive rows; pfns in absent sections are left out."""
-        for low, high in self.valid_ranges(start, end):
+        for low, high in self._unaliased(start, end):
             index = self._index(low)
             while low < high:
                 slot = index % self.slots
                 count = min(high - low, self.slots - slot)
                 yield Run(slot, low, count)
                 low, index = low + count, index + count
+
+    def _unaliased(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        # Each page of a map that was made folded is a piece of its own: they all have the same place.
+        for low, high in self.valid_ranges(start, end):
+            if not self.preinit:
+                yield low, high
+                continue
+            while low < high:
+                at = bisect_right(self._preinit_heads, low) - 1
+                inside = at >= 0 and low < self._preinit_heads[at] + self.preinit[self._preinit_heads[at]].pages
+                if inside:
+                    stop = (low // PAGES_PER_MEMMAP_PAGE + 1) * PAGES_PER_MEMMAP_PAGE
+                else:
+                    stop = self._preinit_heads[at + 1] if at + 1 < len(self._preinit_heads) else high
+                yield low, min(stop, high)
+                low = min(stop, high)
 
     def rows(self, run: Run) -> Words:
         """The words of a run."""
@@ -323,6 +219,37 @@ class Vmemmap:
         run = next(self.runs(head_pfn + PAGES_PER_MEMMAP_PAGE, head_pfn + (1 << order)))
         return run.pages == tails and self.arena.release(run.slot * STRUCT_PAGE_SIZE, tails * STRUCT_PAGE_SIZE)
 
+    def fold_early(self, entry: PreinitMap) -> None:
+        """The map of a huge page was made folded: nothing of it is held but the first 64 ``struct page``, and what is
+        written to the others lands in those. Source: mm/sparse-vmemmap.c:vmemmap_populate_hvo() @ v6.15
+        """
+        self.preinit[entry.head] = entry
+        self._preinit_heads = sorted(self.preinit)
+        self._folded.setdefault(entry.pages.bit_length() - 1, set()).add(entry.head // entry.pages)
+
+    def unfold(self, head_pfn: int, order: int) -> None:
+        """Let a folded block have ``struct page`` of its own again, each page of them a copy of the tails kept.
+
+        The first three of a page are not as in the page that was kept, which begins with the head and what the compound
+        page keeps in its first tails, but as ordinary tails.
+        Source: mm/hugetlb_vmemmap.c:vmemmap_restore_pte(), reset_struct_pages() @ v6.12
+        """
+        self._folded[order].discard(head_pfn >> order)
+        if self.preinit.pop(head_pfn, None) is not None:
+            self._preinit_heads = sorted(self.preinit)
+        kept = next(self.runs(head_pfn, head_pfn + PAGES_PER_MEMMAP_PAGE))
+        if kept.pages < PAGES_PER_MEMMAP_PAGE or not self.holds(kept):
+            return  # a window that has lost the page kept: the copies are as lost
+        page = self.rows(kept).copy()
+        page[:RESET_STRUCT_PAGES] = page[RESET_STRUCT_PAGES : 2 * RESET_STRUCT_PAGES]
+        for run in self.runs(head_pfn + PAGES_PER_MEMMAP_PAGE, head_pfn + (1 << order)):
+            self.claim(run)
+            first = run.pfn % PAGES_PER_MEMMAP_PAGE
+            rows = self.rows(run)
+            for at in range(0, first + run.pages, PAGES_PER_MEMMAP_PAGE):
+                low, high = max(at - first, 0), min(at - first + PAGES_PER_MEMMAP_PAGE, run.pages)
+                rows[low:high] = page[low - at + first : high - at + first]
+
     def folded_head(self, pfn: int) -> int | None:
         """Head of the folded block whose tail ``pfn`` is, None for pages with a ``struct page`` of their own."""
         return self._head_of_folded(pfn)
@@ -341,18 +268,29 @@ class Vmemmap:
         group = self._group(pfn)
         if group is None:
             raise PageStateGone(f"pfn {pfn:#x} lies in no present section")
+        if self.preinit:
+            head = self._head_of_folded(pfn)
+            if head in self.preinit:
+                pfn = head + pfn % PAGES_PER_MEMMAP_PAGE
+                return self._index(pfn)
         return group.first_index + pfn - group.start_pfn
 
 
 def vmemmap_init(k: Any, memmaps: Sequence[Memmap]) -> None:
     """Set ``k.vmemmap``: an arena for the map of the sections that ``sparse_init`` found.
 
-    ``k.options.vmemmap`` chooses the backing. Raises InputError for an unknown one, or without any section.
+    The map of huge pages in ``k.hugetlb.preinit`` was made folded. ``k.options.vmemmap`` chooses the backing. Raises
+    InputError for an unknown one, or without any section.
     """
-    sections = [entry.section + offset for entry in memmaps for offset in range(entry.sections)]
+    sections = [part.section + offset for part in memmaps for offset in range(part.sections)]
+    preinit: list[PreinitMap] = k.hugetlb.preinit if k.hugetlb is not None else []
+    for entry in preinit:
+        sections += range(entry.head // PAGES_PER_SECTION, (entry.head + entry.pages) // PAGES_PER_SECTION)
     slots = choose_slots(len(sections), k.options.vmemmap)
     k.vmemmap = Vmemmap(sections, vmemmap_start(k.pgtable_l5_enabled()), slots)
     k.vmemmap.memmaps = list(memmaps)
+    for entry in preinit:
+        k.vmemmap.fold_early(entry)
 
 
 def _groups(sections: list[int]) -> list[Group]:
@@ -364,46 +302,3 @@ def _groups(sections: list[int]) -> list[Group]:
         else:
             groups.append(Group(start, start + PAGES_PER_SECTION, at * PAGES_PER_SECTION))
     return groups
-
-
-def choose_slots(sections: int, backing: str) -> int | None:
-    """How many ``struct page`` to hold for a map of ``sections``; None means all.
-
-    ``auto`` keeps the whole map when it fits into a quarter of the memory this computer has available.
-    Raises InputError for an unknown backing.
-    """
-    if backing not in BACKINGS:
-        raise InputError(f"unknown memory-map backing {backing!r}: expected one of {', '.join(BACKINGS)}")
-    size = sections * PAGES_PER_SECTION * STRUCT_PAGE_SIZE
-    if backing == "full" or (backing == "auto" and size <= available_bytes() // 4):
-        return None
-    return window_bytes() // STRUCT_PAGE_SIZE
-
-
-def available_bytes() -> int:
-    """Memory of this computer that new work may use; 1 GiB where the host does not say."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            name, _, value = line.partition(":")
-            if name == "MemAvailable":
-                return int(value.split()[0]) * 1024
-    return 1024 * MIB
-
-
-def window_bytes() -> int:
-    """Size of the window: more than the last-level cache, or writing it would not be writing memory."""
-    wanted = WINDOW_BYTES
-    while wanted <= last_level_cache_bytes() and wanted < WINDOW_LIMIT_BYTES:
-        wanted *= 2
-    return wanted
-
-
-def last_level_cache_bytes() -> int:
-    """Largest cache of CPU 0, 64 MiB where the host does not say."""
-    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
-    sizes = []
-    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
-        with contextlib.suppress(OSError, ValueError, KeyError):
-            text = path.read_text(encoding="ascii").strip()
-            sizes.append(int(text[:-1]) * units[text[-1]])
-    return max(sizes, default=LLC_FALLBACK_BYTES)

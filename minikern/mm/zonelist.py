@@ -20,7 +20,6 @@ from minikern.mm.zones import pfn_ranges
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
 
-PENALTY_FOR_NODE_WITH_CPUS = 1  # Source: mm/page_alloc.c
 STRUCT_PAGE_BYTES = 64
 PAGE_SIZE = 4096
 
@@ -49,11 +48,11 @@ def node_order(k: Kernel, node: int, node_load: list[int]) -> list[int]:
 def _next_best(k: Kernel, node: int, used: list[int], candidates: list[int], node_load: list[int]) -> int:
     if node in candidates and node not in used:
         return node
-    has_cpu = {pglist.nid: pglist.has_cpu for pglist in k.nodes}
     max_numnodes = 1 << k.config.number("CONFIG_NODES_SHIFT")
 
     def weight(other: int) -> int:
-        value = k.numa.node_distance(node, other) + (other < node) + PENALTY_FOR_NODE_WITH_CPUS * has_cpu[other]
+        # Nodes with CPUs would be penalised, but no CPU has been added to its node yet.
+        value = k.numa.node_distance(node, other) + (other < node)
         return value * max_numnodes + node_load[other]
 
     return min((other for other in candidates if other not in used), key=lambda other: (weight(other), other))
@@ -118,7 +117,12 @@ def initial_managed(k: Kernel, zone: Zone) -> int:
 
 
 def find_dma_reserve(k: Kernel) -> int:
-    """Pages of memory below 16 MiB that are not wholly free. Source: arch/x86/mm/init.c:memblock_find_dma_reserve()"""
+    """Pages of memory below 16 MiB that are not wholly free. Source: arch/x86/mm/init.c:memblock_find_dma_reserve()
+
+    ``behaviour["dma_reserve"]`` is the figure where a log told it: firmware's boot services lie there too.
+    """
+    if "dma_reserve" in k.behaviour:
+        return int(k.behaviour["dma_reserve"])
     pages = sum(max(0, min(end, MAX_DMA_PFN) - start) for start, end, _ in pfn_ranges(k) if start < MAX_DMA_PFN)
     free = 0
     for start, end, _ in k.memblock.free_ranges():

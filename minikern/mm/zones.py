@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from minikern.cmdline import memparse
-from minikern.mm.memblock import NUMA_NO_NODE
+from minikern.mm.memblock import NUMA_NO_NODE, Flags
 from minikern.mm.mmzone import (
     MAX_DMA32_PFN,
     MAX_DMA_PFN,
@@ -61,6 +61,8 @@ def zone_sizes_init(k: Kernel) -> None:
         ZONE_DMA32: min(MAX_DMA32_PFN, k.max_pfn),
         ZONE_NORMAL: k.max_pfn,
     }
+    for zone in _unconfigured(k):
+        limits.pop(zone, None)
     bounds: Bounds = []
     low = first
     for index in range(MAX_NR_ZONES):
@@ -82,13 +84,23 @@ def free_area_init(k: Kernel, bounds: Bounds) -> None:
     for nid in online if late else sorted(k.numa.parsed | set(online)):
         if nid not in online and k.behaviour.get("memoryless") == "announced":
             k.printk(f"Initializing node {nid} as memoryless")
+        if nid not in online and not late:
+            k.memblock.alloc(k.behaviour["node_data_bytes"], k.behaviour["node_data_align"])  # its pg_data_t
         k.nodes.append(_free_area_init_node(k, nid, bounds, movable.get(nid, 0)))
     k.charge("node_init", len(k.nodes))
 
 
+def _unconfigured(k: Kernel) -> set[int]:
+    low = {ZONE_DMA: "CONFIG_ZONE_DMA", ZONE_DMA32: "CONFIG_ZONE_DMA32"}
+    return {zone for zone, option in low.items() if not k.config.get(option, True)}
+
+
 def _print_ranges(k: Kernel, bounds: Bounds, movable: dict[int, int]) -> None:
     k.printk("Zone ranges:")
+    missing = _unconfigured(k)
     for index, (start, end) in enumerate(bounds):
+        if index in missing:
+            continue
         if index == ZONE_MOVABLE or (index == ZONE_DEVICE and not k.config.enabled("CONFIG_ZONE_DEVICE")):
             continue
         text = "empty"
@@ -151,6 +163,8 @@ def find_zone_movable_pfns(k: Kernel, bounds: Bounds) -> dict[int, int]:
 
     Source: mm/mm_init.c:find_zone_movable_pfns_for_nodes() @ v6.12
     """
+    if k.memblock.skip_hotplug:  # movable_node: the other two parameters do not count
+        return _movable_where_pluggable(k)
     usable_start = next(start for start, end in reversed(bounds[: ZONE_NORMAL + 1]) if start < end)
     total = sum(end - start for start, end, _ in pfn_ranges(k))
     if "mirror" in (k.cmdline.get("kernelcore") or "").split(","):
@@ -165,6 +179,24 @@ def find_zone_movable_pfns(k: Kernel, bounds: Bounds) -> dict[int, int]:
     if not required or required >= total:
         return {}
     return _spread_kernelcore(k, usable_start, required)
+
+
+def _movable_where_pluggable(k: Kernel) -> dict[int, int]:
+    starts: dict[int, int] = {}
+    for region in k.memblock.memory_regions():
+        if region.flags & Flags.HOTPLUG:
+            starts[region.nid] = min(starts.get(region.nid, region.base >> PAGE_SHIFT), region.base >> PAGE_SHIFT)
+    return _rounded_starts(k, starts)
+
+
+def _rounded_starts(k: Kernel, starts: dict[int, int]) -> dict[int, int]:
+    movable: dict[int, int] = {}
+    for nid, pfn in starts.items():
+        aligned = -(-pfn // MAX_ORDER_NR_PAGES) * MAX_ORDER_NR_PAGES
+        end = max(high for _, high, _ in pfn_ranges(k, nid))
+        if 0 < aligned < end:
+            movable[nid] = aligned
+    return movable
 
 
 def _core_pages(text: str | None, total: int) -> int:
@@ -190,13 +222,7 @@ def _spread_kernelcore(k: Kernel, usable_start: int, required: int) -> dict[int,
         usable_nodes -= 1
         if not usable_nodes or required <= usable_nodes:
             break
-    movable: dict[int, int] = {}
-    for nid, pfn in starts.items():
-        aligned = -(-pfn // MAX_ORDER_NR_PAGES) * MAX_ORDER_NR_PAGES
-        end = max(high for _, high, _ in pfn_ranges(k, nid))
-        if 0 < aligned < end:
-            movable[nid] = aligned
-    return movable
+    return _rounded_starts(k, starts)
 
 
 def _take_from_node(k: Kernel, nid: int, starts: dict[int, int], usable_start: int, wanted: int) -> int:

@@ -18,8 +18,8 @@ HEADER_BYTES = 48
 DRHD, RMRR, ATSR, RHSA, ANDD, SATC = range(6)
 SCOPE_ENDPOINT, SCOPE_BRIDGE, SCOPE_IOAPIC, SCOPE_HPET = 1, 2, 3, 4
 INCLUDE_ALL = 1
-INTR_REMAP = 1
-ECAP_QI, ECAP_IR, ECAP_SMTS, CAP_CACHING_MODE = 1 << 1, 1 << 3, 1 << 43, 1 << 7
+INTR_REMAP, X2APIC_OPT_OUT = 1, 2
+ECAP_QI, ECAP_IR, ECAP_EIM, ECAP_SMTS, CAP_CACHING_MODE = 1 << 1, 1 << 3, 1 << 4, 1 << 43, 1 << 7
 
 
 class Scope(NamedTuple):
@@ -94,6 +94,15 @@ class DmarState:
     flags: int
     units: list[RemappingUnit] = field(default_factory=list)
     found: set[int] = field(default_factory=set)
+    irq_remapping: bool = False
+
+    def ioapic_sid(self, apic_id: int) -> int | None:
+        """Source id of an I/O APIC's requests, None if no unit names it. Source: irq_remapping.c:set_ioapic_sid()"""
+        for unit in self.units:
+            for scope in unit.scopes:
+                if scope.type == SCOPE_IOAPIC and scope.enumeration_id == apic_id and scope.path:
+                    return scope.bus << 8 | scope.path[-1][0] << 3 | scope.path[-1][1]
+        return None
 
 
 def _structures(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -126,11 +135,17 @@ def detect_intel_iommu(k: Kernel) -> None:
     data = k.acpi.table("DMAR") if k.acpi is not None else None
     if data and len(data) >= HEADER_BYTES and intel_iommu_enabled(k):
         k.pci.acs_requested = True
+    # Source: drivers/iommu/amd/init.c:amd_iommu_detect() @ v6.12
+    amd = k.acpi is not None and k.acpi.table("IVRS") and "off" not in k.cmdline.words("amd_iommu")
+    if amd and "off" not in k.cmdline.words("iommu"):
+        k.pci.acs_requested = True
 
 
 def intel_iommu_enabled(k: Kernel) -> bool:
     """What the build and the command line say, the last word winning. Source: intel/iommu.c:intel_iommu_setup()"""
-    enabled = k.config.enabled("CONFIG_INTEL_IOMMU_DEFAULT_ON")
+    # The second of the two leaves integrated graphics untranslated, which changes no group.
+    defaults = ("CONFIG_INTEL_IOMMU_DEFAULT_ON", "CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF")
+    enabled = any(k.config.enabled(name) for name in defaults)
     for word in k.cmdline.words("intel_iommu"):
         if word.startswith("on"):
             enabled = True
@@ -195,18 +210,19 @@ def _read_registers(k: Kernel, unit: RemappingUnit) -> None:
     k.printk(f"DMAR: dmar{unit.index}: reg_base_addr {unit.base:x} ver {version} cap {unit.cap:x} ecap {unit.ecap:x}")
 
 
-def enable_irq_remapping(k: Kernel, x2apic: bool = False) -> None:
-    """Interrupt remapping as it shows in the log while interrupts are set up; nothing if a unit lacks it.
+def enable_irq_remapping(k: Kernel, x2apic: bool = False) -> str | None:
+    """Turn interrupt remapping on if every unit has it: "xapic" or, with 32-bit destinations, "x2apic" mode; else None.
 
-    Source: drivers/iommu/intel/irq_remapping.c @ v6.12
+    ``x2apic``: the CPUs can do x2APIC mode.
+    Source: drivers/iommu/intel/irq_remapping.c:intel_prepare_irq_remapping(), intel_enable_irq_remapping() @ v6.12
     """
     if k.cmdline.get("intremap") == "off" or not k.config.enabled("CONFIG_IRQ_REMAP"):
-        return
+        return None
     state = dmar_table_init(k)
     if state is None or not state.flags & INTR_REMAP or not state.units:
-        return
+        return None
     if not all(unit.ecap & ECAP_IR for unit in state.units):
-        return
+        return None
     for unit in state.units:
         for scope in unit.scopes:
             where = f"id {scope.enumeration_id} under DRHD base"
@@ -214,6 +230,16 @@ def enable_irq_remapping(k: Kernel, x2apic: bool = False) -> None:
                 k.printk(f"DMAR-IR: IOAPIC {where}  {unit.base:#x} IOMMU {unit.index}")
             elif scope.type == SCOPE_HPET:
                 k.printk(f"DMAR-IR: HPET {where} {unit.base:#x}")
+    if x2apic and state.flags & X2APIC_OPT_OUT and "no_x2apic_optout" not in k.cmdline.words("intremap"):
+        x2apic = False
+        k.printk("DMAR-IR: x2apic is disabled because BIOS sets x2apic opt out bit.")
+        k.printk("DMAR-IR: Use 'intremap=no_x2apic_optout' to override the BIOS setting.")
+    for unit in state.units if x2apic else ():
+        if not unit.ecap & ECAP_EIM:
+            k.printk(f"DMAR-IR: dmar{unit.index} does not support EIM")
+            x2apic = False
     if x2apic:
         k.printk("DMAR-IR: Queued invalidation will be enabled to support x2apic and Intr-remapping.")
+    state.irq_remapping = True
     k.printk(f"DMAR-IR: Enabled IRQ remapping in {'x2apic' if x2apic else 'xapic'} mode")
+    return "x2apic" if x2apic else "xapic"

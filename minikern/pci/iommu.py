@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from minikern.pci.amd_iommu import amd_iommu_enabled, amd_iommu_init
 from minikern.pci.dmar import (
     ATSR,
     CAP_CACHING_MODE,
@@ -65,8 +66,11 @@ def iommu_subsys_init(k: Kernel) -> None:
 def pci_iommu_init(k: Kernel) -> None:
     """Turn the remapping units on and sort every device into a group.
 
-    Source: drivers/iommu/intel/iommu.c:intel_iommu_init() @ v6.12
+    Source: drivers/iommu/intel/iommu.c:intel_iommu_init() @ v6.12; drivers/iommu/amd/init.c:amd_iommu_init() @ v6.12
     """
+    if amd_iommu_enabled(k):
+        amd_iommu_init(k, Groups(k))
+        return
     if k.pci.access is None or not intel_iommu_enabled(k):
         return
     state = dmar_table_init(k)

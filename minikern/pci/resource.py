@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.pci.bars import COMMAND, resource_name
+from minikern.pci.legacy import acpi_noirq, pci_legacy_init
 from minikern.pci.probe import all_buses
 from minikern.pci.sizing import Extra, pci_bus_size_bridges
 from minikern.pci.types import (
@@ -38,7 +39,10 @@ def pci_subsys_init(k: Kernel) -> None:
     """Interrupt routing is ACPI's; take over what the firmware assigned. Source: arch/x86/pci/legacy.c"""
     if k.pci.access is None:
         return
-    k.printk("PCI: Using ACPI for IRQ routing")
+    if k.acpi is None or k.acpi.disabled or acpi_noirq(k):
+        pci_legacy_init(k)
+    else:
+        k.printk("PCI: Using ACPI for IRQ routing")
     k.printk(f"PCI: pci_cache_line_size set to {CACHE_LINE_BYTES} bytes")
     for bus in all_buses(k.pci.roots):
         _claim_windows(k, bus)
@@ -118,21 +122,25 @@ def pcibios_assign_resources(k: Kernel) -> None:
     for root in k.pci.roots:
         extra: Extra = {}
         pci_bus_size_bridges(k, root, extra)
-        _assign_bus(k, root, extra)
+        if not _assign_bus(k, root, extra):
+            k.printk(
+                f"pci_bus {root.name}: Some PCI device resources are unassigned, try booting with pci=realloc"
+            )
         _dump_resources(k, root)
     k.pci.access.charge(k)
 
 
-def _assign_bus(k: Kernel, bus: PciBus, extra: Extra) -> None:
-    """Source: drivers/pci/setup-bus.c:__pci_bus_assign_resources() @ v6.12"""
+def _assign_bus(k: Kernel, bus: PciBus, extra: Extra) -> bool:
+    """True if all that must be was placed. Source: drivers/pci/setup-bus.c:__pci_bus_assign_resources() @ v6.12"""
     wanted = sorted(_unassigned(bus), key=lambda item: -_alignment(item[0], item[1]))
+    sound = True
     if wanted and not _try_all(k, bus, wanted, extra):
-        for dev, slot in wanted:
-            _assign_one(k, bus, dev, slot)
+        sound = _assign_requested(k, bus, wanted, extra)
     for dev in bus.devices:
         if dev.subordinate is not None:
-            _assign_bus(k, dev.subordinate, extra)
+            sound = _assign_bus(k, dev.subordinate, extra) and sound
             _setup_bridge(k, dev)
+    return sound
 
 
 def _unassigned(bus: PciBus) -> list[tuple[PciDev, int]]:
@@ -150,40 +158,114 @@ def _alignment(dev: PciDev, slot: int) -> int:
 
 
 def _try_all(k: Kernel, bus: PciBus, wanted: list[tuple[PciDev, int]], extra: Extra) -> bool:
-    """Place everything with its optional room; undo and return False if something does not fit."""
-    if not any(id(dev.resources[slot]) in extra for dev, slot in wanted):
+    """Place everything with its optional room. If something does not fit, what is of its kind is let go again and put
+    on as it was into ``wanted``; False then. Source: drivers/pci/setup-bus.c:__assign_resources_sorted() @ v6.12
+    """
+    if not extra:
         return False
-    done: list[tuple[PciDev, int, Resource]] = []
+    saved = []
+    failed = 0
     for dev, slot in wanted:
         resource = dev.resources[slot]
-        before = Resource(resource.start, resource.end, resource.flags, None, [], resource.align)
-        size = resource.size + extra.get(id(resource), 0)
-        parent = _place(bus, resource, size, _alignment(dev, slot))
-        if parent is None:
-            for undone_dev, undone_slot, old in done:
-                own = undone_dev.resources[undone_slot]
-                if own.parent is not None:
-                    own.parent.children.remove(own)
-                own.start, own.end, own.parent = old.start, old.end, None
-            return False
-        done.append((dev, slot, before))
-    for dev, slot, _ in done:
-        _assigned(k, dev, slot)
-    return True
+        saved.append((dev, slot, Resource(resource.start, resource.end, resource.flags)))
+        resource.end += extra.get(id(resource), 0)
+        if resource.size > 0 and not _assign_resource(k, bus, dev, slot):
+            failed |= _kind(resource.flags)
+    if not failed:
+        for dev, slot in wanted:
+            extra.pop(id(dev.resources[slot]), None)
+        return True
+    wanted.clear()
+    for dev, slot, before in saved:
+        resource = dev.resources[slot]
+        if resource.parent is not None and not _need_to_release(failed, resource):
+            extra.pop(id(resource), None)
+            continue
+        if resource.parent is not None:
+            resource.parent.children.remove(resource)
+        resource.start, resource.end, resource.flags, resource.parent = before.start, before.end, before.flags, None
+        wanted.append((dev, slot))
+    return False
 
 
-def _assign_one(k: Kernel, bus: PciBus, dev: PciDev, slot: int) -> None:
+def _kind(flags: int) -> int:
+    """Source: drivers/pci/setup-bus.c:pci_fail_res_type_mask() @ v6.12"""
+    if flags & IORESOURCE_IO:
+        return IORESOURCE_IO
+    return IORESOURCE_PREFETCH | IORESOURCE_MEM if flags & IORESOURCE_PREFETCH else IORESOURCE_MEM
+
+
+def _need_to_release(failed: int, resource: Resource) -> bool:
+    """Source: drivers/pci/setup-bus.c:pci_need_to_release() @ v6.12"""
+    if resource.flags & IORESOURCE_IO:
+        return bool(failed & IORESOURCE_IO)
+    if resource.flags & IORESOURCE_PREFETCH:
+        plain_parent = resource.parent is not None and not resource.parent.flags & IORESOURCE_PREFETCH
+        return bool(failed & IORESOURCE_PREFETCH) or (plain_parent and bool(failed & IORESOURCE_MEM))
+    return bool(failed & IORESOURCE_MEM)
+
+
+def _assign_requested(k: Kernel, bus: PciBus, wanted: list[tuple[PciDev, int]], extra: Extra) -> bool:
+    """What must be, then what may be on top. True if all that must be was placed.
+
+    Source: drivers/pci/setup-bus.c:assign_requested_resources_sorted(), reassign_resources_sorted() @ v6.12
+    """
+    sound = True
+    for dev, slot in wanted:
+        resource = dev.resources[slot]
+        if resource.size > 0 and not _assign_resource(k, bus, dev, slot):
+            sound = sound and slot == ROM
+            _reset(resource)
+    for dev, slot in wanted:
+        resource = dev.resources[slot]
+        more = extra.pop(id(resource), 0)
+        if not more or not resource.flags:
+            continue
+        if resource.size <= 0:
+            resource.start, resource.end = resource.align, resource.align + more - 1
+            if not _assign_resource(k, bus, dev, slot):
+                _reset(resource)
+        else:
+            _reassign_resource(k, dev, slot, more)
+    return sound
+
+
+def _reset(resource: Resource) -> None:
+    resource.start, resource.end, resource.flags = 0, -1, 0
+
+
+def _assign_resource(k: Kernel, bus: PciBus, dev: PciDev, slot: int) -> bool:
+    """Find room for a resource, with its lines; False if there is none. Source: setup-res.c:pci_assign_resource()"""
     resource = dev.resources[slot]
-    if resource.size <= 0:
-        return
-    name = resource_name(k, slot)
     room = Resource(0, resource.size - 1, resource.flags | IORESOURCE_UNSET)
-    if _place(bus, resource, resource.size, _alignment(dev, slot)) is None:
-        k.printk(f"pci {dev.name}: {name} {room}: can't assign; no space")
-        k.printk(f"pci {dev.name}: {name} {room}: failed to assign")
-        resource.start, resource.end, resource.flags = 0, -1, 0
+    here: PciBus | None = bus
+    while here is not None:
+        if _place(here, resource, resource.size, _alignment(dev, slot)) is not None:
+            _assigned(k, dev, slot)
+            return True
+        here = here.parent if here.self_dev is not None and here.self_dev.transparent else None
+    name = resource_name(k, slot)
+    k.printk(f"pci {dev.name}: {name} {room}: can't assign; no space")
+    k.printk(f"pci {dev.name}: {name} {room}: failed to assign")
+    return False
+
+
+def _reassign_resource(k: Kernel, dev: PciDev, slot: int, more: int) -> None:
+    """Grow a placed resource where it is. Source: drivers/pci/setup-res.c:pci_reassign_resource() @ v6.12"""
+    resource, name = dev.resources[slot], resource_name(k, slot)
+    parent = resource.parent
+    if parent is None:
         return
-    _assigned(k, dev, slot)
+    start, end = resource.start, resource.end
+    parent.children.remove(resource)
+    resource.parent = None
+    if _place(dev.bus, resource, resource.size + more, _alignment(dev, slot)) is None:
+        resource.start, resource.end = start, end
+        parent.claim(resource)
+        k.printk(f"pci {dev.name}: {name} {resource}: failed to expand by {more:#x}")
+        k.printk(f"pci {dev.name}: {name} {resource}: failed to add {more:x}")
+        return
+    k.printk(f"pci {dev.name}: {name} {resource}: reassigned; expanded by {more:#x}")
 
 
 def _assigned(k: Kernel, dev: PciDev, slot: int) -> None:

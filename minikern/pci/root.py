@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.pci.legacy import default_resources
 from minikern.pci.osc import negotiate_os_control
 from minikern.pci.probe import Scanner
 from minikern.pci.select import probe_list
@@ -36,7 +37,7 @@ def pci_acpi_crs_quirks(k: Kernel, bios_year: int = 0) -> None:
     ``bios_year`` is the year of the firmware's date, 0 if unknown.
     """
     words = k.cmdline.words("pci")
-    if "off" in words:
+    if "off" in words or "noacpi" in words:
         return
     if "nocrs" in words:
         k.printk('PCI: Ignoring host bridge windows from ACPI; if necessary, use "pci=use_crs" and report a bug')
@@ -45,6 +46,8 @@ def pci_acpi_crs_quirks(k: Kernel, bios_year: int = 0) -> None:
     use = bios_year < BIOS_YEAR_WITHOUT_E820
     use = (use or "use_e820" in words) and "no_e820" not in words
     k.printk(f"PCI: {'Using' if use else 'Ignoring'} E820 reservations for host bridge windows")
+    if {"use_e820", "no_e820"} & set(words):
+        k.printk("PCI: Please notify linux-pci@vger.kernel.org so future kernels can do this automatically")
 
 
 def acpi_pci_root_add(k: Kernel, root: PciRoot) -> None:
@@ -60,10 +63,11 @@ def acpi_pci_root_add(k: Kernel, root: PciRoot) -> None:
         k.printk(f"{device}: can't create root bus {root.segment:04x}:{root.bus_start:02x}: it exists")
         return
     bus = PciBus(root.segment, root.bus_start, buses)
-    bus.windows = [] if "nocrs" in k.cmdline.words("pci") else _windows(root)
+    bus.windows = _root_resources(k, root, device)
     k.charge("pci_root_bridge_add")
     k.printk(f"PCI host bridge to bus {bus.name}")
-    if len(k.nodes) > 1 and root.pxm is None:
+    node = _node_of(k, root)
+    if len(k.nodes) > 1 and node is None:
         k.printk(f"pci_bus {bus.name}: Unknown NUMA node; performance will be reduced")
     for window in bus.windows:
         k.printk(f"pci_bus {bus.name}: root bus resource {window}")
@@ -72,6 +76,36 @@ def acpi_pci_root_add(k: Kernel, root: PciRoot) -> None:
     if k.pci.only is None:
         k.pci.only = probe_list(k)
     Scanner(k, access, k.pci.only).scan_child_bus(bus)
+    if node is not None:
+        k.printk(f"pci_bus {bus.name}: on NUMA node {node}")
+
+
+def _node_of(k: Kernel, root: PciRoot) -> int | None:
+    """The node of a root's proximity domain, None if it has none or that node is not there.
+
+    Source: arch/x86/pci/acpi.c:pci_acpi_root_get_node() @ v6.12
+    """
+    if root.pxm is None or len(k.nodes) < 2:
+        return None
+    node = k.numa.pxm_to_node.get(root.pxm)
+    return node if node in {item.nid for item in k.nodes} else None
+
+
+def _root_resources(k: Kernel, root: PciRoot, device: str) -> list[Resource]:
+    """The windows of _CRS, or under ``pci=nocrs`` everything. Source: arch/x86/pci/acpi.c @ v6.12"""
+    if "nocrs" not in k.cmdline.words("pci"):
+        return _windows(root)
+    for window in root.windows:
+        k.printk(f"{device}: host bridge window {_of_window(window)} (ignored)")
+    return default_resources(k, root.bus_start)
+
+
+def _of_window(window: Window) -> Resource:
+    """A window as a resource; one that is no window of a bridge but what it takes itself lacks the word."""
+    flags = _window_flags(window)
+    if "window" not in window.flags:
+        flags &= ~IORESOURCE_WINDOW
+    return Resource(window.start, window.end, flags)
 
 
 def _windows(root: PciRoot) -> list[Resource]:
@@ -107,7 +141,10 @@ def _check_ecam(k: Kernel, access: ConfigAccess, root: PciRoot, device: str) -> 
     """Source: arch/x86/pci/acpi.c:setup_mcfg_map() @ v6.12"""
     if root.segment or access.covers(root.segment, root.bus_start):
         return
-    kind = "ECAM" if k.behaviour.get("pci_ecam_lines", "ecam") == "ecam" else "MMCONFIG"
     disabled = {"nommconf", "conf1"} & set(k.cmdline.words("pci"))
-    cause = f"{kind} is disabled," if disabled else f"fail to add {kind} information,"
-    k.printk(f"{device}: {cause} can't access extended PCI configuration space under this bridge.")
+    cause = "MMCONFIG is disabled," if disabled else "fail to add MMCONFIG information,"
+    new = k.behaviour.get("pci_ecam_lines", "ecam") == "ecam"
+    space = "extended configuration space under this bridge" if new else (
+        "extended PCI configuration space under this bridge."
+    )
+    k.printk(f"{device}: {cause} can't access {space}")

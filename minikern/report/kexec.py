@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from minikern.kexec.purgatory import LOSES
 from minikern.lab.kexec import Rebooted
 from minikern.report.tables import NS_PER_MS, Sheet
 
@@ -37,7 +38,12 @@ def _round(done: Rebooted) -> dict[str, Any]:
             {"name": s.name, "bufsz_bytes": s.bufsz, "mem": s.mem, "memsz_bytes": s.memsz}
             for s in done.image.kimage.segments
         ],
+        "crash": done.image.crash,
+        "start": done.image.kimage.start,
         "entry": done.handover.entry,
+        "purgatory": done.handover.purgatory,
+        "purgatory_gives_up": LOSES[done.handover.purgatory],
+        "digest_code": done.handover.digest,
         "relocated_pages": relocation.pages if relocation else 0,
         "digested_bytes": verified.size if verified else 0,
         "sha256": verified.digest.hex() if verified else None,

@@ -42,7 +42,7 @@ def dump_machine(boot: Boot, folder: Path) -> None:
     texts = {
         "machine.toml": spec_toml(boot.spec),
         "dmesg.txt": format_dmesg(boot.kernel),
-        "version.txt": boot.kernel.log.lines[0].text + "\n",
+        "version.txt": (boot.spec.banner or boot.kernel.release.banner) + "\n",
         "kernel-cmdline.txt": boot.kernel.cmdline.text + "\n",
         "e820.txt": _e820_text(machine.spec),
         "memmap.txt": _memmap_text(machine.spec),

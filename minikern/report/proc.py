@@ -6,7 +6,6 @@ zero or left out. Source: mm/vmstat.c, fs/proc/meminfo.c, fs/proc/page.c @ v6.12
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -14,26 +13,26 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.errors import InputError
-from minikern.mm.mmzone import MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, ZONE_MOVABLE, Pglist, Zone
+from minikern.mm.mmzone import MAX_NR_ZONES, MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pglist, Zone
+from minikern.mm.page_init import memory_pfn_ranges
 from minikern.mm.struct_page import W_FLAGS
+from minikern.mm.watermarks import watermarks
 
 KIB_PER_PAGE = 4
 MIGRATETYPES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic", "Isolate")  # without CMA
 COUNTED_TYPES = 3  # the last two never have free blocks at boot
-LOWMEM_RESERVE_RATIO = (256, 256, 32, 0, 0)  # Source: mm/page_alloc.c:sysctl_lowmem_reserve_ratio
-WATERMARK_SCALE_FACTOR = 10  # in ten thousandths; Source: mm/page_alloc.c
-MIN_FREE_KBYTES = (128, 262144)  # bounds; Source: mm/page_alloc.c:calculate_min_free_kbytes() @ v6.12
-MIGRATE_PCPTYPES = 3
-THP_MIN_PAGES = 512 << 8  # 512 MiB; Source: mm/huge_memory.c:hugepage_init() @ v6.12
 VMALLOC_TOTAL_KIB = {4: 34359738367, 5: 13743895347199}  # Source: Documentation/arch/x86/x86_64/mm.rst
 KPF_BUDDY, KPF_COMPOUND_HEAD, KPF_COMPOUND_TAIL, KPF_HUGE = 1 << 10, 1 << 15, 1 << 16, 1 << 17
-KPF_NOPAGE, KPF_RESERVED = 1 << 20, 1 << 32  # Source: include/uapi/linux/kernel-page-flags.h, kernel-page-flags.h
+KPF_NOPAGE, KPF_RESERVED, KPF_PRIVATE = 1 << 20, 1 << 32, 1 << 36  # Source: uapi/linux/kernel-page-flags.h
 PAGES_PER_SECTION = 1 << 15
 CHUNK_PAGES = 32 * PAGES_PER_SECTION  # of kpageflags written at a time
 
 
-def _nodes(k: Any) -> list[Pglist]:
-    return sorted((node for node in k.nodes if node.last_zone is not None), key=lambda node: node.nid)
+def _nodes(k: Any, memoryless: bool = False) -> list[Pglist]:
+    # A node without memory is online if it has CPUs.
+    with_cpus = set(k.cpus.node_cpus()) if memoryless else set()
+    online = (node for node in k.nodes if node.last_zone is not None or node.nid in with_cpus)
+    return sorted(online, key=lambda node: node.nid)
 
 
 def _nr_free(k: Any, zone: Zone) -> int:
@@ -53,66 +52,31 @@ def buddyinfo(k: Any) -> str:
     return "".join(out)
 
 
-# watermarks
+# zoneinfo
 
 
-def nr_free_buffer_pages(k: Any) -> int:
-    """Managed pages below the Movable zone, which kernel memory can come from. Source: mm/page_alloc.c"""
-    return sum(zone.managed_pages for node in k.nodes for zone in node.zones if zone.index < ZONE_MOVABLE)
-
-
-def min_free_pages(k: Any) -> int:
-    """Pages kept free: by the size of memory, raised for transparent huge pages.
-
-    Source: mm/page_alloc.c:calculate_min_free_kbytes(), mm/khugepaged.c:set_recommended_min_free_kbytes() @ v6.12
-    """
-    lowmem = nr_free_buffer_pages(k)
-    by_size = math.isqrt(lowmem * KIB_PER_PAGE * 16)
-    kib = min(max(by_size, MIN_FREE_KBYTES[0]), MIN_FREE_KBYTES[1])
-    if k.page_alloc.totalram_pages < THP_MIN_PAGES:
-        return kib // KIB_PER_PAGE
-    zones = sum(1 for node in k.nodes for zone in node.zones if zone.managed_pages and zone.index < ZONE_MOVABLE)
-    recommended = PAGEBLOCK_NR_PAGES * zones * 2 + PAGEBLOCK_NR_PAGES * zones * MIGRATE_PCPTYPES * MIGRATE_PCPTYPES
-    return max(kib // KIB_PER_PAGE, min(recommended, lowmem // 20))
-
-
-def watermarks(k: Any, zone: Zone) -> tuple[int, int, int]:
-    """(min, low, high) in pages. Source: mm/page_alloc.c:__setup_per_zone_wmarks() @ v6.12"""
-    lowmem = nr_free_buffer_pages(k)
-    if not lowmem or not zone.managed_pages or zone.index >= ZONE_MOVABLE:
-        return 0, 0, 0
-    least = min_free_pages(k) * zone.managed_pages // lowmem
-    step = max(least >> 2, zone.managed_pages * WATERMARK_SCALE_FACTOR // 10000)
-    return least, least + step, least + 2 * step
-
-
-def lowmem_reserve(node: Pglist, zone: Zone) -> list[int]:
-    """Pages an allocation meant for each higher zone leaves alone.
-
-    Source: mm/page_alloc.c:setup_per_zone_lowmem_reserve() @ v6.12
-    """
-    ratio = LOWMEM_RESERVE_RATIO[zone.index]
-    reserve = [0] * len(node.zones)
-    managed = 0
-    for upper in node.zones[zone.index + 1 :]:
-        managed += upper.managed_pages
-        reserve[upper.index] = managed // ratio if ratio and zone.managed_pages else 0
-    return reserve
+def lowmem_reserve(k: Any, zone: Zone) -> list[int]:
+    """Pages that allocations meant for each higher zone leave alone."""
+    found: list[int] = k.page_alloc.lowmem_reserve.get((zone.nid, zone.index), [0] * MAX_NR_ZONES)
+    return found
 
 
 def zoneinfo(k: Any) -> str:
     """/proc/zoneinfo without the event counters and per-CPU lists. Source: mm/vmstat.c:zoneinfo_show_print()"""
-    return "".join(_zone_text(k, node, zone) for node in _nodes(k) for zone in node.zones)
+    return "".join(_zone_text(k, node, zone) for node in _nodes(k, memoryless=True) for zone in node.zones)
 
 
 def _zone_text(k: Any, node: Pglist, zone: Zone) -> str:
     free = _nr_free(k, zone)
-    least, low, high = watermarks(k, zone)
-    rows = [("boost", 0), ("min", least), ("low", low), ("high", high), ("spanned", zone.spanned_pages)]
-    rows += [("present", zone.present_pages), ("managed", zone.managed_pages), ("cma", 0)]
+    marks = watermarks(k, zone)
+    rows = [("boost", 0), ("min", marks.min), ("low", marks.low), ("high", marks.high)]
+    if k.behaviour.get("zoneinfo_promo", False):
+        rows.append(("promo", marks.promo))
+    rows += [("spanned", zone.spanned_pages), ("present", zone.present_pages)]
+    rows += [("managed", zone.managed_pages), ("cma", 0)]
     text = f"Node {node.nid}, zone {zone.name:>8s}\n  pages free     {free}\n"
     text += "".join(f"        {name:<8s} {value}\n" for name, value in rows)
-    text += "        protection: (" + ", ".join(map(str, lowmem_reserve(node, zone))) + ")\n"
+    text += "        protection: (" + ", ".join(map(str, lowmem_reserve(k, zone))) + ")\n"
     if not zone.present_pages:
         return text
     return text + f"      nr_free_pages {free}\n  node_unreclaimable:  0\n  start_pfn:           {zone.start_pfn}\n"
@@ -158,18 +122,31 @@ def pageblock_counts(k: Any, zone: Zone) -> list[int]:
     """
     counts = [0] * len(MIGRATETYPES)
     start, end = zone.start_pfn, zone.end_pfn
-    for low, high in k.vmemmap.valid_ranges(start, end):
+    for low, high in online_ranges(k, start, end):
         for part in k.page_alloc.pages.links(low, high):
             if (part.nid, part.zone) != (zone.nid, zone.index):
                 continue
-            # After the first, possibly odd, pfn the walk goes on at the block's boundaries.
-            first = -(-part.start // PAGEBLOCK_NR_PAGES) * PAGEBLOCK_NR_PAGES
-            blocks = k.page_alloc.pageblock_types[first // PAGEBLOCK_NR_PAGES : -(-part.end // PAGEBLOCK_NR_PAGES)]
+            # After the first, possibly odd, pfn the walk goes on in steps of a block.
+            at = part.start + (start - part.start) % PAGEBLOCK_NR_PAGES
+            pfns = np.arange(at, part.end, PAGEBLOCK_NR_PAGES)
+            blocks = k.page_alloc.pageblock_types[pfns // PAGEBLOCK_NR_PAGES]
             for number, count in zip(*np.unique(blocks, return_counts=True), strict=True):
                 counts[int(number)] += int(count)
-            if part.start == start and start % PAGEBLOCK_NR_PAGES:
-                counts[int(k.page_alloc.migratetype(start))] += 1
     return counts
+
+
+def online_ranges(k: Any, start: int, end: int) -> Iterator[tuple[int, int]]:
+    """The parts of [start, end) whose subsections, which are as large as pageblocks, have memory.
+
+    Source: mm/memory_hotplug.c:pfn_to_online_page(), mm/sparse.c:subsection_map_init() @ v6.12
+    """
+    cursor = start
+    for first, last, _ in memory_pfn_ranges(k):
+        low = max(first // PAGEBLOCK_NR_PAGES * PAGEBLOCK_NR_PAGES, cursor)
+        high = min(-(-last // PAGEBLOCK_NR_PAGES) * PAGEBLOCK_NR_PAGES, end)
+        if low < high:
+            yield low, high
+            cursor = high
 
 
 # meminfo
@@ -179,7 +156,7 @@ def meminfo(k: Any) -> str:
     """/proc/meminfo: the lines this kernel has figures for. Source: fs/proc/meminfo.c:meminfo_proc_show() @ v6.12"""
     free = k.page_alloc.nr_free_pages()
     reserved = sum(
-        min(max(lowmem_reserve(node, zone)) + watermarks(k, zone)[2], zone.managed_pages)
+        min(max(lowmem_reserve(k, zone)) + watermarks(k, zone).high, zone.managed_pages)
         for node in k.nodes
         for zone in node.zones
     )
@@ -227,7 +204,8 @@ def _flags_of(
     k: Any, start: int, end: int, free: list[tuple[int, int]], folios: list[tuple[int, int]]
 ) -> npt.NDArray[np.uint64]:
     flags = np.full(end - start, KPF_NOPAGE, dtype=np.uint64)
-    reserved = np.uint64(k.page_alloc.pages.flags.reserved)
+    layout, zero = k.page_alloc.pages.flags, np.uint64(0)
+    bits = ((layout.reserved, KPF_RESERVED), (layout.private, KPF_PRIVATE))
     for run in k.vmemmap.runs(start, end):
         part = flags[run.pfn - start : run.pfn - start + run.pages]
         part[:] = 0
@@ -235,7 +213,8 @@ def _flags_of(
             rows = k.vmemmap.rows(piece)[:, W_FLAGS]
             if held:
                 at = piece.pfn - run.pfn
-                part[at : at + piece.pages] = np.where(rows & reserved, np.uint64(KPF_RESERVED), np.uint64(0))
+                for mask, kpf in bits:
+                    part[at : at + piece.pages] |= np.where(rows & np.uint64(mask), np.uint64(kpf), zero)
             elif k.vmemmap.backing != "full":
                 raise InputError("kpageflags needs the whole memory map: boot with --vmemmap full")
     for low, high in free:

@@ -1,14 +1,15 @@
 """One recorded boot as Chrome trace events, for Perfetto and speedscope: process = machine, thread = CPU.
 
-Source: "Trace Event Format", the events X (complete), i (instant), s and f (flow), M (metadata). Times are simulated
-microseconds since power-on, exact to the nanosecond.
+Source: "Trace Event Format", the events B and E (begin and end of a slice), i (instant), s and f (flow), M (metadata).
+Times are simulated microseconds since power-on, exact to the nanosecond. Slices have no X events (start and duration):
+viewers add the two as doubles, and the sum then lies past the start of the slice that follows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,6 +20,7 @@ from minikern.report.output import write_file
 
 PID = 1
 FLOW_NAME = "INIT/SIPI to alive"
+WAITING = "waits for STARTUP"
 STAGES = {
     "SIPI": "STARTUP sent",
     "started": "real mode to long mode",
@@ -51,9 +53,7 @@ def chrome_trace(boot: Boot) -> dict[str, Any]:
     places = cpus.ids if cpus is not None else {}
     events = [
         *_names(boot, threads, places),
-        *_phases(spans),
-        *_stages(recorder.marks),
-        *(_slice(span) for span in spans),
+        *_begins_and_ends([*_phases(spans), *_stages(recorder.marks), *(_slice(span) for span in spans)]),
         *_lines(boot),
         *_flows(recorder.marks),
     ]
@@ -104,10 +104,40 @@ def _event(kind: str, tid: int, name: str, at_ns: int, **more: Any) -> dict[str,
     return {"ph": kind, "pid": PID, "tid": tid, "name": name, "ts": _us(at_ns), **more}
 
 
-def _slice(span: Span) -> dict[str, Any]:
-    unit = span.total_ns / span.pieces if span.pieces else 0.0
-    args = {"pieces": span.pieces, "unit_ns": round(unit, 3)}
-    return _event("X", span.cpu, span.kind, span.start_ns, dur=_us(span.total_ns), cat=span.phase, args=args)
+class Slice(NamedTuple):
+    """A named stretch of one thread."""
+
+    tid: int
+    start_ns: int
+    end_ns: int
+    name: str
+    cat: str
+    pieces: int = 1
+
+
+def _begins_and_ends(slices: Sequence[Slice]) -> Iterator[dict[str, Any]]:
+    """Thread by thread in the order of time; what ends at a moment ends before anything begins there."""
+    open_slices: list[Slice] = []
+
+    def close(until_ns: int | None, tid: int) -> Iterator[dict[str, Any]]:
+        while open_slices and (until_ns is None or open_slices[-1].tid != tid or open_slices[-1].end_ns <= until_ns):
+            done = open_slices.pop()
+            yield _event("E", done.tid, done.name, done.end_ns, cat=done.cat, **_args(done))
+
+    for item in sorted(slices, key=lambda one: (one.tid, one.start_ns, -one.end_ns)):
+        yield from close(item.start_ns, item.tid)
+        yield _event("B", item.tid, item.name, item.start_ns, cat=item.cat, **_args(item))
+        open_slices.append(item)
+    yield from close(None, 0)
+
+
+def _args(item: Slice) -> dict[str, Any]:
+    # speedscope writes arguments behind the name, so there are as few as possible.
+    return {"args": {"pieces": item.pieces}} if item.pieces > 1 else {}
+
+
+def _slice(span: Span) -> Slice:
+    return Slice(span.cpu, span.start_ns, span.start_ns + span.total_ns, span.kind, span.phase, span.pieces)
 
 
 def _names(boot: Boot, threads: Sequence[int], places: Any) -> Iterator[dict[str, Any]]:
@@ -120,27 +150,28 @@ def _names(boot: Boot, threads: Sequence[int], places: Any) -> Iterator[dict[str
         yield {"ph": "M", "pid": PID, "tid": cpu, "name": "thread_sort_index", "args": {"sort_index": cpu}}
 
 
-def _phases(spans: Sequence[Span]) -> Iterator[dict[str, Any]]:
+def _phases(spans: Sequence[Span]) -> Iterator[Slice]:
     """One slice over each stretch of the boot CPU's work in one phase."""
     run: list[Span] = []
     for span in [*(span for span in spans if span.cpu == 0), None]:
         if run and (span is None or span.phase != run[-1].phase):
             start, end = run[0].start_ns, run[-1].start_ns + run[-1].total_ns
-            yield _event("X", 0, run[0].phase, start, dur=_us(end - start), cat="phase")
+            yield Slice(0, start, end, run[0].phase, "phase")
             run = []
         if span is not None:
             run.append(span)
 
 
-def _stages(marks: Sequence[Mark]) -> Iterator[dict[str, Any]]:
+def _stages(marks: Sequence[Mark]) -> Iterator[Slice]:
     last: dict[int, Mark] = {}
     for mark in marks:
         if mark.name not in STAGES or (mark.name == "SIPI" and mark.cpu in last):
             continue
         before = last.get(mark.cpu)
+        if before is None and mark.at_ns:
+            yield Slice(mark.cpu, 0, mark.at_ns, WAITING, "bring-up")  # so viewers begin every thread at power-on
         if before is not None and STAGES[before.name] and mark.at_ns > before.at_ns:
-            dur = _us(mark.at_ns - before.at_ns)
-            yield _event("X", mark.cpu, STAGES[before.name], before.at_ns, dur=dur, cat="bring-up")
+            yield Slice(mark.cpu, before.at_ns, mark.at_ns, STAGES[before.name], "bring-up")
         last[mark.cpu] = mark
 
 

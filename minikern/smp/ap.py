@@ -19,6 +19,7 @@ from minikern.smp.calibrate import calibrate_delay_on
 from minikern.smp.cpus import cpus_of
 from minikern.smp.microcode import load_ucode_ap
 from minikern.smp.states import StateTable, by_kind
+from minikern.smp.topology import physical_die
 from minikern.smp.tsc_sync import check_tsc_sync_target
 
 if TYPE_CHECKING:
@@ -119,14 +120,16 @@ def _smp_callin(k: Kernel, room: ApRoom, nr: int, cpu: CPU) -> Steps:
 def _validate_ids(k: Kernel, nr: int, cpu: CPU) -> None:
     """Compare the APIC id with the firmware's, and give the CPU's package and die their logical numbers.
 
-    Source: arch/x86/kernel/cpu/common.c:validate_apic_and_package_id() @ v6.1
+    Source: arch/x86/kernel/cpu/common.c:validate_apic_and_package_id() @ v6.1;
+    arch/x86/kernel/cpu/topology_common.c:cpu_parse_topology() @ v6.12
     """
     maps = cpus_of(k)
     actual, listed = read_apic_id(cpu), maps.apic_id[nr]
     if actual != listed:
-        k.printk(
-            f"[Firmware Bug]: CPU{nr}: APIC id mismatch. Firmware: {listed:x} APIC: {actual:x}", Level.ERR
-        )
+        text = f"CPU{nr}: APIC id mismatch. Firmware: {listed:x} APIC: {actual:x}"
+        if k.behaviour["cpu_topo_lines"]:
+            text = f"CPU{nr:4}: APIC ID mismatch. Firmware: 0x{listed:04x} APIC: 0x{actual:04x}"
+        k.printk(f"[Firmware Bug]: {text}", Level.ERR)
     assign_logical_ids(k, nr)
 
 
@@ -142,7 +145,7 @@ def assign_logical_ids(k: Kernel, nr: int) -> None:
         _say_converted(k, nr, place.package, "package", new)
     if (place.package, place.die) not in maps.logical_dies:
         new = maps.logical_dies[(place.package, place.die)] = len(maps.logical_dies)
-        _say_converted(k, nr, place.die, "die", new)
+        _say_converted(k, nr, physical_die(k, nr), "die", new)
 
 
 def _say_converted(k: Kernel, nr: int, physical: int, what: str, logical: int) -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hw.cpu import CPU
 
 MSR_IA32_APICBASE = 0x1B
-APICBASE_X2APIC = 1 << 10
+APICBASE_X2APIC, APICBASE_ENABLE = 1 << 10, 1 << 11
 APICBASE_MASK = ~0xFFF
 X2APIC_MSR_BASE = 0x800
 
@@ -29,6 +29,18 @@ DELIVERY_POLLS = 1000  # Source: arch/x86/kernel/apic/ipi.c:apic_mem_wait_icr_id
 def x2apic_enabled(cpu: CPU) -> bool:
     """True if this CPU's local APIC is in x2APIC mode."""
     return bool(cpu.rdmsr(MSR_IA32_APICBASE) & APICBASE_X2APIC)
+
+
+def x2apic_enable(cpu: CPU) -> None:
+    """Switch this CPU's local APIC to x2APIC mode. Source: arch/x86/kernel/apic/apic.c:__x2apic_enable() @ v6.12"""
+    cpu.wrmsr(MSR_IA32_APICBASE, cpu.rdmsr(MSR_IA32_APICBASE) | APICBASE_X2APIC)
+
+
+def x2apic_disable(cpu: CPU) -> None:
+    """Back to xAPIC mode, by way of switching the APIC off. Source: apic.c:__x2apic_disable() @ v6.12"""
+    base = cpu.rdmsr(MSR_IA32_APICBASE)
+    cpu.wrmsr(MSR_IA32_APICBASE, base & ~(APICBASE_X2APIC | APICBASE_ENABLE))
+    cpu.wrmsr(MSR_IA32_APICBASE, base & ~APICBASE_X2APIC)
 
 
 def apic_read(cpu: CPU, register: int) -> int:
@@ -79,6 +91,6 @@ def setup_local_apic(cpu: CPU, x2apic: bool) -> None:
     Source: arch/x86/kernel/apic/apic.c:x2apic_setup(), setup_local_APIC() @ v6.12
     """
     if x2apic and not x2apic_enabled(cpu):
-        cpu.wrmsr(MSR_IA32_APICBASE, cpu.rdmsr(MSR_IA32_APICBASE) | APICBASE_X2APIC)
+        x2apic_enable(cpu)
     apic_write(cpu, APIC_TASKPRI, 0)
     apic_write(cpu, APIC_SPIV, SPIV_ENABLED | SPURIOUS_VECTOR)

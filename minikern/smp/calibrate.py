@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from minikern.kernel import Kernel
 
 MAX_DIRECT_CALIBRATION_RETRIES = 5
+FIRST_LPJ, LPS_PREC = 1 << 12, 8  # Source: init/calibrate.c @ v6.12
+NO_TSC_KHZ = "could not calculate TSC khz"
 SKIPPED = "Calibrating delay loop (skipped)"
 
 
@@ -59,9 +61,12 @@ def calibrate_delay_on(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event, N
         lpj, text = maps.tsc.lpj_fine, f"{SKIPPED}, value calculated using timer frequency.. "
     elif known:
         lpj, text = known, ""
-    else:
+    elif maps.boot.has("tsc") and maps.tsc.unstable != NO_TSC_KHZ:
         lpj = yield from calibrate_delay_direct(k, nr, cpu)
         text = "Calibrating delay using timer specific routine.. "
+    else:
+        lpj = yield from calibrate_delay_converge(k, nr, cpu)
+        text = "Calibrating delay loop... "
     if not maps.delay_printed:
         hz = k.config.number("CONFIG_HZ")
         k.printk(f"{text}{bogomips(lpj, hz)} BogoMIPS (lpj={lpj})")
@@ -110,3 +115,45 @@ def calibrate_delay_direct(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Even
     spent = clock.now - started
     k.book_span(nr, "delay_calibration_ns", spent, started, spent)
     return sum(rates) // len(rates)
+
+
+def calibrate_delay_converge(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event, None, int]:
+    """The classic way, for a CPU without a counter: how many turns of the delay loop last a tick.
+
+    First ever longer delays until a tick has passed, then halving steps between what was too short and too long, each
+    begun at a tick edge. A turn of the loop is a cycle. Source: init/calibrate.c:calibrate_delay_converge() @ v6.12
+    """
+    clock, tick = k.machine.clock, tick_ns(k)
+    khz = cpu.tsc.khz
+    started = clock.now
+
+    def delay(loops: int) -> simpy.Event:
+        return clock.timeout(loops * 1_000_000 // khz)
+
+    yield clock.timeout(next_tick(k, clock.now) - clock.now)
+    jiffy = clock.now // tick
+    lpj, trials, band, trial_in_band = FIRST_LPJ, 0, 0, 0
+    while clock.now // tick == jiffy:
+        trial_in_band += 1
+        if trial_in_band == 1 << band:
+            band, trial_in_band = band + 1, 0
+        yield delay(lpj * band)
+        trials += band
+    base, step_base = lpj * (trials - band), lpj * band
+    while True:
+        lpj, step = base, step_base
+        limit = lpj >> LPS_PREC
+        while step > limit:
+            lpj += step
+            yield clock.timeout(next_tick(k, clock.now) - clock.now)
+            jiffy = clock.now // tick
+            yield delay(lpj)
+            if clock.now // tick != jiffy:
+                lpj -= step
+            step >>= 1
+        if lpj + step * 2 != base + step_base * 2:
+            break
+        base, step_base = lpj, step_base << 2
+    spent = clock.now - started
+    k.book_span(nr, "delay_calibration_ns", spent, started, spent)
+    return lpj

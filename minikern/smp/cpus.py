@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from hw.cpu import CPU
     from minikern.kernel import Kernel
     from minikern.smp.cpuinfo import CpuInfo
+    from minikern.smp.microcode_amd import AmdPatch
+    from minikern.smp.microcode_intel import IntelUpdate, Signature
 
 BAD_APICID = -1
 
@@ -22,6 +24,18 @@ class CpuId(NamedTuple):
     die: int
     core: int
     thread: int
+
+
+@dataclass
+class Registry:
+    """What the firmware's list of CPUs comes to under this kernel's limits."""
+
+    limit: int = 1  # Linux's nr_cpu_ids while the list is read
+    apic_ids: list[int] = field(default_factory=list)  # by logical number
+    disabled: list[int] = field(default_factory=list)  # slots that may be filled later
+    rejected: int = 0
+    duplicates: int = 0  # enabled entries whose APIC id had one before
+    boot_listed: bool = False
 
 
 class TscAdjust(NamedTuple):
@@ -48,6 +62,25 @@ class TscState:
 
 
 @dataclass
+class EarlyMicrocode:
+    """What early loading found in the initial RAM disk and did.
+
+    The revisions are the boot CPU's; the new one is 0 if none was loaded.
+    """
+
+    disabled: bool = False
+    old_revision: int = 0
+    new_revision: int = 0
+    revision: int = 0
+    blob_address: int = 0
+    updates: list[IntelUpdate] = field(default_factory=list)
+    signature: Signature | None = None  # the boot CPU's, which every CPU has
+    update: IntelUpdate | None = None  # what every Intel CPU is brought to
+    patch: AmdPatch | None = None
+    told: bool = False
+
+
+@dataclass
 class CpuMaps:
     """Masks and per-CPU facts. Logical CPU numbers throughout; CPU 0 is the boot CPU."""
 
@@ -59,6 +92,14 @@ class CpuMaps:
     nr_cpu_ids: int = 1
     total_cpus: int = 1
     setup_max_cpus: int = 1
+    registry: Registry | None = None  # what the firmware's list came to, once it was read
+    apic_disabled: bool = False  # no use is made of local APICs
+    ioapic_disabled: bool = False  # ... of I/O APICs
+    smp_found_config: bool = False  # firmware describes local and I/O APICs
+    mp_pointer: int = 0  # address of the MultiProcessor table's floating pointer, 0 if there is none
+    intr_mode: str = ""
+    apic_driver: str = ""  # how destinations are addressed; empty: as the kernel starts out
+    x2apic_phys: bool = False  # x2APIC mode without interrupt remapping: physical destinations only
     smt_disabled: bool = False
     apic_id: dict[int, int] = field(default_factory=dict)
     ids: dict[int, CpuId] = field(default_factory=dict)
@@ -77,7 +118,7 @@ class CpuMaps:
     smt_messages_done: bool = False
     delay_printed: bool = False
     boot_listed: bool = True  # the firmware lists the boot CPU
-    microcode_revision: int = 0  # what every core shall run; 0: nothing is loaded
+    microcode: EarlyMicrocode = field(default_factory=EarlyMicrocode)
     _by_apic: dict[int, int] = field(default_factory=dict)
     tsc: TscState = field(default_factory=TscState)
 

@@ -19,7 +19,7 @@ from minikern.smp.bugs import smt_lines
 from minikern.smp.calibrate import bogomips, next_tick, tick_ns
 from minikern.smp.cpuinfo import cpu_info_text
 from minikern.smp.cpus import CpuMaps, cpus_of
-from minikern.smp.microcode import load_ucode_bsp
+from minikern.smp.interrupt_mode import PIC, SYMMETRIC_IO_NO_ROUTING, VIRTUAL_WIRE_NO_CONFIG
 from minikern.smp.states import TABLES, by_kind
 from minikern.smp.trampoline import Trampoline, install_trampoline, set_smpboot_control
 from minikern.smp.wakeup import wakeup_secondary_cpu_via_init
@@ -57,12 +57,13 @@ def smp_prepare_cpus(k: Kernel) -> None:
         if not maps.boot_listed:
             apic_id = maps.apic_id[0]
             k.printk(f"smpboot: weird, boot CPU (#{apic_id}) not listed by the BIOS", Level.WARNING)
-        if maps.setup_max_cpus == 0:
+        up = maps.intr_mode in (PIC, VIRTUAL_WIRE_NO_CONFIG, SYMMETRIC_IO_NO_ROUTING) or maps.setup_max_cpus == 0
+        if up:
             k.printk("smpboot: SMP disabled")
             maps.possible, maps.present = [0], [0]
-        load_ucode_bsp(k)
-        _setup_boot_apic_clock(k)
-        if maps.setup_max_cpus:
+        if maps.intr_mode not in (PIC, VIRTUAL_WIRE_NO_CONFIG):
+            _setup_boot_apic_clock(k)
+        if not up:
             k.printk(f"smpboot: CPU0: {cpu_info_text(maps.boot)}")
 
 
@@ -194,7 +195,10 @@ def _prepare_and_kick(run: Bringup, cpu: int) -> int:
         k.charge(kind, count)
     apic_id = maps.apic_id[cpu]
     if not apic_id_valid(k.machine.boot_cpu, apic_id):
-        k.printk(f"smpboot: CPU {cpu} has invalid APIC ID {apic_id:x}. Aborting bringup", Level.ERR)
+        text = f"CPU {cpu} has invalid APIC ID {apic_id:x}. Aborting bringup"
+        if run.room.scheme == "serial-old":
+            text = f"native_cpu_up: bad cpu {cpu}"
+        k.printk(f"smpboot: {text}", Level.ERR)
         return -EINVAL
     run.announcer.announce_cpu(k, cpu)
     run.room.sync[cpu] = ApSync.new(k.machine.clock)
@@ -218,7 +222,7 @@ def _bringup_cpu(run: Bringup, cpu: int) -> int:
         maps.state[cpu] = "OFFLINE"
         if run.room.scheme == "serial-old":
             return _boot_failed(k, cpu, -1)
-        k.printk(f"CPU{cpu} failed to report alive state", Level.CRIT)
+        k.printk(f"CPU{cpu} failed to report alive state", Level.ERR)
         return -EIO
     k.mark(cpu, "SHOULD_ONLINE")
     sync.go_on.succeed()
@@ -234,8 +238,8 @@ def _bringup_cpu(run: Bringup, cpu: int) -> int:
 def _wait_alive(run: Bringup, sync: ApSync) -> bool:
     """Wait for the CPU's first sign of life; False after 10 s.
 
-    The old code yields between looks and sees it at once. The new one looks all the time for 1 ms and then sleeps 1 to
-    2 ms between looks, which without high-resolution timers ends at a tick.
+    The old code counts ticks, yields between looks and sees it at once. The new one looks all the time for 1 ms and
+    then sleeps 1 to 2 ms between looks, which without high-resolution timers ends at a tick.
     Source: arch/x86/kernel/smpboot.c:do_boot_cpu() @ v6.1; kernel/cpu.c:cpuhp_wait_for_sync_state() @ v6.12
     """
     k = run.k
@@ -243,14 +247,17 @@ def _wait_alive(run: Bringup, sync: ApSync) -> bool:
     if sync.alive.triggered:
         return True
     started = clock.now
-    clock.wait(simpy.AnyOf(clock.env, [sync.alive, clock.timeout(ALIVE_TIMEOUT_NS)]))
+    patience = ALIVE_TIMEOUT_NS
+    if run.room.scheme == "serial-old":
+        patience -= started % tick_ns(k)
+    clock.wait(simpy.AnyOf(clock.env, [sync.alive, clock.timeout(patience)]))
     if run.room.scheme != "serial-old" and clock.now - started > POLL_NS:
         woken = next_tick(k, started + 2 * POLL_NS - 1)
         while woken < clock.now:
             woken = next_tick(k, woken)
         clock.advance(woken - clock.now)
     _book_wait(k, started)
-    return sync.alive.triggered and clock.now - started < ALIVE_TIMEOUT_NS
+    return sync.alive.triggered and clock.now - started < patience
 
 
 def _wait(k: Kernel, event: simpy.Event) -> None:

@@ -7,12 +7,13 @@ that the boot CPU's CPUID gives. Source: arch/x86/kernel/cpu/topology.c @ v6.12;
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from minikern.printk import Level
 from minikern.smp.apic import MSR_IA32_APICBASE, apic_id_valid, read_apic_id
-from minikern.smp.cpus import CpuId, CpuMaps, cpus_of, early_cpu_init
+from minikern.smp.cpuinfo import decode_signature
+from minikern.smp.cpus import CpuId, CpuMaps, Registry, cpus_of, early_cpu_init
+from minikern.smp.interrupt_mode import has_local_apic, parse_apic_options
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 APICBASE_BSP = 1 << 8
 LEVEL_SMT, LEVEL_CORE, LEVEL_DIE = 1, 2, 5  # CPUID leaf 0xB/0x1F ECX[15:8]
+LEVEL_AMD_SOCKET = 4  # leaf 0x80000026, which Linux takes for the die
+AMD_VENDORS = (0x68747541, 0x6F677948)  # first words of AuthenticAMD and HygonGenuine
+TOPOEXT, ZEN_FAMILY = 22, 0x17
 MAX_LEVELS = 8
 FADT_REVISION, FADT_MINOR_VERSION = 8, 131  # offsets. Source: ACPI 6.5, table 5.9
 
@@ -43,31 +47,40 @@ class Shifts(NamedTuple):
         )
 
 
-@dataclass
-class _Registry:
-    """What the MADT's entries come to under this kernel's limits."""
+def detect_shifts(cpu: CPU, old: bool = False) -> Shifts:
+    """Field widths of APIC ids from CPUID 0x1F, 0xB, AMD's 0x80000026, 0x80000008/0x8000001E, or leaves 4 and 1.
 
-    apic_ids: list[int] = field(default_factory=list)  # by logical number
-    disabled: list[int] = field(default_factory=list)  # slots that may be filled later
-    rejected: int = 0
-    duplicates: int = 0  # enabled entries whose APIC id had one before
-    boot_listed: bool = False
-
-
-def detect_shifts(cpu: CPU) -> Shifts:
-    """Field widths of APIC ids from CPUID 0x1F, 0xB, AMD's 0x80000008/0x8000001E, or leaves 4 and 1.
-
-    Source: arch/x86/kernel/cpu/topology_ext.c, topology_amd.c, topology_common.c @ v6.12
+    ``old``: as kernels did before they read all makers' leaves the same way; AMD's must then announce topology
+    extensions for more than cores to be believed.
+    Source: arch/x86/kernel/cpu/topology_ext.c, topology_amd.c, topology_common.c @ v6.12; amd.c, topology.c @ v6.1
     """
-    max_leaf = cpu.cpuid(0).eax
-    for leaf in (0x1F, 0xB):
-        if max_leaf >= leaf and cpu.cpuid(leaf, 0).ebx & 0xFFFF:
-            shifts = _extended_shifts(cpu, leaf)
-            if shifts is not None:
-                return shifts
-    if cpu.cpuid(0).ebx == 0x68747541:  # "Auth" of AuthenticAMD
-        return _amd_shifts(cpu)
-    return _legacy_shifts(cpu, max_leaf)
+    amd = cpu.cpuid(0).ebx in AMD_VENDORS
+    if not (old and amd and not _has_topoext(cpu)):
+        for leaf in (0x1F, 0x80000026, 0xB):
+            top = cpu.cpuid(leaf & 0x80000000).eax
+            usable = top >= leaf and (leaf < 0x80000000 or (amd and not old))
+            if usable and cpu.cpuid(leaf, 0).ebx & 0xFFFF:
+                shifts = _extended_shifts(cpu, leaf)
+                if shifts is not None:
+                    return shifts
+    return _amd_shifts(cpu, old) if amd else _legacy_shifts(cpu, cpu.cpuid(0).eax)
+
+
+def _has_topoext(cpu: CPU) -> bool:
+    return cpu.cpuid(0x80000000).eax >= 0x80000001 and bool(cpu.cpuid(0x80000001).ecx >> TOPOEXT & 1)
+
+
+def physical_die(k: Kernel, nr: int) -> int:
+    """Die number of a CPU as older kernels took it: for AMD's the node id, without topology extensions the package.
+
+    Source: arch/x86/kernel/cpu/amd.c:amd_get_topology(), amd_detect_cmp() @ v6.1
+    """
+    maps = cpus_of(k)
+    place = maps.ids[nr]
+    cpu = maps.hardware[nr]
+    if cpu.cpuid(0).ebx not in AMD_VENDORS:
+        return place.die
+    return cpu.cpuid(0x8000001E).ecx & 0xFF if _has_topoext(cpu) else place.package
 
 
 def _extended_shifts(cpu: CPU, leaf: int) -> Shifts | None:
@@ -81,8 +94,9 @@ def _extended_shifts(cpu: CPU, leaf: int) -> Shifts | None:
             break
         shift = level.eax & 0x1F
         if kind == LEVEL_SMT:
-            smt = shift
-        elif kind == LEVEL_DIE:
+            # A level of two or more that takes no bits takes as many as it needs.
+            smt = shift = shift or get_count_order(level.ebx & 0xFFFF)
+        elif kind == (LEVEL_AMD_SOCKET if leaf == 0x80000026 else LEVEL_DIE):
             die = below_die
         elif subleaf == 0:
             return None
@@ -90,15 +104,16 @@ def _extended_shifts(cpu: CPU, leaf: int) -> Shifts | None:
     return Shifts(smt, package if die is None else die, package)
 
 
-def _amd_shifts(cpu: CPU) -> Shifts:
+def _amd_shifts(cpu: CPU, old: bool) -> Shifts:
     threads = 0
     package = 0
     if cpu.cpuid(0x80000000).eax >= 0x80000008:
         ecx = cpu.cpuid(0x80000008).ecx
         package = (ecx >> 12 & 0xF) or (ecx & 0xFF).bit_length()
-    if cpu.cpuid(0x80000000).eax >= 0x8000001E:
+    family = decode_signature(cpu.cpuid(1).eax)[0]
+    if _has_topoext(cpu) and (old or family >= ZEN_FAMILY) and cpu.cpuid(0x80000000).eax >= 0x8000001E:
         threads = (cpu.cpuid(0x8000001E).ebx >> 8 & 0xFF).bit_length()
-    return Shifts(threads, package, package)
+    return Shifts(threads, max(package, threads), max(package, threads))
 
 
 def _legacy_shifts(cpu: CPU, max_leaf: int) -> Shifts:
@@ -124,15 +139,15 @@ def topology_init(k: Kernel) -> CpuMaps:
     arch/x86/kernel/smpboot.c:prefill_possible_map() @ v6.1
     """
     maps = early_cpu_init(k)
-    boot_id = read_apic_id(k.machine.boot_cpu)
-    shifts = detect_shifts(k.machine.boot_cpu)
-    configured = k.config.number("CONFIG_NR_CPUS")
-    maps.setup_max_cpus = _setup_max_cpus(k, configured)
-    limit = _nr_cpus_limit(k, configured)
+    if maps.registry is None or not maps.registry.apic_ids:
+        register_lapics(k)
+    registry = maps.registry
+    assert registry is not None
+    shifts = detect_shifts(k.machine.boot_cpu, old=not k.behaviour["cpu_topo_lines"])
     if k.behaviour["cpu_topo_lines"]:
-        _possible_new(k, maps, shifts, limit, boot_id)
+        _possible_new(k, maps, registry, shifts)
     else:
-        _possible_old(k, maps, limit, boot_id)
+        _possible_old(k, maps, registry)
     maps.ids = {cpu: shifts.decode(apic_id) for cpu, apic_id in maps.apic_id.items()}
     maps.threads_per_core = 1 << shifts.smt
     maps.max_packages = len({place.package for place in maps.ids.values()})
@@ -143,8 +158,34 @@ def topology_init(k: Kernel) -> CpuMaps:
     return maps
 
 
+def apply_cmdline_limits_early(k: Kernel) -> Registry:
+    """How many CPUs the command line allows, before the firmware's list is read; opens the registry.
+
+    Source: arch/x86/kernel/cpu/topology.c:topology_apply_cmdline_limits_early() @ v6.12; kernel/smp.c:nrcpus()
+    """
+    maps = early_cpu_init(k)
+    configured = k.config.number("CONFIG_NR_CPUS")
+    maps.setup_max_cpus = _setup_max_cpus(k, configured)
+    limit = _nr_cpus_limit(k, configured)
+    if k.behaviour["cpu_topo_lines"]:
+        limit = _limit_possible(k, maps, limit)
+    maps.registry = Registry(limit)
+    return maps.registry
+
+
+def register_lapics(k: Kernel) -> None:
+    """Take up the CPUs the MADT lists, in its order. Source: arch/x86/kernel/acpi/boot.c:acpi_parse_lapic() @ v6.12"""
+    maps = early_cpu_init(k)
+    registry = maps.registry or apply_cmdline_limits_early(k)
+    _register(k, registry, read_apic_id(k.machine.boot_cpu))
+
+
 def parse_smt_options(k: Kernel) -> None:
-    """``nosmt`` and ``nosmt=force``, with the line they print. Source: kernel/cpu.c:cpu_smt_disable() @ v6.12"""
+    """``nosmt`` and ``nosmt=force``, with the line they print; and the words about APICs.
+
+    Source: kernel/cpu.c:cpu_smt_disable() @ v6.12
+    """
+    parse_apic_options(k)
     if k.cmdline.has("nosmt"):
         forced = k.cmdline.get("nosmt") == "force"
         k.printk("SMT: Force disabled" if forced else "SMT: disabled")
@@ -173,10 +214,11 @@ def _cpu_to_node(k: Kernel, cpu: int, apic_id: int | None) -> int:
     return nodes[cpu % len(nodes)]
 
 
-def _register(k: Kernel, limit: int, boot_id: int) -> _Registry:
+def _register(k: Kernel, registry: Registry, boot_id: int) -> None:
     """Walk the MADT's entries in order."""
     new = bool(k.behaviour["cpu_topo_lines"])
-    registry = _Registry(apic_ids=[boot_id])
+    limit = registry.limit
+    registry.apic_ids.append(boot_id)
     boot_seen = False
     seen = {boot_id}
     real_bsp = not new
@@ -203,7 +245,6 @@ def _register(k: Kernel, limit: int, boot_id: int) -> _Registry:
             registry.apic_ids.append(apic_id)
         else:
             _reject(k, registry, limit, apic_id, new, boot_seen)
-    return registry
 
 
 def _check_for_real_bsp(k: Kernel, boot_id: int, apic_id: int) -> bool:
@@ -224,22 +265,23 @@ def _check_for_real_bsp(k: Kernel, boot_id: int, apic_id: int) -> bool:
 
 
 def _may_come_online(k: Kernel, online_capable: bool) -> bool:
-    """A disabled entry is a hot-plug slot if its flag says so; before ACPI 6.3 had that flag, only in a guest.
+    """A disabled entry is a hot-plug slot if its flag says so; before ACPI 6.3 had that flag, newer kernels believe it
+    only in a guest, older ones always.
 
-    Source: arch/x86/kernel/acpi/boot.c:acpi_is_processor_usable() @ v6.12.117
+    Source: arch/x86/kernel/acpi/boot.c:acpi_is_processor_usable() @ v6.1, v6.12.117
     """
     fadt = k.acpi.table("FACP") or b""
     minor = fadt[FADT_MINOR_VERSION] & 0xF if len(fadt) > FADT_MINOR_VERSION else 0
     if fadt and (fadt[FADT_REVISION], minor) >= (6, 3):
         return online_capable
-    return bool(cpus_of(k).boot.hypervisor)
+    return not k.behaviour["cpu_topo_lines"] or bool(cpus_of(k).boot.hypervisor)
 
 
 def _lapics(k: Kernel) -> Sequence[tuple[int, int, bool, bool]]:
-    return k.acpi.lapics if k.acpi else ()
+    return k.acpi.lapics if k.acpi and has_local_apic(k) else ()
 
 
-def _reject(k: Kernel, registry: _Registry, limit: int, apic_id: int, new: bool, boot_seen: bool) -> None:
+def _reject(k: Kernel, registry: Registry, limit: int, apic_id: int, new: bool, boot_seen: bool) -> None:
     if new:
         if not registry.rejected:
             k.printk(f"CPU topo: CPU limit of {limit} reached. Ignoring further CPUs", Level.WARNING)
@@ -253,9 +295,8 @@ def _reject(k: Kernel, registry: _Registry, limit: int, apic_id: int, new: bool,
     registry.rejected += 1
 
 
-def _possible_new(k: Kernel, maps: CpuMaps, shifts: Shifts, limit: int, boot_id: int) -> None:
-    limit = _apply_cmdline_limits_early(k, maps, limit)
-    registry = _register(k, limit, boot_id)
+def _possible_new(k: Kernel, maps: CpuMaps, registry: Registry, shifts: Shifts) -> None:
+    limit = registry.limit
     assigned, total = len(registry.apic_ids), len(registry.apic_ids) + len(registry.disabled)
     allowed = 1 if maps.setup_max_cpus == 0 else min(total, limit)
     if total > allowed:
@@ -268,10 +309,9 @@ def _possible_new(k: Kernel, maps: CpuMaps, shifts: Shifts, limit: int, boot_id:
         k.printk(f"CPU topo: Rejected CPUs {registry.rejected}")
 
 
-def _apply_cmdline_limits_early(k: Kernel, maps: CpuMaps, limit: int) -> int:
-    # Source: arch/x86/kernel/cpu/topology.c:topology_apply_cmdline_limits_early() @ v6.12
+def _limit_possible(k: Kernel, maps: CpuMaps, limit: int) -> int:
     asked = k.cmdline.get_int("possible_cpus")
-    up = maps.setup_max_cpus == 0 or any(k.cmdline.has(word) for word in ("noapic", "nolapic", "disableapic"))
+    up = maps.setup_max_cpus == 0 or maps.apic_disabled
     possible = min(1 if up else limit, asked or limit)
     if possible < limit:
         k.printk(f"CPU topo: Limiting to {possible} possible CPUs")
@@ -295,8 +335,8 @@ def _print_topology(k: Kernel, maps: CpuMaps, shifts: Shifts, apic_ids: list[int
     k.printk(f"CPU topo: Num. threads per package: {thread_count:3}")
 
 
-def _possible_old(k: Kernel, maps: CpuMaps, limit: int, boot_id: int) -> None:
-    registry = _register(k, limit, boot_id)
+def _possible_old(k: Kernel, maps: CpuMaps, registry: Registry) -> None:
+    limit = registry.limit
     # Entries are counted as they come: one listed twice counts twice, a boot CPU that is not listed does not.
     listed = registry.boot_listed or not _lapics(k)
     maps.boot_listed = listed

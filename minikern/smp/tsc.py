@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.printk import Level
+from minikern.smp.calibrate import NO_TSC_KHZ
 from minikern.smp.clocksource import tsc_line
 from minikern.smp.cpus import TscState, cpus_of, early_cpu_init
 from minikern.smp.pit import pit_hpet_ptimer_calibrate_cpu, quick_pit_calibrate
@@ -44,7 +45,7 @@ def tsc_init(k: Kernel) -> None:
         return
     if not tsc.tsc_khz:
         if not _determine_frequencies(k, early=False):
-            mark_tsc_unstable(k, "could not calculate TSC khz")
+            mark_tsc_unstable(k, NO_TSC_KHZ)
             return
         _tsc_enable_sched_clock(k)
     tsc.lpj_fine = tsc.tsc_khz * 1000 // k.config.number("CONFIG_HZ")
@@ -62,6 +63,8 @@ def parse_tsc_options(k: Kernel) -> None:
             tsc.reliable = True
         elif word == "unstable":
             mark_tsc_unstable(k, "boot parameter")
+    if k.cmdline.has("notsc"):
+        mark_tsc_unstable(k, "boot parameter notsc")
 
 
 def mark_tsc_unstable(k: Kernel, reason: str) -> None:

@@ -11,6 +11,8 @@ from hw.acpi.spec import AcpiSpec
 from hw.acpi.tables import build_tables
 from hw.bus import Bus
 from minikern.cmdline import CommandLine
+from minikern.smp.cpuinfo import CpuInfo
+from minikern.smp.cpus import CpuMaps
 
 CAPTURES = Path(__file__).parents[3] / "shared" / "captures"
 CORPORA = Path(__file__).parents[3] / "shared" / "corpora" / "acpi"
@@ -94,6 +96,9 @@ class StubKernel:
         self.memblock = StubMemblock()
         self.boot_params = SimpleNamespace(acpi_rsdp=0)
         self.acpi: Any = None
+        self.pci = SimpleNamespace(dmar=None)
+        self.cpus = CpuMaps(CpuInfo("GenuineIntel", 6, 1, 1, "", 0, 0, frozenset({"apic"})))
+        self.cpus.ioapic_disabled = self.cmdline.has("noapic")
         self.lines: list[str] = []
         self.charges: defaultdict[str, int] = defaultdict(int)
         self.marks: list[tuple[str, dict[str, int]]] = []

@@ -93,6 +93,7 @@ def test_pci_root_of_q35() -> None:
     assert (root.segment, root.bus_start, root.bus_end, root.hid, root.uid) == (0, 0, 0xFF, "PNP0A08", "0")
     assert root.osc
     assert [(window.kind, window.start, window.end) for window in root.windows] == [
+        ("io", 0xCF8, 0xCFF),
         ("io", 0, 0xCF7),
         ("io", 0xD00, 0xFFFF),
         ("mem", 0xA0000, 0xBFFFF),

@@ -225,10 +225,12 @@ def test_resources() -> None:
     )
     assert bus_range(template) == (0x20, 0x3F)
     assert [(window.kind, window.start, window.end) for window in windows(template)] == [
+        ("io", 0xCF8, 0xCFF),
         ("io", 0x1000, 0x1FFF),
         ("mem", 1 << 40, (1 << 41) - 1),
     ]
-    assert windows(template)[1].flags == {"window", "pref"}
+    assert windows(template)[0].flags == frozenset()
+    assert windows(template)[2].flags == {"window", "pref"}
     assert first_interrupt(template) == 300
     assert first_interrupt(aml.irq(11)) == 11
 

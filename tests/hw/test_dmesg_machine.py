@@ -180,3 +180,49 @@ def test_server_logs(name: str) -> None:
     stamped = gzip.decompress(path.read_bytes()).decode("utf-8", "replace").splitlines()
     real = {re.sub(r"^\[ *[\d.]+\] ?", "", line).rstrip() for line in stamped}
     assert sum(line.rstrip() in real for line in emulated) >= 0.97 * len(emulated)
+
+
+EFI_LOG = SMALL_LOG.replace("5.4.0-42-generic", "6.1.0-56-amd64").replace(
+    "[    0.000000] tsc:", "[    0.000000] efi: EFI v2.70 by EDK II\n[    0.000000] tsc:"
+).replace(
+    "[    0.010000] ACPI: PM",
+    """\
+[    0.000000] esrt: Reserving ESRT space from 0x0000000030002098 to 0x00000000300020d0.
+[    0.000000] e820: update [mem 0x30002000-0x30002fff] usable ==> reserved
+[    0.010000] Zone ranges:
+[    0.010000]   DMA      [mem 0x0000000000001000-0x0000000000ffffff]
+[    0.010000]   DMA32    [mem 0x0000000001000000-0x000000003ffdffff]
+[    0.010000]   Normal   empty
+[    0.010000]   Device   empty
+[    0.010000]   DMA zone: 77 pages reserved
+[    0.010000] e820: update [mem 0x31000000-0x31004fff] usable ==> reserved
+[    0.010000] ACPI: PM""",
+)
+
+
+def test_tables_the_firmware_left_in_memory(tmp_path: Path) -> None:
+    spec = load_machine(write(tmp_path, EFI_LOG))
+    assert [(entry.start, entry.end) for entry in spec.boot.efi_tables] == [(0x30002000, 0x30003000)]
+    assert [(entry.start, entry.end) for entry in spec.boot.efi_images] == [(0x31000000, 0x31005000)]
+    assert spec.kernel is not None and spec.kernel.dma_reserve_pages == 77
+    log = [line.text for line in boot(spec).kernel.log.lines]
+    first = log.index("e820: update [mem 0x30002000-0x30002fff] usable ==> reserved")
+    second = log.index("e820: update [mem 0x31000000-0x31004fff] usable ==> reserved")
+    assert first < log.index("Zone ranges:") < second
+    assert "e820: reserve RAM buffer [mem 0x30002000-0x33ffffff]" in log
+
+
+def test_zones_the_kernel_was_built_without(tmp_path: Path) -> None:
+    text = EFI_LOG.replace("[    0.010000]   DMA      [", "[    0.010000]   ... [").replace("  DMA32  ", "  ...  ")
+    log = [line.text for line in boot(load_machine(write(tmp_path, text))).kernel.log.lines]
+    zones = log[log.index("Zone ranges:") + 1 : log.index("Movable zone start for each node")]
+    assert [line.split()[0] for line in zones] == ["Normal", "Device"]
+
+
+def test_an_image_of_other_sizes_gives_back_what_is_its_own(tmp_path: Path) -> None:
+    sizes = "(10241K kernel code, 963K rwdata, 2512K rodata, 1088K init, 1108K bss, 9K)"
+    text = re.sub(r"\(14339K.*\)", sizes, SMALL_LOG).replace("5.4.0-42", "6.1.0-42")
+    log = [line.text for line in boot(load_machine(write(tmp_path, text))).kernel.log.lines]
+    assert "Freeing unused kernel image (text/rodata gap) memory: 2044K" in log
+    assert "Freeing unused kernel image (rodata/data gap) memory: 1584K" in log
+    assert "Write protecting the kernel read-only data: 16384k" in log

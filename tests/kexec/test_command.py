@@ -48,6 +48,18 @@ def test_json_of_a_chain(kernel: str) -> None:
         assert list(one["downtime_sim_ns"]) == ["shutdown", "relocation", "purgatory", "decompression", "boot"]
 
 
+def test_json_says_how_the_image_was_checked(kernel: str) -> None:
+    for words, mode, code in (
+        (["--digest", "pycryptodome-portable"], "generic", "pycryptodome-portable"),
+        (["--variant", "purgatory-file-bytes", "--digest", "hashlib"], "file-bytes", "hashlib"),
+        (["--no-checks"], "none", ""),
+    ):
+        (one,) = json.loads(run("--kernel", kernel, "--json", *words).stdout)["kexec"]
+        assert (one["purgatory"], one["digest_code"], one["crash"]) == (mode, code, False)
+        assert one["purgatory_gives_up"]
+        assert (one["digested_bytes"] == 0) == (mode == "none")
+
+
 def test_a_flip_stops_the_machine(kernel: str) -> None:
     done = run("--kernel", kernel, "--flip", "kernel:0x5000.7")
     assert done.exit_code == 3

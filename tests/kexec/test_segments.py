@@ -16,19 +16,55 @@ SPAN = st.tuples(st.integers(0, 60), st.integers(1, 30)).map(lambda pair: (pair[
 
 @given(
     st.lists(SPAN, min_size=1, max_size=3), st.lists(SPAN, max_size=4), st.integers(1, 12 * PAGE),
-    st.sampled_from([1, PAGE, 2 * PAGE, 8 * PAGE]), st.integers(0, 40 * PAGE),
+    st.sampled_from([1, PAGE, 2 * PAGE, 8 * PAGE]), st.integers(0, 40 * PAGE), st.booleans(), st.booleans(),
 )  # fmt: skip
-def test_the_highest_hole_is_found(
-    ram: list[tuple[int, int]], taken: list[tuple[int, int]], size: int, align: int, low: int
+def test_the_right_hole_is_found(
+    ram: list[tuple[int, int]],
+    taken: list[tuple[int, int]],
+    size: int,
+    align: int,
+    low: int,
+    before_6_8: bool,
+    bottom_up: bool,
 ) -> None:
     pages = -(-size // PAGE) * PAGE
-    expected = naive_kexec.locate(ram, taken, pages, max(align, PAGE), low)
+    expected = naive_kexec.locate(ram, taken, pages, max(align, PAGE), low, before_6_8, bottom_up)
     areas = [Range(*span) for span in ram]
+
+    def find() -> int:
+        return locate_mem_hole(areas, taken, size, align, low, before_6_8=before_6_8, bottom_up=bottom_up)
+
     if expected is None:
         with pytest.raises(KexecError, match="EADDRNOTAVAIL"):
-            locate_mem_hole(areas, taken, size, align, low)
+            find()
     else:
-        assert locate_mem_hole(areas, taken, size, align, low) == expected
+        assert find() == expected
+
+
+LOW, MAIN = Range(0x1000, 0x9FC00), Range(0x100000, 0x7FFDF000)
+CRASH = Range(0x6F000000, 0x7F000000)
+KERNEL_61, KERNEL_612 = (0x3F98000, 0x200000, 0x1000000), (0x37EE000, 0x200000, 0x1000000)
+REAL = [
+    (True, [LOW, MAIN], KERNEL_61, [0x9A000, 0x98000, 0x7C000000, 0x7BE99000]),
+    (True, [LOW, MAIN, Range(1 << 32, 0x1C0000000)], KERNEL_61, [0x9A000, 0x98000, 0x7C000000, 0x7BE99000]),
+    (True, [CRASH], KERNEL_61, [0x7EFFA000, 0x7EFF8000, 0x7B000000, 0x7AE99000]),
+    (False, [LOW, MAIN], KERNEL_612, [0x7FFDA000, 0x7FFD8000, 0x7C600000, 0x7FE71000]),
+    (False, [LOW, MAIN, Range(1 << 32, 0x140000000)], KERNEL_612, [0x13FFFB000, 0x13FFF9000, 0x13C800000, 0x13C699000]),
+    (False, [CRASH], KERNEL_612, [0x7EFFB000, 0x7EFF9000, 0x7B800000, 0x7B699000]),
+]
+"""kexec_file_load() on Linux 6.1.192 and 6.12.117, PCs of 2, 3 and 5 GiB and crashkernel=256M: what went where."""
+
+
+@pytest.mark.parametrize(("before_6_8", "ram", "kernel", "addresses"), REAL)
+def test_holes_are_those_of_real_kernels(
+    before_6_8: bool, ram: list[Range], kernel: tuple[int, int, int], addresses: list[int]
+) -> None:
+    taken: list[tuple[int, int]] = []
+    buffers = [(0x5000, 4096, 0x3000), (0x1110, 4096, 0x3000), kernel, (0x166104, 4096, 16 << 20)]
+    for (size, align, low), expected in zip(buffers, addresses, strict=True):
+        address = locate_mem_hole(ram, taken, size, align, low, before_6_8=before_6_8)
+        assert address == expected
+        taken.append((address, address + -(-size // PAGE) * PAGE))
 
 
 def segment(mem: int, pages: int = 1, bufsz: int = 0, memsz: int | None = None) -> Segment:

@@ -112,3 +112,28 @@ def test_the_option(tmp_path: Path) -> None:
     assert CliRunner().invoke(kexec, [*words, str(good)]).exit_code == 0
     done = CliRunner().invoke(kexec, [*words, str(bad)])
     assert (done.exit_code, "ENODATA" in done.stderr) == (2, True)
+
+
+def test_enforcement_and_lockdown_from_the_command_line(tmp_path: Path) -> None:
+    """Linux's outcomes: no signature, a broken one, nobody's key, and what a locked-down kernel says to all of them."""
+    good, broken, bare, ca = (tmp_path / name for name in ("good", "broken", "bare", "ca"))
+    data = sign(unsigned())
+    good.write_bytes(data)
+    broken.write_bytes(data[:3000] + bytes([data[3000] ^ 1]) + data[3001:])
+    bare.write_bytes(unsigned())
+    ca.write_bytes(certificate("authority", "authority").dump())
+    trust = ["--trusted-cert", str(ca)]
+    for kernel, words, code in (
+        (good, [*trust, "--sig-enforce"], ""),
+        (bare, [*trust, "--sig-enforce"], "ENODATA"),
+        (broken, [*trust, "--sig-enforce"], "EKEYREJECTED"),
+        (good, ["--sig-enforce"], "ENOKEY"),
+        (good, [*trust, "--lockdown"], ""),
+        (broken, [*trust, "--lockdown"], "EPERM"),
+        (bare, ["--lockdown"], "EPERM"),
+        (bare, ["--lockdown", "--sig-enforce"], "ENODATA"),
+        (bare, [], ""),
+    ):
+        done = CliRunner().invoke(kexec, ["tiny", "--json", "--kernel", str(kernel), *words])
+        assert done.exit_code == (2 if code else 0), (kernel.name, words, done.output)
+        assert code in done.stderr

@@ -95,3 +95,24 @@ def test_the_command() -> None:
     assert len(rows[0]["gaps_ms"]) == 3
     for bad in (["--vms", "0"], ["--vm-memory", "much"], ["--bandwidth", "0"]):
         assert CliRunner().invoke(downtime, [*words, *bad]).exit_code == 2
+
+
+@pytest.mark.big
+def test_ways_to_check_side_by_side() -> None:
+    """Each saves what it says: fewer cycles a byte, fewer bytes, the largest segment only, all of it."""
+    spec = load_machine("lpc2023")
+    names = ("parallel-smp", "purgatory-accelerated", "purgatory-file-bytes", "purgatory-parallel", "no-purgatory")
+    rows = {name: measure(spec, load_variant(name), Guests(1), "zstd") for name in names}
+    spent = {name: row.parts_ms["purgatory"] for name, row in rows.items()}
+    generic, accelerated, file_bytes, parallel, none = spent.values()
+    assert generic > parallel > accelerated > none == 0.0
+    assert generic > file_bytes > none
+    costs = default_costs()
+    faster = costs["sha256_accelerated_byte"].ns / costs["sha256_generic_byte"].ns
+    assert accelerated / generic == pytest.approx(faster, rel=0.1)
+    digested = {name: row.digested_bytes for name, row in rows.items()}
+    assert digested["purgatory-file-bytes"] < digested["purgatory-parallel"] == digested["parallel-smp"]
+    assert rows["no-purgatory"].gives_up == "every change between loading and the jump"
+    for row in rows.values():
+        saved = rows["parallel-smp"].p50_ms - row.p50_ms
+        assert saved == pytest.approx(generic - row.parts_ms["purgatory"], abs=4)

@@ -11,6 +11,8 @@ from typing import Any
 from hw.clock import Clock
 from minikern.cmdline import CommandLine
 from minikern.config import Config
+from minikern.mm.hugetlb import hugetlb_early_reserve
+from minikern.mm.hugetlb_preinit import hugetlb_vmemmap_init_late
 from minikern.mm.memblock import Memblock
 from minikern.mm.mmzone import MAX_DMA32_PFN, MAX_DMA_PFN, Pglist, Zone
 from minikern.mm.page_init import memmap_init
@@ -33,7 +35,11 @@ COSTS = {
     "compound_tail_prep": 9.8,
     "compound_tail_init_prep": 9.8,
     "hugetlb_page_alloc": 500.0,
-    "hvo_remap_page": 176.6,
+    "hugetlb_pool_add": 800.0,
+    "hvo_remap_page": 165.3,
+    "vmemmap_pte_set": 12.0,
+    "hvo_restore_page": 400.0,
+    "tlb_flush_cpu": 40.0,
 }
 CONFIG: dict[str, bool | int | str] = {
     "CONFIG_HZ": 250,
@@ -62,12 +68,16 @@ class FakeKernel:
     machine: Any
     options: Any
     numa: Any
+    cpus: Any
     fallback: dict[int, list[int]]
     lines: list[str] = field(default_factory=list)
     charges: Counter[str] = field(default_factory=Counter)
+    worked: Counter[int] = field(default_factory=Counter)  # ns by CPU, of work beside the boot CPU's own
     page_alloc: Any = None
     vmemmap: Any = None
     hugetlb: Any = None
+    hugetlb_cma_size: int = 0
+    cma_areas: list[Any] = field(default_factory=list)
 
     def printk(self, text: str, level: int = 6) -> None:
         self.lines.append(text)
@@ -75,6 +85,11 @@ class FakeKernel:
     def charge(self, kind: str, count: int = 1) -> None:
         self.charges[kind] += count
         self.machine.clock.advance(round(count * COSTS[kind]))
+
+    def charge_on(self, cpu: int, kind: str, count: int = 1) -> Any:
+        self.charges[kind] += count
+        self.worked[cpu] += round(count * COSTS[kind])
+        return self.machine.clock.timeout(round(count * COSTS[kind]))
 
     def book_span(self, cpu: int, kind: str, count: int, start_ns: int, total_ns: int) -> None:
         self.charges[kind] += count
@@ -96,6 +111,7 @@ def fake_kernel(
     config: dict[str, bool | int | str] | None = None,
     behaviour: dict[str, Any] | None = None,
     pdpe1gb: bool = True,
+    movable_from: int = 1 << 62,
 ) -> FakeKernel:
     """A kernel whose memory is ``(base, end, nid)`` ranges in bytes, up to and with the memory map's backing."""
     memblock = Memblock()
@@ -108,7 +124,7 @@ def fake_kernel(
     cpu = SimpleNamespace(cpuid=lambda leaf, subleaf=0: SimpleNamespace(edx=int(pdpe1gb) << 26 | 1 << 3))
     nids = sorted({nid for _, _, nid in memory})
     k = FakeKernel(
-        nodes=[node_of(memblock, nid) for nid in nids],
+        nodes=[node_of(memblock, nid, movable_from >> 12) for nid in nids],
         memblock=memblock,
         config=Config({**CONFIG, **(config or {})}),
         behaviour={"page_flags": {"reserved": 12, "head": 16}, "hugetlb_tail_skip": False, **(behaviour or {})},
@@ -117,10 +133,23 @@ def fake_kernel(
         options=SimpleNamespace(vmemmap=vmemmap, kernel=kernel),
         numa=SimpleNamespace(
             cpus_of_node=lambda nid: list(range(nid * cpus_per_node, (nid + 1) * cpus_per_node)),
+            nr_node_ids=lambda: nids[-1] + 1,
+        ),
+        cpus=SimpleNamespace(
+            possible=list(range(cpus_per_node * len(nids))),
+            online=list(range(cpus_per_node * len(nids))),
+            node_cpus=lambda: {
+                nid: list(range(at * cpus_per_node, (at + 1) * cpus_per_node)) for at, nid in enumerate(nids)
+            },
         ),
         fallback={nid: [nid, *(other for other in nids if other != nid)] for nid in nids},
     )
-    vmemmap_init(k, sparse_init(k))
+    nodes, k.nodes = k.nodes, []  # zones come after what is taken early
+    hugetlb_early_reserve(k)
+    memmaps = sparse_init(k)
+    k.nodes = nodes
+    hugetlb_vmemmap_init_late(k, memmaps)
+    vmemmap_init(k, memmaps)
     return k
 
 
@@ -130,15 +159,15 @@ def booted(k: FakeKernel) -> FakeKernel:
     return k
 
 
-def node_of(memblock: Memblock, nid: int) -> Pglist:
-    """Node and zones as free_area_init() finds them, without a movable zone."""
+def node_of(memblock: Memblock, nid: int, movable_pfn: int = 1 << 52) -> Pglist:
+    """Node and zones as free_area_init() finds them, with a movable zone from ``movable_pfn`` on."""
     ranges = [(r.base >> 12, r.end >> 12) for r in memblock.memory_regions() if r.nid == nid]
     start, end = ranges[0][0], ranges[-1][1]
-    bounds = [(0, MAX_DMA_PFN), (MAX_DMA_PFN, MAX_DMA32_PFN), (MAX_DMA32_PFN, 1 << 52)]
+    bounds = [(0, MAX_DMA_PFN), (MAX_DMA_PFN, MAX_DMA32_PFN), (MAX_DMA32_PFN, movable_pfn), (movable_pfn, 1 << 52)]
     zones = []
     for index in range(5):
-        low, high = bounds[index] if index < 3 else (0, 0)
-        low, high = max(low, start), min(high, end)
+        low, high = bounds[index] if index < 4 else (0, 0)
+        low, high = max(low, start), max(min(high, end), max(low, start))
         present = sum(max(0, min(e, high) - max(s, low)) for s, e in ranges)
         zones.append(Zone(index, nid, low if present else 0, high - low if present else 0, present))
     return Pglist(nid, start, end, zones, has_cpu=True)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from minikern.cmdline import CommandLine
 from minikern.mm.crashkernel import reserve_crashkernel
 from minikern.mm.memblock import Memblock
+from minikern.mm.swiotlb import Swiotlb, parse_swiotlb
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -24,13 +25,17 @@ def kernel(append: str, wording: str = "reserved", low: int = 2 * GIB, high: int
         memblock.add(4 * GIB, high)
     memblock.reserve(0, MIB)
     lines: list[str] = []
-    return SimpleNamespace(
+    k = SimpleNamespace(
         memblock=memblock,
         cmdline=CommandLine(append),
         behaviour={"crashkernel_line": wording},
         lines=lines,
         printk=lambda text, level=6: lines.append(text),
+        swiotlb=Swiotlb(),
     )
+    for value in k.cmdline.getall("swiotlb"):
+        parse_swiotlb(k, value)  # type: ignore[arg-type]
+    return k
 
 
 @pytest.mark.parametrize(
@@ -52,7 +57,8 @@ def kernel(append: str, wording: str = "reserved", low: int = 2 * GIB, high: int
         ("crashkernel=1G,high swiotlb=131072", [
             "crashkernel low memory reserved: 0x6f000000 - 0x7f800000 (264 MB)",
             "crashkernel reserved: 0x0000000240000000 - 0x0000000280000000 (1024 MB)"]),
-        ("crashkernel=1T", ["cannot allocate crashkernel (size:0x10000000000)"]),
+        ("crashkernel=1T", []),
+        ("crashkernel=7G", ["cannot allocate crashkernel (size:0x1c0000000)"]),
         ("crashkernel=64M@3G", ["crashkernel reservation failed - memory is in use."]),
         ("crashkernel=auto", ["crashkernel: memory value expected"]),
         ("crashkernel=64M;", ["crashkernel: unrecognized char: ;"]),

@@ -116,9 +116,11 @@ def test_exactly_one_section_when_the_zone_is_aligned() -> None:
     assert k.charges["struct_page_init"] == 2 * 32768
 
 
-def test_page_owner_switches_deferral_off() -> None:
-    k = booted(fake_kernel([(4 * GIB, 5 * GIB, 0)], append="page_owner=on", vmemmap="window"))
+def test_early_page_ext_switches_deferral_off() -> None:
+    k = booted(fake_kernel([(4 * GIB, 5 * GIB, 0)], append="early_page_ext", vmemmap="window"))
     assert k.nodes[0].first_deferred_pfn is None
+    late = booted(fake_kernel([(4 * GIB, 5 * GIB, 0)], append="page_owner=on", vmemmap="window"))
+    assert late.nodes[0].first_deferred_pfn == 0x108000
 
 
 def test_pageblocks_become_movable_where_memory_starts_them() -> None:

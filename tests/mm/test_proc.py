@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,12 @@ import pytest
 
 from hw.presets import load_machine, load_preset
 from minikern.lab.run import boot
+from minikern.mm.page_check import check_memmap
+from minikern.mm.watermarks import watermarks
 from minikern.report import proc
 
 CAPTURES = Path(__file__).parents[2] / "../shared/captures"
-FOLDERS = sorted(path.parent for path in CAPTURES.glob("*/zoneinfo.txt"))
-FIELDS = re.compile(r"\s+(spanned|present) +(\d+)$")
+FOLDERS = sorted(path.parent for path in CAPTURES.rglob("zoneinfo.txt"))
 
 
 @pytest.fixture(scope="module")
@@ -69,28 +72,127 @@ def test_kpageflags_agrees_with_the_counts(kernel: Any) -> None:
         assert bool(word & proc.KPF_NOPAGE) == (not kernel.vmemmap.pfn_valid(pfn))
 
 
+def test_kpageflags_of_pages_that_hold_the_memory_map() -> None:
+    kernel = boot(load_preset("tiny"), release="debian-6.1").kernel
+    flags = np.concatenate(list(proc.kpageflags(kernel)))
+    assert kernel.vmemmap.bootmem_registered
+    for _, sections, phys in kernel.vmemmap.memmaps:
+        frames = flags[phys >> 12 : (phys >> 12) + 512 * sections]
+        assert (frames == proc.KPF_RESERVED | proc.KPF_PRIVATE).all()
+
+
+@pytest.mark.skipif(shutil.which("page-types") is None, reason="no page-types on this computer: built from tools/mm")
+def test_page_types_reads_kpageflags(kernel: Any, tmp_path: Path) -> None:
+    with (tmp_path / "flags").open("wb") as file:
+        proc.write_kpageflags(kernel, file)
+    command = ["page-types", "-r", "-F", str(tmp_path / "flags")]
+    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    counts = {row[-1]: int(row[1]) for line in table.splitlines()[1:] if len(row := line.split()) > 4}
+    assert counts["buddy"] == kernel.page_alloc.nr_free_pages()
+    assert (counts["compound_head,huge"], counts["compound_tail,huge"]) == (3, 3 * 511)
+    total = next(line.split() for line in table.splitlines() if "total" in line)
+    assert int(total[1]) == kernel.vmemmap.total
+
+
 def test_watermarks_of_a_small_machine() -> None:
     # 256 MiB are too little for transparent huge pages, so the square root rules.
     k = boot(load_preset("tiny")).kernel
-    managed = proc.nr_free_buffer_pages(k)
-    assert proc.min_free_pages(k) == int((managed * 4 * 16) ** 0.5) // 4
+    given_back = sum(int(kib) for kib in re.findall(r"Freeing (?!SMP).* memory: (\d+)K", log_text(k))) // 4
+    managed = k.page_alloc.totalram_pages - given_back
+    assert k.page_alloc.min_free_kbytes == int((managed * 4 * 16) ** 0.5)
     for zone in k.nodes[0].zones:
-        least, low, high = proc.watermarks(k, zone)
-        assert high - low == low - least >= 0
+        least, low, high, promo = watermarks(k, zone)
+        assert promo - high == high - low == low - least >= 0
 
 
-def figures(text: str) -> list[tuple[str, ...]]:
-    return [match.groups() for line in text.splitlines() if (match := FIELDS.match(line))]
+def log_text(kernel: Any) -> str:
+    return "\n".join(line.text for line in kernel.log.lines)
 
 
-@pytest.mark.skipif(not FOLDERS, reason="no shared/captures beside the checkout")
-@pytest.mark.parametrize("folder", FOLDERS[:4], ids=lambda path: str(path.name))
-def test_captured_zones(folder: Path) -> None:
-    k = boot(load_machine(str(folder))).kernel
-    real = (folder / "zoneinfo.txt").read_text()
-    emulated = proc.zoneinfo(k)
-    for text in (real, emulated):
-        assert "Node 0, zone      DMA\n" in text
-    assert figures(real) == figures(emulated)
-    heads = [re.findall(r"^Node \d+, zone +\w+", text, re.MULTILINE) for text in (real, emulated)]
-    assert heads[0] == heads[1]
+# captured machines
+
+ZONE_FIELDS = ("min", "low", "high", "spanned", "present", "managed", "cma")
+
+
+def zones_of(text: str) -> dict[str, dict[str, Any]]:
+    """The fields of a zoneinfo text that follow from booting."""
+    found: dict[str, dict[str, Any]] = {}
+    for block in re.split(r"(?=^Node \d+, zone)", text, flags=re.MULTILINE)[1:]:
+        name = block.splitlines()[0]
+        found[name] = {field: int(value) for field in ZONE_FIELDS if (value := _value(field, block))}
+        found[name]["protection"] = re.findall(r"protection: \((.*)\)", block)
+        found[name]["start_pfn"] = re.findall(r"start_pfn: +(\d+)", block)
+    return found
+
+
+def _value(field: str, block: str) -> str:
+    match = re.search(rf"^        {field} +(\d+)$", block, re.MULTILINE)
+    return match[1] if match else ""
+
+
+def meminfo_of(text: str) -> dict[str, str]:
+    return {name: value for name, value in re.findall(r"^(\w+): +(\d+)", text, re.MULTILINE) if _booted(name)}
+
+
+def _booted(name: str) -> bool:
+    return name in ("MemTotal", "VmallocTotal") or name.startswith("Huge")
+
+
+def pageblocks_of(text: str) -> dict[str, int]:
+    """Pageblocks of each zone. Their types change while a system runs, their number does not."""
+    rows = re.findall(r"^(Node \d+, zone +\w+) +((?:\d+ +)+)$", text, re.MULTILINE)
+    return {name: sum(map(int, cells.split())) for name, cells in rows}
+
+
+def shape_of(text: str) -> list[str]:
+    """The lines with every number replaced by its width."""
+    return [re.sub(r" *\d+", lambda match: f"<{len(match[0])}>", line) for line in text.splitlines()]
+
+
+def efi(folder: Path) -> bool:
+    return "efi: EFI v" in (folder / "dmesg.txt").read_text(errors="replace")
+
+
+@pytest.fixture(scope="module", params=FOLDERS, ids=lambda path: f"{path.parent.name}-{path.name}")
+def captured(request: pytest.FixtureRequest) -> tuple[Path, Any]:
+    return request.param, boot(load_machine(str(request.param))).kernel
+
+
+def test_captured_zones(captured: tuple[Path, Any]) -> None:
+    folder, kernel = captured
+    real = zones_of((folder / "zoneinfo.txt").read_text())
+    emulated = zones_of(proc.zoneinfo(kernel))
+    if efi(folder):  # which memory the firmware's boot services held at that time is not in the folder
+        for fields in (*real.values(), *emulated.values()):
+            del fields["protection"]
+    assert emulated == real
+
+
+def test_captured_meminfo(captured: tuple[Path, Any]) -> None:
+    folder, kernel = captured
+    assert meminfo_of(proc.meminfo(kernel)) == meminfo_of((folder / "meminfo.txt").read_text())
+
+
+def test_captured_pageblocks(captured: tuple[Path, Any]) -> None:
+    folder, kernel = captured
+    path = folder / "pagetypeinfo.txt"
+    if not path.exists():
+        pytest.skip("no pagetypeinfo.txt in the folder")
+    real, emulated = path.read_text(), proc.pagetypeinfo(kernel)
+    assert pageblocks_of(emulated) == pageblocks_of(real)
+    assert shape_of(emulated) == shape_of(real)
+
+
+def test_captured_buddyinfo_has_the_same_form_and_agrees_with_zoneinfo(captured: tuple[Path, Any]) -> None:
+    folder, kernel = captured
+    emulated = proc.buddyinfo(kernel)
+    assert shape_of(emulated) == shape_of((folder / "buddyinfo.txt").read_text())
+    free = [int(value) for value in re.findall(r"pages free +(\d+)\n", proc.zoneinfo(kernel)) if value != "0"]
+    rows = [[int(cell) for cell in line.split()[4:]] for line in emulated.splitlines()]
+    assert [sum(count << order for order, count in enumerate(row)) for row in rows] == free
+
+
+@pytest.mark.big
+def test_captured_pages_are_right_after_memory_was_given_back(captured: tuple[Path, Any]) -> None:
+    found = check_memmap(captured[1])
+    assert found.ok, found.message

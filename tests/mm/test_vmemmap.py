@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.errors import InputError
+from minikern.mm import arena, backing
 from minikern.mm import vmemmap as vm
+from minikern.mm.held_ranges import HeldRanges
 from tests.naive_mm import NaiveHeld
 
 SECTION = 32768
@@ -17,7 +19,7 @@ SECTION = 32768
 @settings(max_examples=200)
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(1, 12), st.integers(0, 2)), max_size=25))
 def test_held_ranges_against_naive(claims: list[tuple[int, int, int]]) -> None:
-    held, naive = vm.HeldRanges(), NaiveHeld()
+    held, naive = HeldRanges(), NaiveHeld()
     for start, size, lap in claims:
         held.claim(start, start + size, lap)
         naive.claim(start, start + size, lap)
@@ -77,7 +79,7 @@ def test_full_map_knows_what_was_never_written() -> None:
 @pytest.fixture
 def own_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pool that no map of another test gives its arena back to."""
-    pool = vm.ArenaPool()
+    pool = arena.ArenaPool()
     monkeypatch.setattr(vm, "arena_pool", lambda: pool)
 
 
@@ -85,15 +87,15 @@ def own_pool(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_arena_is_reused_but_not_believed() -> None:
     first = vm.Vmemmap([0])
     write(first, 0, SECTION)
-    arena = first.arena
+    kept = first.arena
     del first
     gc.collect()
     second = vm.Vmemmap([0])
-    assert second.arena is arena
+    assert second.arena is kept
     with pytest.raises(vm.PageStateGone):
         second.page(0)
     third = vm.Vmemmap([0])
-    assert third.arena is not arena, "two living maps share no memory"
+    assert third.arena is not kept, "two living maps share no memory"
 
 
 @pytest.mark.usefixtures("own_pool")
@@ -123,12 +125,12 @@ def test_folded_tails_read_the_kept_page() -> None:
 
 
 def test_choice_of_backing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vm, "available_bytes", lambda: 64 << 20)
-    assert vm.choose_slots(8, "auto") is None
-    assert vm.choose_slots(9, "auto") == vm.window_bytes() // 64
-    assert vm.choose_slots(9, "full") is None
+    monkeypatch.setattr(backing, "available_bytes", lambda: 64 << 20)
+    assert backing.choose_slots(8, "auto") is None
+    assert backing.choose_slots(9, "auto") == backing.window_bytes() // 64
+    assert backing.choose_slots(9, "full") is None
     with pytest.raises(InputError, match="expected one of auto, full, window"):
-        vm.choose_slots(1, "disk")
+        backing.choose_slots(1, "disk")
     with pytest.raises(InputError, match="no present section"):
         vm.Vmemmap([])
     with pytest.raises(InputError, match="multiple of 32768"):
@@ -137,8 +139,8 @@ def test_choice_of_backing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_window_is_larger_than_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     for cache, window in ((32 << 20, 128 << 20), (128 << 20, 256 << 20), (4 << 30, 1 << 30)):
-        monkeypatch.setattr(vm, "last_level_cache_bytes", lambda cache=cache: cache)
-        assert vm.window_bytes() == window
+        monkeypatch.setattr(backing, "last_level_cache_bytes", lambda cache=cache: cache)
+        assert backing.window_bytes() == window
     monkeypatch.undo()
-    assert vm.last_level_cache_bytes() > 0
-    assert vm.available_bytes() > 0
+    assert backing.last_level_cache_bytes() > 0
+    assert backing.available_bytes() > 0

@@ -73,7 +73,7 @@ class FakeKernel:
         self.lines: list[str] = []
         self.charged: Counter[str] = Counter()
         self.tables: dict[str, bytes] = {}
-        self.acpi = SimpleNamespace(mcfg=[], pci_roots=[], table=self.tables.get, fadt=None)
+        self.acpi = SimpleNamespace(mcfg=[], pci_roots=[], table=self.tables.get, fadt=None, disabled=False)
         self.acpi.namespace, self.acpi.interpreter = Names(), Osc()
         self.pci = pci.PciState.empty()
         if spec.ecam_base is not None:

@@ -15,6 +15,7 @@ from hw.cpuid import AMD_VENDORS
 from hw.machine import cpuid_tables
 from hw.memory import PhysicalMemory
 from hw.microcode import Microcode
+from hw.microcode_update import NAMES, update_for
 from hw.msr import default_msrs
 from hw.presets import load_preset
 from hw.spec import Cost, CpuSpec
@@ -23,9 +24,10 @@ from minikern.acpi.state import LapicEntry
 from minikern.cmdline import CommandLine
 from minikern.config import load_release
 from minikern.kernel import Kernel
-from minikern.smp import calibrate, clocksource, smpboot, topology, tsc
+from minikern.smp import calibrate, clocksource, microcode, smpboot, topology, tsc
 
 PM_TIMER_PORT = 0x608
+INITRD = 0x4000_0000
 LPC2023_COSTS = load_preset("lpc2023").costs
 
 
@@ -105,6 +107,10 @@ def make_kernel(
     k.behaviour.update(behaviour or {})
     k.cmdline = CommandLine(append)
     k.real_mode_base = 0x99000
+    if spec.vendor in NAMES:
+        archive = update_for(board.boot_cpu, spec.vendor, 1, "2024-01-01")
+        board.bus.memory.write(INITRD, archive)
+        k.boot_params.ramdisk = INITRD, len(archive)
     places = board.places
     if lapics is None:
         lapics = [LapicEntry(place.apic_id, n, True, True) for n, place in enumerate(places)]
@@ -125,6 +131,7 @@ def make_kernel(
 
 def boot(k: Kernel) -> Kernel:
     """The part of start_kernel() that concerns CPUs and time."""
+    microcode.load_ucode_bsp(k)
     topology.parse_smt_options(k)
     tsc.tsc_early_init(k)
     topology.topology_init(k)

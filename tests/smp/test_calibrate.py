@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from hw.spec import CpuSpec
 from minikern.config import Config
-from minikern.smp.calibrate import bogomips
+from minikern.smp.calibrate import bogomips, calibrate_delay_converge
+from minikern.smp.cpus import early_cpu_init
 from tests import naive_smp
 from tests.smp.harness import boot, make_kernel, run, texts
 
@@ -75,3 +76,19 @@ def test_total_line_of_the_talk() -> None:
     )
     k = run(spec, release="lpc2023")
     assert texts(k)[-1] == "smpboot: Total of 128 processors activated (530700.57 BogoMIPS)"
+
+
+def test_without_a_counter_the_delay_loop_is_measured_against_ticks() -> None:
+    k = make_kernel(CpuSpec(count=1, sockets=1, tsc_khz=2_000_000))
+    early_cpu_init(k)
+    clock = k.machine.clock
+    found: list[int] = []
+
+    def run():
+        found.append((yield from calibrate_delay_converge(k, 0, k.machine.boot_cpu)))
+
+    started = clock.now
+    clock.wait(clock.process(run()))
+    exact = 2_000_000 * 1000 // 250
+    assert exact * (1 - 1 / 256) <= found[0] <= exact
+    assert clock.now - started < 2 * 4_000_000 * 20  # a tick to find the range, two for each halving

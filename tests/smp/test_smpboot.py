@@ -196,7 +196,8 @@ def test_nosmt_boots_siblings_once_and_drops_them(release: str, word: str) -> No
     k = run(SMP8, word, release=release, behaviour={"smt_vulnerability_lines": SMT_LINES})
     assert k.cpus.online == [0, 2, 4, 6]
     assert k.cpus.booted_once == set(range(8))
-    assert texts(k)[0] == ("SMT: Force disabled" if word.endswith("force") else "SMT: disabled")
+    line = "SMT: Force disabled" if word.endswith("force") else "SMT: disabled"
+    assert next(text for text in texts(k) if "microcode" not in text) == line
     assert not set(SMT_LINES) & set(texts(k))
 
 
@@ -268,7 +269,7 @@ def test_apic_timer_calibration(features: list[str], ms: int) -> None:
 
 def test_microcode_is_loaded_once_a_core() -> None:
     k = run(SMP8)
-    assert (k.ledger.count("microcode_load"), k.ledger.count("microcode_check")) == (3, 4)
+    assert (k.ledger.count("microcode_load"), k.ledger.count("microcode_check")) == (4, 4)
     assert run(SMP8, "dis_ucode_ldr").ledger.count("microcode_load") == 0
 
 

@@ -13,6 +13,7 @@ from hw.spec import CpuSpec
 from minikern.acpi.state import LapicEntry
 from minikern.cmdline import CommandLine
 from minikern.smp.cpuinfo import cpu_info_text, decode_signature, identify_cpu
+from minikern.smp.interrupt_mode import parse_apic_options
 from minikern.smp.topology import Shifts, detect_shifts, get_count_order, topology_init
 from tests.smp.harness import Board, fadt_bytes, make_kernel, texts
 
@@ -27,6 +28,7 @@ def captured(name: str, prefix: str) -> list[str]:
 
 def topo(spec: CpuSpec, append: str = "", **options):
     k = make_kernel(spec, append, **options)
+    parse_apic_options(k)
     topology_init(k)
     return k
 
@@ -112,7 +114,8 @@ def test_slots_beyond_the_limit_are_rejected() -> None:
     [
         ("nr_cpus=4", 4, ["CPU topo: CPU limit of 4 reached.", "CPU topo: Rejected CPUs 4"]),
         ("nr_cpus=4 possible_cpus=3", 3, ["CPU topo: Limiting to 3 possible CPUs"]),
-        ("noapic", 1, ["CPU topo: Limiting to 1 possible CPUs"]),
+        ("noapic", 8, ["CPU topo: Allowing 8 present CPUs plus 0"]),
+        ("nolapic", 1, ["CPU topo: Limiting to 1 possible CPUs", "CPU topo: Max. logical packages:   1"]),
         ("possible_cpus=2", 2, ["CPU topo: Limiting to 2 possible CPUs"]),
         ("nosmp", 1, ["CPU topo: Limiting to 1 possible CPUs", "CPU topo: Allowing 1 present"]),
         ("maxcpus=0", 1, ["CPU topo: Limiting to 1 possible CPUs"]),

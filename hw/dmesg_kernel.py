@@ -1,0 +1,55 @@
+"""What a boot log says of the kernel that wrote it: figures of its build, not of the machine."""
+
+from __future__ import annotations
+
+from hw.dmesg_log import RANGE, Log
+from hw.spec import MAX_CPUS, KernelFacts
+
+LOG_CPU_BYTES = 4096  # what a CPU adds to the log buffer; Source: init/Kconfig, LOG_CPU_MAX_BUF_SHIFT
+MIB = 1 << 20
+
+# Lines that came and went between releases; distributions carry them back.
+_LINES = {
+    "fallback_lines": r"^Fallback order for Node ",
+    "unavailable_lines": r"^On node \d+, zone .*unavailable ranges",
+    "efi_mmio_removed": r"^efi: (?:Remove|Not removing) mem\d+: MMIO range",
+}
+
+
+def kernel_facts(log: Log) -> KernelFacts:
+    """Figures of the kernel that wrote the log: they belong to its build, not to the machine."""
+    facts = KernelFacts(debug_lines=log.first(r"^e820: (?:update|remove) \[mem ") is not None)
+    if log.first(r"^Zone ranges:"):
+        facts.numa = log.first(r"^(?:NODE_DATA\(|No NUMA configuration|NUMA|Faking a node|Policy zone)") is not None
+        facts.zone_dma = log.first(r"^  DMA +(?:\[mem|empty)") is not None
+        facts.zone_dma32 = log.first(r"^  DMA32 +(?:\[mem|empty)") is not None
+        facts.zone_device = log.first(r"^  Device +(?:\[mem|empty)") is not None
+    facts.lines = {name: True for name, pattern in _LINES.items() if log.first(pattern)}
+    facts.log_buf_shift = _log_buf_shift(log)
+    node_data = log.first(rf"^NODE_DATA\(\d+\) allocated {RANGE}")
+    if node_data:
+        size = int(node_data[2], 16) + 1 - int(node_data[1], 16)
+        facts.node_data_bytes = size if 0 < size <= MIB else 0
+    facts.nr_cpus = log.number(r"^setup_percpu: NR_CPUS:(\d+) ", MAX_CPUS) or 0
+    facts.percpu_static_bytes = log.number(r"^percpu: Embedded \d+ pages/cpu (?:@\S+ )?s(\d+) ", 64 * MIB) or 0
+    memory = log.first(
+        r"^Memory: .*\((\d+)K kernel code, (\d+)K rwdata, (\d+)K rodata, (\d+)K init, (\d+)K bss,"
+    )
+    if memory and all(len(memory[at]) < 9 for at in range(1, 6)):
+        facts.image_kib = [int(memory[at]) for at in range(1, 6)]
+    facts.decrypted_kib = log.number(r"^Freeing unused decrypted memory: (\d+)K", 64 << 10) or 0
+    reserved = log.number(r"^  DMA zone: (\d+) pages reserved", 4096)
+    facts.dma_reserve_pages = -1 if reserved is None else reserved
+    names = ("node_data_bytes", "nr_cpus", "percpu_static_bytes", "image_kib")
+    if found := [name for name in names if getattr(facts, name)]:
+        log.read.append("of its kernel: " + ", ".join(found))
+    return facts
+
+
+def _log_buf_shift(log: Log) -> int:
+    # The size is logged when many CPUs make it grow; when they did not, it must have been large enough.
+    size = log.number(r"^printk: log_buf_len min size: (\d+) bytes", 1 << 30)
+    if size:
+        return size.bit_length() - 1
+    cpus = log.number(r"^setup_percpu: .* nr_cpu_ids:(\d+) ", MAX_CPUS) or 1
+    return min(25, max(17, ((cpus - 1) * LOG_CPU_BYTES * 2 - 1).bit_length()))

@@ -1,0 +1,124 @@
+"""What a boot log says of memory affinity: SRAT lines, distances, and the nodes of the CPUs."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from hw.dmesg_log import RANGE, Log
+from hw.dmesg_tables import Affinity, Firmware
+from hw.spec import MAX_CPUS, MachineSpec, NodeMemory, NodeSpec
+
+_SRAT_CPU = re.compile(r"^SRAT: PXM (\d+) -> APIC 0x([0-9a-f]+) -> Node (\d+)")
+_SRAT_MEMORY = re.compile(rf"^(?:ACPI: )?SRAT: Node (\d+) PXM (\d+) {RANGE}(.*)$")
+_NODE_RANGE = re.compile(rf"^\s*node\s+(\d+): {RANGE}$")
+_FALLBACK = re.compile(r"^Fallback order for Node (\d+): ([\d ]+)$")
+_BRINGUP_NODE = re.compile(r"\.\.\.\. node +#(\d+), CPUs:((?: +#\d+)*)")
+
+
+def affinity(log: Log) -> tuple[list[Affinity], list[tuple[int, int, bool]]]:
+    memory = []
+    for match in log.all(_SRAT_MEMORY):
+        start, end = int(match[3], 16), int(match[4], 16) + 1
+        if start < end <= 1 << 63:
+            tail = match[5]
+            area = Affinity(int(match[2]) & 0xFFFF_FFFF, start, end - start, "hotplug" in tail, "non-volatile" in tail)
+            memory.append(area)
+    cpus = []
+    for match in log.all(_SRAT_CPU)[:MAX_CPUS]:
+        apic_id = int(match[2], 16)
+        cpus.append((apic_id & 0xFFFF_FFFF, int(match[1]) & 0xFFFF_FFFF, len(match[2]) > 2))
+    if memory or cpus:
+        log.read.append(f"{len(memory)} memory and {len(cpus)} processor entries of the SRAT")
+        return memory, cpus
+    nodes = [(int(match[1]), int(match[2], 16), int(match[3], 16) + 1) for match in log.all(_NODE_RANGE)]
+    if len({nid for nid, _, _ in nodes}) > 1:
+        log.assumed.append("memory affinity after the 'Early memory node ranges' lines")
+        return [Affinity(nid, start, end - start) for nid, start, end in nodes if start < end], []
+    return [], []
+
+
+def distances(log: Log) -> list[list[int]]:
+    """Distances by proximity domain that give the logged fallback orders; empty for the usual 10 and 20."""
+    orders = {int(match[1]): [int(word) for word in match[2].split()] for match in log.all(_FALLBACK)}
+    count = max(orders, default=-1) + 1
+    if not 2 < count <= 64 or any(nid >= count for order in orders.values() for nid in order):
+        return []
+    step = min(10, 230 // count)
+    table = [[10 if a == b else 254 for b in range(count)] for a in range(count)]
+    for nid, order in orders.items():
+        for rank, other in enumerate(order):
+            if other != nid:
+                table[nid][other] = 20 + step * (rank - 1 if order[0] == nid else rank)
+    log.assumed.append("node distances that give the logged fallback orders")
+    return table
+
+
+def _bringup_nodes(log: Log) -> dict[int, int]:
+    """Node of each CPU but the first, by the bring-up lines."""
+    nodes: dict[int, int] = {}
+    for index, line in enumerate(log.lines):
+        for match in _BRINGUP_NODE.finditer(line):
+            numbers = re.findall(r"#(\d+)", match[2]) + _continued(log.lines, index)
+            nodes |= {int(number): int(match[1]) for number in numbers if len(number) < 6}
+    return nodes
+
+
+def bringup_order(log: Log, cpu_pxm: list[tuple[int, int, bool]]) -> list[int]:
+    """APIC ids of the SRAT in the order in which the kernel numbered the CPUs.
+
+    The SRAT's order is kept within a node; across nodes the bring-up lines decide, where they fit.
+    """
+    ids = [apic_id for apic_id, _, _ in cpu_pxm]
+    nodes = _bringup_nodes(log)
+    domains = list(dict.fromkeys(pxm for _, pxm, _ in cpu_pxm))
+    queues = {node: [a for a, p, _ in cpu_pxm if p == pxm] for node, pxm in enumerate(domains)}
+    counts = Counter(nodes.values())
+    short = [node for node, queue in queues.items() if len(queue) == counts[node] + 1]
+    if len(short) != 1 or len(nodes) != len(ids) - 1 or sorted(nodes) != list(range(1, len(ids))):
+        return ids
+    nodes[0] = short[0]
+    return [queues[nodes[cpu]].pop(0) for cpu in range(len(ids))]
+
+
+def cpu_nodes(log: Log, firmware: Firmware) -> list[tuple[int, int, bool]]:
+    """Which CPU is on which node, by the bring-up lines; else in equal shares over the domains with memory."""
+    domains = list(dict.fromkeys(area.pxm for area in firmware.memory))
+    nodes = _bringup_nodes(log)
+    others = Counter(nodes.values())
+    count = len(firmware.cpus)
+    if len(nodes) >= count - 1 and all(nid < len(domains) for nid in others):
+        # the boot CPU is not in the list: it belongs to the node that is one short
+        nodes.setdefault(0, min(range(len(domains)), key=lambda nid: (others[nid], nid)))
+        log.read.append("the nodes of the CPUs from their bring-up")
+    else:
+        nodes = {cpu: cpu * len(domains) // count for cpu in range(count)}
+        log.assumed.append("CPUs spread evenly over the nodes")
+    return [(apic_id, domains[nodes.get(cpu, 0)], apic_id >= 0xFF) for cpu, apic_id in enumerate(firmware.cpus)]
+
+
+def _continued(lines: list[str], index: int) -> list[str]:
+    # Numbers of further lines of one list, as a log with interleaved output has them.
+    found: list[str] = []
+    for line in lines[index + 1 : index + 65]:
+        if not re.match(r"^\s+#\d+", line):
+            break
+        found += re.findall(r"#(\d+)", line)
+    return found
+
+
+def plain_nodes(spec: MachineSpec, firmware: Firmware) -> None:
+    domains = list(dict.fromkeys([pxm for _, pxm, _ in firmware.cpu_pxm] + [area.pxm for area in firmware.memory]))
+    position = {apic_id: index for index, apic_id in enumerate(firmware.cpus)}
+    spec.nodes = [
+        NodeSpec(
+            memory=[NodeMemory(a.base, a.length, a.hotplug) for a in firmware.memory if a.pxm == pxm],
+            cpus=",".join(str(position[a]) for a, p, _ in firmware.cpu_pxm if p == pxm and a in position),
+            pxm=pxm,
+        )
+        for pxm in domains
+    ]
+    spec.nodes = [node for node in spec.nodes if node.memory or node.cpus]
+    if not any(node.memory for node in spec.nodes):
+        spec.nodes = []
+    spec.cpus.cpuid, spec.cpus.apic_ids = [], []

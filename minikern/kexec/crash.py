@@ -1,0 +1,163 @@
+"""The crash kernel's side of loading: ELF core header, notes, and the memory map it may use.
+
+The header describes the memory of the kernel that crashed, for whoever reads /proc/vmcore afterwards.
+Source: kernel/crash_core.c:crash_prepare_elf64_headers(), arch/x86/kernel/crash.c @ v6.1 and v6.12
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING
+
+from minikern.kexec.errors import KexecError
+from minikern.kexec.segments import PAGE_SIZE, Range, page_align
+from minikern.mm.struct_page import STRUCT_PAGE_SIZE
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+
+EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
+PHDR = struct.Struct("<IIQQQQQQ")
+NHDR = struct.Struct("<III")
+E_IDENT = b"\x7fELF\x02\x01\x01"
+ET_CORE, EM_X86_64, EV_CURRENT = 4, 62, 1
+PT_LOAD, PT_NOTE, RWX = 1, 4, 7
+PN_XNUM = 0xFFFF
+NT_PRSTATUS, PRSTATUS_BYTES, PRSTATUS_PID = 1, 336, 32  # Source: include/linux/elfcore.h, struct elf_prstatus
+CRASH_NOTE_BYTES = 2 * NHDR.size + 8 + PRSTATUS_BYTES  # note_buf_t; Source: include/linux/crash_core.h
+CRASH_NOTE_STEP = 512  # its per-CPU alignment; Source: kernel/crash_core.c:crash_notes_memory_init()
+VMCOREINFO_NOTE_BYTES = 2 * NHDR.size + 12 + 4096  # Source: include/linux/vmcore_info.h
+TEXT_ADDRESS = 0xFFFF_FFFF_8100_0000  # of _text, wherever the kernel lies; Source: CONFIG_PHYSICAL_START
+DIRECT_MAP, DIRECT_MAP_L5 = 0xFFFF_8880_0000_0000, 0xFF11_0000_0000_0000
+LOW_MIB = 1 << 20
+
+Rows = list[tuple[int, int, int]]
+
+
+class CrashNotes:
+    """Memory of the running kernel that the header points at: one note a possible CPU, and vmcoreinfo."""
+
+    def __init__(self, k: Kernel) -> None:
+        self.k = k
+        self._pages: list[tuple[int, int]] = []
+        per_page = PAGE_SIZE // CRASH_NOTE_STEP
+        count = len(k.cpus.possible)
+        pages = [self._alloc(0) for _ in range(-(-count // per_page))]
+        self.cpus = [pages[cpu // per_page] + cpu % per_page * CRASH_NOTE_STEP for cpu in range(count)]
+        self.vmcoreinfo = self._alloc(1)
+        k.machine.bus.memory.write(self.vmcoreinfo, note(b"VMCOREINFO\0", 0, vmcoreinfo_text(k)))
+
+    def _alloc(self, order: int) -> int:
+        pfn = self.k.page_alloc.alloc_pages(order)
+        if pfn is None:
+            self.free()
+            raise KexecError("ENOMEM", "crash notes", f"{1 << order} free pages", "none")
+        self._pages.append((pfn, order))
+        address = int(pfn) * PAGE_SIZE
+        self.k.machine.bus.memory.clear(address, PAGE_SIZE << order)
+        return address
+
+    def free(self) -> None:
+        """Give the pages back."""
+        for pfn, order in self._pages:
+            self.k.page_alloc.free_pages(pfn, order)
+        self._pages = []
+
+    def save_cpu(self, cpu: int, pid: int = 0) -> None:
+        """Write a CPU's note, as it does when it is stopped. Source: kernel/crash_core.c:crash_save_cpu()"""
+        status = bytearray(PRSTATUS_BYTES)
+        struct.pack_into("<I", status, PRSTATUS_PID, pid)
+        self.k.machine.bus.memory.write(self.cpus[cpu], note(b"CORE\0", NT_PRSTATUS, bytes(status)))
+
+
+def note(name: bytes, kind: int, data: bytes) -> bytes:
+    """An ELF note and the empty one behind it; name and data are padded to 4 bytes."""
+    parts = [NHDR.pack(len(name), len(data), kind), name.ljust(-(-len(name) // 4) * 4, b"\0")]
+    return b"".join([*parts, data.ljust(-(-len(data) // 4) * 4, b"\0"), bytes(NHDR.size)])
+
+
+def vmcoreinfo_text(k: Kernel) -> bytes:
+    """What a dump reader must know first. Source: kernel/vmcore_info.c:crash_save_vmcoreinfo_init()"""
+    words = k.release.banner.split()
+    lines = [
+        f"OSRELEASE={words[2] if len(words) > 2 else k.release.name}",
+        f"PAGESIZE={PAGE_SIZE}",
+        f"SIZE(page)={STRUCT_PAGE_SIZE}",
+        "NUMBER(phys_base)=0",
+        "KERNELOFFSET=0",
+        f"NUMBER(pgtable_l5_enabled)={int(k.pgtable_l5_enabled())}",
+    ]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def exclude_mem_range(ranges: Sequence[Range], start: int, end: int) -> list[Range]:
+    """Ranges without [start, end). Source: kernel/crash_core.c:crash_exclude_mem_range()"""
+    kept = []
+    for area in ranges:
+        for low, high in ((area.start, min(area.end, start)), (max(area.start, end), area.end)):
+            if low < high:
+                kept.append(Range(low, high))
+    return kept
+
+
+def prepare_elf_headers(k: Kernel, notes: CrashNotes, ram: Sequence[Range]) -> bytes:
+    """The ELF core header for the memory of ``k``, whole pages.
+
+    A PT_NOTE a possible CPU and one for vmcoreinfo, a PT_LOAD for the kernel itself and one a range of System RAM,
+    without the first MiB (always reserved) and what the crash kernel may use.
+    """
+    ranges = exclude_mem_range(ram, 0, LOW_MIB)
+    for start, size in (k.crashk_res, k.crashk_low_res):
+        ranges = exclude_mem_range(ranges, start, start + size) if size else ranges
+    heads = [(PT_NOTE, 0, at, 0, CRASH_NOTE_BYTES) for at in notes.cpus]
+    heads.append((PT_NOTE, 0, notes.vmcoreinfo, 0, VMCOREINFO_NOTE_BYTES))
+    text, end = k.release.image.text_start, kernel_end(k)
+    heads.append((PT_LOAD, RWX, text, TEXT_ADDRESS, end - text))
+    direct = DIRECT_MAP_L5 if k.pgtable_l5_enabled() else DIRECT_MAP
+    heads += [(PT_LOAD, RWX, area.start, direct + area.start, area.end - area.start) for area in ranges]
+    head = EHDR.pack(E_IDENT, ET_CORE, EM_X86_64, EV_CURRENT, 0, EHDR.size, 0, 0, EHDR.size, PHDR.size, len(heads),
+                     0, 0, 0)  # fmt: skip
+    body = b"".join(PHDR.pack(kind, flags, at, virtual, at, size, size, 0) for kind, flags, at, virtual, size in heads)
+    return (head + body).ljust(page_align(EHDR.size + len(heads) * PHDR.size), b"\0")
+
+
+def kernel_end(k: Kernel) -> int:
+    """Physical address behind the kernel image, all of its early heap included."""
+    image = k.release.image
+    return int(k.behaviour.get("kernel_end", page_align(image.brk_start + image.brk_bytes)))
+
+
+def headers_memsz(k: Kernel, bufsz: int) -> int:
+    """Bytes of memory kept for the header: with hotplug of CPUs and memory, for all there ever can be.
+
+    Source: arch/x86/kernel/crash.c:crash_load_segments() @ v6.12
+    """
+    most = 2 + int(k.behaviour.get("crash_hotplug_ranges", 0))
+    return bufsz if most == 2 or most >= PN_XNUM else EHDR.size + most * PHDR.size
+
+
+def crash_memmap(k: Kernel, header: tuple[int, int]) -> Rows:
+    """The map of the crash kernel: the low MiB, what is no RAM, and the reservation less the ELF header.
+
+    ``header`` is (address, bytes). Source: arch/x86/kernel/crash.c:crash_setup_memmap_entries() @ v6.12
+    """
+    from minikern.mm.e820 import RAM_TYPES, Type
+
+    rows: Rows = []
+
+    def walk(wanted: Collection[int], kind: Type, limit: int) -> None:
+        for entry in k.e820.table:
+            if entry.type in wanted and entry.addr < limit:
+                rows.append((entry.addr, min(entry.end, limit) - entry.addr, int(kind)))
+
+    walk(RAM_TYPES, Type.RAM, LOW_MIB)
+    for kind in (Type.ACPI, Type.NVS, Type.RESERVED):
+        walk((kind,), kind, 1 << 64)
+    if k.crashk_low_res[1]:
+        rows.append((*k.crashk_low_res, int(Type.RAM)))
+    start, size = k.crashk_res
+    for area in exclude_mem_range([Range(start, start + size)], header[0], sum(header)):
+        if area.end - area.start >= PAGE_SIZE:
+            rows.append((area.start, area.end - area.start, int(Type.RAM)))
+    return rows

@@ -1,0 +1,116 @@
+"""bzImage64_load(): which segments an image from files becomes, and where each of them goes.
+
+Source: arch/x86/kernel/kexec-bzimage64.c, kernel/kexec_file.c @ v6.1 and v6.12
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from hw import purgatory as layout
+from minikern.kexec import crash, zeropage
+from minikern.kexec.bzimage import ENTRY_64, BzImage
+from minikern.kexec.ima import measurement_list
+from minikern.kexec.purgatory import Loaded, digest_segments, mode_of
+from minikern.kexec.segments import Range, Segment, locate_mem_hole, page_align
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+
+MIN_INITRD_LOAD_ADDR = 16 << 20  # Source: arch/x86/kernel/kexec-bzimage64.c
+MIN_BOOTPARAM_ADDR = 0x3000
+
+
+class FileImage(NamedTuple):
+    """Segments in Linux's order, and what the loader knows beside them."""
+
+    segments: list[Segment]
+    known: Loaded
+    purgatory: int
+    boot_params: int
+    entry: int
+
+
+def system_ram(k: Kernel) -> list[Range]:
+    """The running kernel's System RAM. Source: arch/x86/kernel/e820.c:e820__reserve_resources() @ v6.12"""
+    from minikern.mm.e820 import RAM_TYPES
+
+    return [Range(entry.addr, entry.end) for entry in k.e820.table if entry.type in RAM_TYPES]
+
+
+@dataclass
+class Placer:
+    """kexec_add_buffer(): finds a place for one buffer after the other."""
+
+    ram: list[Range]
+    before_6_8: bool
+    taken: list[tuple[int, int]] = field(default_factory=list)
+
+    def place(self, size: int, align: int = 4096, buf_min: int = 0, bottom_up: bool = False) -> tuple[int, int]:
+        """Address and bytes of memory for ``size`` bytes. KexecError EADDRNOTAVAIL if there is no room."""
+        start = locate_mem_hole(
+            self.ram, self.taken, size, align, buf_min, before_6_8=self.before_6_8, bottom_up=bottom_up
+        )
+        self.taken.append((start, start + page_align(size)))
+        return start, page_align(size)
+
+
+def file_segments(
+    k: Kernel, image: BzImage, initrd: bytes, cmdline: bytes, notes: crash.CrashNotes | None = None
+) -> FileImage:
+    """The segments for ``image``; with ``notes`` it is a crash kernel's, inside the reservation.
+
+    ``cmdline`` ends with a NUL.
+    """
+    ram = system_ram(k)
+    early: list[Segment] = []
+    if notes is None:
+        placer = Placer(ram, bool(k.behaviour.get("kexec_before_6_8", False)))
+        rows = None
+        if (measured := measurement_list(k)) is not None:
+            early.append(Segment("ima", measured, *placer.place(len(measured)), digested=False))
+    else:
+        start, size = k.crashk_res
+        placer = Placer([Range(start, start + size)] if size else [], bool(k.behaviour.get("kexec_before_6_8", False)))
+        head = crash.prepare_elf_headers(k, notes, ram)
+        memsz = crash.headers_memsz(k, len(head))
+        # What hotplug may rewrite later cannot be part of the digest.
+        early.append(Segment("elfcorehdr", head, *placer.place(memsz, bottom_up=True), digested=memsz == len(head)))
+        rows = crash.crash_memmap(k, (early[0].mem, memsz))
+        cmdline = f"elfcorehdr={early[0].mem:#x} ".encode() + cmdline
+    return _rest(k, image, initrd, cmdline, placer, early, rows)
+
+
+def _rest(
+    k: Kernel,
+    image: BzImage,
+    initrd: bytes,
+    cmdline: bytes,
+    placer: Placer,
+    early: list[Segment],
+    rows: crash.Rows | None,
+) -> FileImage:
+    purgatory, purgatory_size = placer.place(layout.SIZE, buf_min=layout.MIN_ADDRESS)
+    # The room for elfcorehdr= is counted once, whether the words are there or not.
+    given = len(cmdline) - (len(cmdline.split(b" ", 1)[0]) + 1 if rows is not None else 0)
+    places = zeropage.layout_for(k, given)
+    params, params_size = placer.place(places.size, buf_min=MIN_BOOTPARAM_ADDR)
+    kernel, kernel_size = placer.place(image.memsz, image.kernel_alignment, image.load_min)
+    ramdisk = placer.place(len(initrd), buf_min=MIN_INITRD_LOAD_ADDR) if initrd else (0, 0)
+    ima = next(((one.mem, one.bufsz) for one in early if one.name == "ima"), (0, 0))
+    page = zeropage.build_params(k, image, cmdline, places, params, (ramdisk[0], len(initrd)), rows, ima)
+    rest = [
+        Segment("boot_params", page, params, params_size),
+        Segment("kernel", image.data[image.kernel_offset :], kernel, kernel_size),
+    ]
+    if initrd:
+        rest.append(Segment("initrd", initrd, *ramdisk))
+    # A loader that checks nothing still fills its tables; the purgatory is what leaves the check out.
+    mode = mode_of(k.behaviour.get("purgatory_digest", "generic"))
+    loaded = digest_segments([*early, *rest], mode)
+    entry = kernel + ENTRY_64
+    registers = {"rip": entry, "rsi": params, "rsp": purgatory + layout.SIZE}
+    data = layout.build(loaded.regions, loaded.digest, registers, loaded.region_digests if mode.apart else ())
+    first = Segment("purgatory", data, purgatory, purgatory_size, digested=False)
+    return FileImage([*early, first, *rest], loaded, purgatory, params, entry)

@@ -1,0 +1,55 @@
+"""setup_data nodes as the kernel uses them, early, before it protects them.
+
+Source: arch/x86/kernel/setup.c:parse_setup_data() @ v6.12; arch/x86/include/uapi/asm/setup_data.h
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+
+HEAD = struct.Struct("<QII")  # next, type, length
+SETUP_EFI, SETUP_IMA, SETUP_RNG_SEED = 4, 8, 9
+LENGTH_AT = 12
+CPUID_1_ECX_RDRAND = 30
+CRNG_LINE = "random: crng init done"
+
+
+def parse_setup_data(k: Kernel) -> None:
+    """Take the random seed: its bytes and its length become 0 in memory, so that nobody finds or uses it again."""
+    nodes = k.boot_params.setup_data
+    for index, (address, kind, size) in enumerate(nodes):
+        if kind != SETUP_RNG_SEED or not k.behaviour.get("kexec_rng_seed", True):
+            continue
+        memory = k.machine.bus.memory
+        memory.clear(address + HEAD.size, size)
+        memory.write_int(address + LENGTH_AT, 4, 0)
+        nodes[index] = (address, kind, 0)
+        if size:
+            k.boot_params.seeded = True
+            k.printk(CRNG_LINE)
+
+
+def random_init_early(k: Kernel) -> None:
+    """Random numbers from the CPU's own instruction, for a kernel that trusts it and was given no seed.
+
+    Source: drivers/char/random.c:random_init_early() @ v6.12 (and 6.1's stable kernels)
+    """
+    if k.behaviour.get("kexec_rng_seed", True) and not k.boot_params.seeded and rng_is_initialized(k):
+        k.printk(CRNG_LINE)
+
+
+def rng_is_initialized(k: Kernel) -> bool:
+    """True if the kernel has random numbers to give: from its CPU's instruction or from the loader's seed.
+
+    Interrupts gather randomness too, but not enough until user space has run for a while.
+    Source: drivers/char/random.c:random_init_early(), add_bootloader_randomness() @ v6.12
+    """
+    asked = k.cmdline.get("random.trust_cpu")
+    trusts_cpu = bool(k.config.get("CONFIG_RANDOM_TRUST_CPU", True)) if asked is None else asked[:1] in ("1", "y", "Y")
+    trusts_cpu = trusts_cpu or asked == "on"
+    has_instruction = bool(k.machine.boot_cpu.cpuid(1).ecx >> CPUID_1_ECX_RDRAND & 1)
+    return k.boot_params.seeded or (trusts_cpu and has_instruction)

@@ -1,0 +1,59 @@
+"""How much of the memory map this computer holds: all of it, or a window that is written round and round."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from hw.errors import InputError
+from minikern.mm.mmzone import PAGES_PER_SECTION
+from minikern.mm.struct_page import STRUCT_PAGE_SIZE
+
+MIB = 1 << 20
+WINDOW_BYTES = 128 * MIB
+LLC_FALLBACK_BYTES = 64 * MIB
+WINDOW_LIMIT_BYTES = 1024 * MIB
+BACKINGS = ("auto", "full", "window")
+
+
+def choose_slots(sections: int, backing: str) -> int | None:
+    """How many ``struct page`` to hold for a map of ``sections``; None means all.
+
+    ``auto`` keeps the whole map when it fits into a quarter of the memory this computer has available.
+    Raises InputError for an unknown backing.
+    """
+    if backing not in BACKINGS:
+        raise InputError(f"unknown memory-map backing {backing!r}: expected one of {', '.join(BACKINGS)}")
+    size = sections * PAGES_PER_SECTION * STRUCT_PAGE_SIZE
+    if backing == "full" or (backing == "auto" and size <= available_bytes() // 4):
+        return None
+    return window_bytes() // STRUCT_PAGE_SIZE
+
+
+def available_bytes() -> int:
+    """Memory of this computer that new work may use; 1 GiB where the host does not say."""
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+            name, _, value = line.partition(":")
+            if name == "MemAvailable":
+                return int(value.split()[0]) * 1024
+    return 1024 * MIB
+
+
+def window_bytes() -> int:
+    """Size of the window: more than the last-level cache, or writing it would not be writing memory."""
+    wanted = WINDOW_BYTES
+    while wanted <= last_level_cache_bytes() and wanted < WINDOW_LIMIT_BYTES:
+        wanted *= 2
+    return wanted
+
+
+def last_level_cache_bytes() -> int:
+    """Largest cache of CPU 0, 64 MiB where the host does not say."""
+    units = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+    sizes = []
+    for path in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*/size"):
+        with contextlib.suppress(OSError, ValueError, KeyError):
+            text = path.read_text(encoding="ascii").strip()
+            sizes.append(int(text[:-1]) * units[text[-1]])
+    return max(sizes, default=LLC_FALLBACK_BYTES)

@@ -1,0 +1,181 @@
+"""How interrupts are delivered: which words take the APICs away, which mode is selected, and the lines that say so.
+
+Source: arch/x86/kernel/apic/apic.c, io_apic.c @ v6.12
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hw.errors import MachineStopped
+from minikern.acpi import io_apic
+from minikern.pci import dmar
+from minikern.printk import Level
+from minikern.smp.apic import XAPIC_MAX_ID, read_apic_id, x2apic_disable, x2apic_enable, x2apic_enabled
+from minikern.smp.cpus import cpus_of, early_cpu_init
+
+if TYPE_CHECKING:
+    from minikern.kernel import Kernel
+
+X2APIC_WITHOUT_REMAPPING = ("KVM", "Microsoft Hyper-V", "VMware", "Xen HVM", "Jailhouse", "ACRN")
+FADT2_REVISION, FADT_APIC_PHYSICAL = 3, 1 << 19  # Source: ACPI 6.5 table 5.10
+FLAT_MAX_CPUS = 8  # logical destinations of the flat model
+
+PIC = "Keep in PIC mode(8259)"
+VIRTUAL_WIRE = "Switch to virtual wire mode setup"
+VIRTUAL_WIRE_NO_CONFIG = "Switch to virtual wire mode setup with no configuration"
+SYMMETRIC_IO = "Switch to symmetric I/O mode setup"
+SYMMETRIC_IO_NO_ROUTING = "Switch to symmetric I/O mode setup in no SMP routine"
+
+
+def parse_apic_options(k: Kernel) -> None:
+    """``nolapic`` hides the local APICs, ``noapic`` the I/O APICs; so do ``nosmp`` and ``maxcpus=0`` with the latter.
+
+    Source: apic.c:setup_disableapic(), io_apic.c:parse_noapic(), kernel/smp.c:nosmp(), maxcpus() @ v6.12
+    """
+    maps = early_cpu_init(k)
+    maps.apic_disabled = any(k.cmdline.has(word) for word in ("nolapic", "disableapic"))
+    no_smp = k.cmdline.has("nosmp") or k.cmdline.get_int("maxcpus") == 0
+    maps.ioapic_disabled = k.cmdline.has("noapic") or no_smp
+
+
+def setup_apic_calls(k: Kernel) -> None:
+    """Newer kernels call the APIC driver directly from here on. Source: arch/x86/kernel/apic/init.c @ v6.12"""
+    if k.behaviour["cpu_topo_lines"]:
+        k.printk("APIC: Static calls initialized")
+
+
+def has_local_apic(k: Kernel) -> bool:
+    """True if the kernel may use the boot CPU's local APIC."""
+    maps = cpus_of(k)
+    return maps.boot.has("apic") and not maps.apic_disabled
+
+
+def apic_intr_mode_select(k: Kernel) -> str:
+    """Choose the mode, before the timers are set up. Source: apic.c:__apic_intr_mode_select() @ v6.12"""
+    maps = cpus_of(k)
+    if maps.apic_disabled:
+        k.printk("APIC disabled via kernel command line")
+        return PIC
+    if not maps.boot.has("apic"):
+        maps.apic_disabled = True
+        k.printk("APIC disabled by BIOS")
+        return PIC
+    have_lapic = bool(k.acpi and k.acpi.have_lapic)
+    if not maps.smp_found_config:
+        maps.ioapic_disabled = True
+        if not have_lapic:
+            k.printk("APIC: ACPI MADT or MP tables are not detected")
+            return VIRTUAL_WIRE_NO_CONFIG
+        return VIRTUAL_WIRE
+    if not maps.setup_max_cpus:
+        k.printk("APIC: SMP mode deactivated")
+        return SYMMETRIC_IO_NO_ROUTING
+    return SYMMETRIC_IO
+
+
+def check_x2apic(k: Kernel) -> None:
+    """Did firmware hand the boot CPU over in x2APIC mode? Source: apic.c:check_x2apic(), setup_nox2apic() @ v6.12"""
+    cpu = k.machine.boot_cpu
+    if not x2apic_enabled(cpu):
+        return
+    if k.cmdline.has("nox2apic"):
+        apic_id = read_apic_id(cpu)
+        if apic_id > XAPIC_MAX_ID:
+            k.printk(f"Apicid: {apic_id:08x}, cannot enforce nox2apic", Level.WARNING)
+        else:
+            k.printk("x2apic already enabled.", Level.WARNING)
+            x2apic_disable(cpu)
+            k.printk("x2apic disabled")
+            return
+    k.printk("x2apic: enabled by BIOS, switching to x2apic ops")
+
+
+def enable_ir_x2apic(k: Kernel) -> None:
+    """Turn on interrupt remapping, and with it, or in a guest without it, x2APIC mode of the boot CPU.
+
+    Source: apic.c:enable_IR_x2apic(), try_to_enable_x2apic() @ v6.12
+    """
+    maps, cpu = cpus_of(k), k.machine.boot_cpu
+    if maps.ioapic_disabled:
+        k.printk("Not enabling interrupt remapping due to skipped IO-APIC setup")
+        return
+    supported = maps.boot.has("x2apic") and not k.cmdline.has("nox2apic")
+    mode = dmar.enable_irq_remapping(k, supported)
+    if not supported:
+        return
+    if mode != "x2apic":
+        if maps.boot.hypervisor not in X2APIC_WITHOUT_REMAPPING:
+            k.printk("x2apic: IRQ remapping doesn't support X2APIC mode")
+            if x2apic_enabled(cpu):
+                if read_apic_id(cpu) > XAPIC_MAX_ID:
+                    raise MachineStopped(f"Cannot disable x2apic, id: {read_apic_id(cpu):08x}")
+                x2apic_disable(cpu)
+                k.printk("x2apic disabled")
+            return
+        maps.x2apic_phys = True
+    if not x2apic_enabled(cpu):
+        x2apic_enable(cpu)
+        k.printk("x2apic enabled")
+
+
+def acpi_madt_oem_check(k: Kernel) -> None:
+    """With x2APIC mode on already, its driver is taken as soon as the MADT is seen.
+
+    Source: arch/x86/kernel/apic/probe_64.c:default_acpi_madt_oem_check() @ v6.1, v6.12
+    """
+    if not x2apic_enabled(k.machine.boot_cpu) or not k.acpi or k.acpi.table("APIC") is None:
+        return
+    maps = cpus_of(k)
+    name = _x2apic_driver(k)
+    maps.apic_driver = name
+    new = bool(k.behaviour["cpu_topo_lines"])
+    k.printk(f"APIC: Switched APIC routing to: {name}" if new else f"Setting APIC routing to {name}.")
+
+
+def _x2apic_driver(k: Kernel) -> str:
+    fadt = k.acpi.fadt if k.acpi else None
+    physical = cpus_of(k).x2apic_phys or k.cmdline.has("x2apic_phys")
+    if fadt is not None and fadt.revision >= FADT2_REVISION and fadt.flags & FADT_APIC_PHYSICAL:
+        k.printk("System requires x2apic physical mode", Level.DEBUG)
+        physical = True
+    return "physical x2apic" if physical else "cluster x2apic"
+
+
+def probe_apic_driver(k: Kernel) -> None:
+    """How destinations are addressed from now on. Source: arch/x86/kernel/apic/probe_64.c, init.c @ v6.1, v6.12"""
+    maps = cpus_of(k)
+    new = bool(k.behaviour["cpu_topo_lines"])
+    if x2apic_enabled(k.machine.boot_cpu):
+        name = _x2apic_driver(k)
+    elif not new and len(maps.possible) > FLAT_MAX_CPUS:
+        name = "physical flat"
+    else:
+        return
+    if name != maps.apic_driver:
+        maps.apic_driver = name
+        k.printk(f"APIC: Switched APIC routing to: {name}" if new else f"Switched APIC routing to {name}.")
+
+
+def apic_intr_mode_init(k: Kernel, mode: str) -> None:
+    """Say and enter the mode. Source: apic.c:apic_intr_mode_init(), apic_bsp_setup(), io_apic.c:setup_IO_APIC()"""
+    maps = cpus_of(k)
+    maps.intr_mode = mode
+    k.printk(f"APIC: {mode}")
+    if mode == PIC:
+        return
+    enable_ir_x2apic(k)
+    probe_apic_driver(k)
+    if maps.ioapic_disabled:
+        return
+    io_apic.setup_io_apic_irqs(k)
+    check_timer(k)
+
+
+def check_timer(k: Kernel) -> None:
+    """Which I/O APIC pin the timer interrupt arrives at. Source: io_apic.c:check_timer() @ v6.12"""
+    timer = io_apic.find_timer_pin(k)
+    if timer is None:
+        return
+    apic, pin = timer
+    k.printk(f"..TIMER: vector=0x30 apic1={apic} pin1={pin} apic2=-1 pin2=-1", Level.INFO)
