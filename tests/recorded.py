@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 FOLDERS = Path(__file__).parent / "data" / "captures"
 
+ZONE_FIELDS = ("min", "low", "high", "spanned", "present", "managed", "protection", "start_pfn")
+
 _STAMP = re.compile(r"^\[ *\d+\.\d+\] ?")
 _MASKS = [
     (re.compile(pattern), mask)
@@ -71,6 +73,15 @@ def compare(emulated: str, real: str) -> Differences:
         [line for line in missing.elements() if shape(line) in known],
         _first_out_of_order(_only(ours, both), _only(theirs, both)),
     )
+
+
+def zones(text: str) -> dict[str, dict[str, str]]:
+    """Of every zone in a zoneinfo text, the fields that booting decides."""
+    found: dict[str, dict[str, str]] = {}
+    for block in re.split(r"(?=^Node \d+, zone)", text, flags=re.MULTILINE)[1:]:
+        rows = re.findall(rf"^ +({'|'.join(ZONE_FIELDS)}):? +(\S.*)$", block, re.MULTILINE)
+        found[block.splitlines()[0]] = dict(rows)
+    return found
 
 
 def _only(lines: list[str], counts: Counter[str]) -> list[str]:

@@ -8,14 +8,21 @@ import pytest
 
 from hw.presets import load_machine
 from minikern.lab.run import boot
+from minikern.report import proc
 from minikern.report.dmesg import format_dmesg
-from tests.recorded import FOLDERS, Differences, compare
+from tests.recorded import FOLDERS, Differences, compare, zones
 
 
 @pytest.mark.parametrize("folder", sorted(FOLDERS.iterdir()), ids=lambda folder: str(folder.name))
-def test_log_equals_the_recorded_one(folder: Path) -> None:
-    emulated = format_dmesg(boot(load_machine(str(folder))).kernel)
-    assert compare(emulated, (folder / "dmesg.txt").read_text()) == Differences([], [], [])
+def test_boot_equals_the_recorded_one(folder: Path) -> None:
+    kernel = boot(load_machine(str(folder))).kernel
+    assert compare(format_dmesg(kernel), (folder / "dmesg.txt").read_text()) == Differences([], [], [])
+    assert zones(proc.zoneinfo(kernel)) == zones((folder / "zoneinfo.txt").read_text())
+
+
+def test_zone_fields_are_read() -> None:
+    text = "Node 0, zone      DMA\n  pages free 1\n        min      86\n        protection: (0, 1)\n  start_pfn: 1\n"
+    assert zones(text) == {"Node 0, zone      DMA": {"min": "86", "protection": "(0, 1)", "start_pfn": "1"}}
 
 
 def test_differences_are_found() -> None:
