@@ -134,6 +134,7 @@ def test_sizes() -> None:
     assert not Hstate(9).gigantic
 
 
+@pytest.mark.big
 def test_the_captured_boot_with_huge_pages() -> None:
     append = "hugetlb_free_vmemmap=on hugepagesz=1G hugepages=4 hugepagesz=2M hugepages=64 default_hugepagesz=2M"
     k = boot(fake_kernel(PC_8G, [(0, 0x100000)], append=append, vmemmap="window"))
@@ -232,6 +233,7 @@ def test_gigantic_pages_in_turn_and_by_node() -> None:
     assert [pfn // GIGANTIC for pfn in (page.pfn for page in k.hugetlb.boot_pages)] == [6, 5, 4]
 
 
+@pytest.mark.big
 def test_too_many_are_reported() -> None:
     k = boot(fake_kernel(SMALL, append="hugepagesz=1G hugepages=5 hugepagesz=2M hugepages=100000", vmemmap="window"))
     lines = huge_lines(k)

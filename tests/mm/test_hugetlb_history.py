@@ -18,6 +18,8 @@ from tests.mm.fake_kernel import GIB, MIB, FakeKernel, booted, fake_kernel
 from tests.mm.test_hugetlb import GIGANTIC, PC_8G, SMALL, boot, huge_lines
 from tests.naive_mm import flags_of, tail_page
 
+pytestmark = pytest.mark.big
+
 TWO_NODES = [(0x1000, 0x9F000, 0), (0x100000, 3 * GIB, 0), (4 * GIB, 9 * GIB, 0), (9 * GIB, 16 * GIB, 1)]
 FOUR_NODES = [(n * 4 * GIB + MIB, (n + 1) * 4 * GIB, n) for n in range(4)]
 STEPS: dict[str, dict[str, Any]] = {"6.6": {"hugetlb_tail_skip": False}}

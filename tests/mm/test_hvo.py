@@ -20,6 +20,8 @@ from tests.mm.fake_kernel import GIB, MIB, FakeKernel, fake_kernel
 from tests.mm.test_hugetlb import GIGANTIC, PC_8G, SMALL, boot
 from tests.naive_mm import NaiveMapTable, flags_of, tail_page
 
+pytestmark = pytest.mark.big
+
 TWO_MIB = "hugepages=130 hugetlb_free_vmemmap=on"
 GIGANTIC_TWO = "hugepagesz=1G hugepages=2 hugetlb_free_vmemmap=on"
 BATCH = {"hugetlb_tail_skip": True, "hvo_batch": True}
