@@ -9,7 +9,6 @@ Source: mm/mm_init.c @ v6.12
 
 from __future__ import annotations
 
-import os
 from bisect import bisect_left
 from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,6 +19,7 @@ from typing import Any
 
 import simpy
 
+from minikern.mm.host_nodes import bind, host_nodes, node_of, usable_cpus
 from minikern.mm.memblock_free import free_pfn_ranges
 from minikern.mm.mmzone import PAGES_PER_SECTION, Pglist, Zone
 from minikern.mm.padata import MtJob, WorkPool, padata_do_multithreaded
@@ -87,15 +87,26 @@ class NodeStore:
 
 def host_cores() -> int:
     """Cores of this computer that we may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return len(usable_cpus())
 
 
 class HostPool:
-    """Host threads that write rows. Rows that are still being written are never handed to a second thread."""
+    """Host threads that write rows. Rows that are still being written are never handed to a second thread.
 
-    def __init__(self, pages: PageMap, threads: int | None = None) -> None:
+    On a host with several memory nodes, each node's threads write the same stretches of the map every time, so that
+    these lie in its own memory.
+    """
+
+    def __init__(
+        self, pages: PageMap, threads: int | None = None, nodes: Sequence[frozenset[int]] | None = None
+    ) -> None:
         self._pages = pages
-        self._executor = ThreadPoolExecutor(threads or host_cores())
+        self._nodes = host_nodes() if nodes is None else nodes
+        share = threads // len(self._nodes) if threads else 0
+        self._executors = [
+            ThreadPoolExecutor(max(1, share if threads else len(cpus)), initializer=bind, initargs=(cpus,))
+            for cpus in self._nodes
+        ]
         self._flying: list[tuple[int, int, Future[None]]] = []
 
     def submit(self, start: int, end: int) -> list[Future[None]]:
@@ -108,13 +119,15 @@ class HostPool:
             if other_low < high and low < other_high:
                 future.result()
         self._flying = [entry for entry in self._flying if not entry[2].done() or entry[2].exception()]
-        future = self._executor.submit(self._pages.run_task, task)
+        executor = self._executors[node_of(low, self._nodes)]
+        future = executor.submit(self._pages.run_task, task)
         self._flying.append((low, high, future))
         return future
 
     def close(self) -> None:
         """Wait for everything; raises what a thread raised."""
-        self._executor.shutdown(wait=True)
+        for executor in self._executors:
+            executor.shutdown(wait=True)
         for _, _, future in self._flying:
             future.result()
 
