@@ -22,6 +22,9 @@ class Adjustments:
     numa: Sequence[str] = ()
     numa_distance: Sequence[str] = ()
 
+    def __bool__(self) -> bool:
+        return bool(self.cpus or self.memory or self.numa or self.numa_distance)
+
 
 def adjust(spec: MachineSpec, options: Adjustments) -> None:
     """Apply the options to ``spec``. InputError names the option and what it takes."""
@@ -33,6 +36,8 @@ def adjust(spec: MachineSpec, options: Adjustments) -> None:
         _set_nodes(spec, options.numa)
     if options.numa_distance:
         _set_distances(spec, options.numa_distance)
+    if options:
+        spec.figures = ""  # they were published for another machine
 
 
 def _set_cpus(spec: MachineSpec, text: str) -> None:

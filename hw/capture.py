@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hw import boot_params, capture_memory, purgatory
 from hw.acpi.acpidump import acpi_from_capture
+from hw.cpu_listed import add_listed_cpus
 from hw.errors import InputError
 from hw.pci.capture import pci_from_capture, restore_interrupt_links
 from hw.spec import BootSpec, CpuidDump, CpuSpec, MachineSpec, MemoryRange, read_spec
@@ -62,7 +63,7 @@ def _read_folder(folder: Path) -> MachineSpec:
     if len(page) < boot_params.SIZE:
         raise InputError(f"{folder / 'boot_params.bin'}: {len(page)} bytes: a zero page has {boot_params.SIZE}")
     log = _STAMP.sub("", _read_text(folder / "dmesg.txt", required=False))
-    pci = pci_from_capture(folder) if (folder / "pci").is_dir() else None
+    pci = pci_from_capture(folder, log) if (folder / "pci").is_dir() else None
     spec = MachineSpec(
         name=folder.name,
         title=_read_text(folder / "NOTE.txt", required=False).strip(),
@@ -75,6 +76,7 @@ def _read_folder(folder: Path) -> MachineSpec:
         e820=_e820(folder, page),
     )
     bgrt = next((table.data for table in spec.acpi.raw if table.signature == "BGRT"), b"")
+    add_listed_cpus(spec.cpus, next((table.data for table in spec.acpi.raw if table.signature == "APIC"), b""), log)
     capture_memory.fill_in(spec.boot, spec.e820, _read_text(folder / "iomem.txt", required=False), log, bgrt)
     if pci is not None:
         if spec.boot.type_of_loader >> 4 != purgatory.STARTED_BY_KEXEC:

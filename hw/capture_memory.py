@@ -11,14 +11,14 @@ import re
 from collections.abc import Sequence
 
 from hw import boot_params
-from hw.efi_map import BOOT_SERVICES
+from hw.efi_map import BOOT_SERVICES, RUNTIME_SERVICES
 from hw.spec import BootSpec, MemoryRange, SetupData
 
 RNG_SEED_LENGTH = 32  # Source: arch/x86/include/uapi/asm/setup_data.h @ v6.12
 SETUP_PCI, SETUP_RNG_SEED = 3, 9  # option ROMs, random bytes; Source: arch/x86/include/uapi/asm/setup_data.h
 SETUP_DATA_HEADER = 16
 MAX_NODES = 64
-RAM, NVS = 1, 4
+RAM, RESERVED, NVS = 1, 2, 4
 PAGE_SIZE = 4096
 BGRT_BYTES, BGRT_IMAGE_ADDRESS = 56, 40  # Source: ACPI 6.5 clause 5.2.23
 EFI_LOADERS = (b"EL64", b"EL32")
@@ -26,12 +26,14 @@ EFI_LOADER_SIGNATURE = 0x1C0
 
 # OVMF unpacks its DXE firmware volume at 9 MiB, behind the areas it keeps across S3, and calls it boot-services data.
 # Source: OvmfPkg/OvmfPkgX64.fdf of EDK II, [FD.MEMFD]; the volume's size has grown, never below what is said here
+OVMF_RUNTIME = (0x100000, 0x100000, 0x80000)  # data, code, reserved; as EDK II's memory type information has grown to
 OVMF_KEPT_END, OVMF_DXE_VOLUME = 0x900000, (0x900000, 0x1300000)
 
 _ROW = re.compile(r"^ *([0-9a-f]{1,16})-([0-9a-f]{1,16}) : (.+)$", re.MULTILINE)
 _DESCRIPTOR = re.compile(
     r"^efi: mem(\d+): \[([^|\]]+)\|[^\]]*\] range=\[0x([0-9a-f]{1,16})-0x([0-9a-f]{1,16})\]", re.MULTILINE
 )
+_MEMATTR = re.compile(r"^efi: .*\bMEMATTR=0x([0-9a-f]{1,13})\b", re.MULTILINE)
 
 
 def fill_in(boot: BootSpec, e820: Sequence[MemoryRange], iomem: str, log: str, bgrt: bytes) -> None:
@@ -45,7 +47,14 @@ def fill_in(boot: BootSpec, e820: Sequence[MemoryRange], iomem: str, log: str, b
     if not efi:
         return
     boot.efi_images = boot_logo(e820, rows, bgrt)
-    boot.boot_services = boot_services(log) or ovmf_volume(e820)
+    table = _MEMATTR.search(log)
+    boot.efi_memattr = int(table[1], 16) if table else 0
+    boot.boot_services = efi_ranges(log, BOOT_SERVICES)
+    boot.efi_runtime = efi_ranges(log, RUNTIME_SERVICES)
+    if not boot.boot_services and (volume := ovmf_volume(e820)):
+        boot.boot_services = volume + ovmf_kept(boot)
+        boot.efi_memattr = 0  # what lies around it is not known: one page more or less would say nothing
+        boot.efi_runtime = ovmf_runtime(e820)
 
 
 def setup_data(
@@ -94,16 +103,16 @@ def boot_logo(
     ]  # fmt: skip
 
 
-def boot_services(log: str) -> list[MemoryRange]:
-    """Boot-services ranges of the first EFI memory map a log with ``efi=debug`` shows; empty without one."""
+def efi_ranges(log: str, kinds: dict[str, int]) -> list[MemoryRange]:
+    """Ranges of these kinds in the first EFI memory map a log with ``efi=debug`` shows; empty without one."""
     found: list[MemoryRange] = []
     for expected, match in enumerate(_DESCRIPTOR.finditer(log)):
         number, kind = int(match[1]), match[2].strip()
         start, end = int(match[3], 16), int(match[4], 16) + 1
         if number != expected:
             break  # the map is shown again later, changed
-        if kind in BOOT_SERVICES and start < end:
-            found.append(MemoryRange(start, end, BOOT_SERVICES[kind]))
+        if kind in kinds and start < end:
+            found.append(MemoryRange(start, end, kinds[kind]))
     return found
 
 
@@ -114,3 +123,32 @@ def ovmf_volume(e820: Sequence[MemoryRange]) -> list[MemoryRange]:
     if kept and any(item.type == RAM and item.start <= start and end <= item.end for item in e820):
         return [MemoryRange(start, end, BOOT_SERVICES["Boot Data"])]
     return []
+
+
+def ovmf_kept(boot: BootSpec) -> list[MemoryRange]:
+    """Boot-services ranges of OVMF's that the kernel keeps: page 0, the memory attributes table's, the boot logo."""
+    page = boot.efi_memattr // PAGE_SIZE * PAGE_SIZE
+    data = BOOT_SERVICES["Boot Data"]
+    kept = [MemoryRange(page, page + PAGE_SIZE, data)] if page else []
+    kept += [MemoryRange(item.start, -(-item.end // PAGE_SIZE) * PAGE_SIZE, data) for item in boot.efi_images]
+    return [MemoryRange(0, PAGE_SIZE, BOOT_SERVICES["Boot Code"]), *kept]
+
+
+def ovmf_runtime(e820: Sequence[MemoryRange]) -> list[MemoryRange]:
+    """OVMF's runtime services: what it reserves between RAM, as e820 shows it, merged where neighbours.
+
+    It keeps room for data, code and reserved memory side by side, of fixed sizes; all else it reserves there is data.
+    """
+    top = max((item.end for item in e820 if item.type in (RAM, NVS) and item.end <= 1 << 32), default=0)
+    code, data = RUNTIME_SERVICES["Runtime Code"], RUNTIME_SERVICES["Runtime Data"]
+    found: list[MemoryRange] = []
+    for item in e820:
+        if item.type != RESERVED or not OVMF_KEPT_END < item.start < top:
+            continue
+        if item.end - item.start == sum(OVMF_RUNTIME):
+            middle = item.start + OVMF_RUNTIME[0]
+            found.append(MemoryRange(item.start, middle, data))
+            found.append(MemoryRange(middle, middle + OVMF_RUNTIME[1], code))
+        else:
+            found.append(MemoryRange(item.start, item.end, data))
+    return found

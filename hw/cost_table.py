@@ -8,6 +8,8 @@ from hw.errors import InputError
 from hw.spec import Cost, MachineSpec
 from hw.toml_file import decode_toml
 
+MEASURED = "measured on this host"  # how the source of such a cost begins
+
 
 def default_costs() -> dict[str, Cost]:
     """Every kind of work that may be charged, with its default unit cost, from ``hw/costs/*.toml``."""
@@ -30,3 +32,8 @@ def machine_costs(spec: MachineSpec) -> dict[str, Cost]:
     if unknown:
         raise InputError(f"{spec.name}: costs.{unknown[0]} is no kind of work: see the names in hw/costs")
     return {**costs, **spec.costs}
+
+
+def times_of(spec: MachineSpec) -> str:
+    """``host`` when some of the machine's costs were measured on a computer that ran minikern, else ``model``."""
+    return "host" if any(cost.source.startswith(MEASURED) for cost in spec.costs.values()) else "model"

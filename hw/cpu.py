@@ -296,22 +296,27 @@ class CPU:
         if self.state is RunState.WAIT_FOR_SIPI:
             self._start_at(vector << 12)
 
+    def run(self, code: Entry) -> None:
+        """Let firmware's own code have a CPU that waits for SIPI."""
+        self.state = RunState.RUNNING
+        self._process = self.clock.process(self._run(code, 0))
+
     def _start_at(self, phys_addr: int) -> None:
         entry = self.code_store.get(phys_addr)
         if entry is None:
             self.state = RunState.SHUTDOWN  # zeros or garbage: faults with no IDT, up to the triple fault
             return
         self.state = RunState.RUNNING
-        self._process = self.clock.process(self._run(entry))
+        self._process = self.clock.process(self._run(entry, self.startup_delay_ns))
 
-    def _run(self, entry: Entry) -> Generator[simpy.Event, Any, None]:
+    def _run(self, entry: Entry, delay_ns: int) -> Generator[simpy.Event, Any, None]:
         """Run code until it ends (the CPU then sits in HLT with interrupts off) or INIT takes the CPU away."""
         own = self.clock.env.active_process
         if self._process is not own:
             return  # INIT came before the first instruction
         try:
-            if self.startup_delay_ns:
-                yield self.clock.timeout(self.startup_delay_ns)
+            if delay_ns:
+                yield self.clock.timeout(delay_ns)
             yield from entry(self)
         except simpy.Interrupt as interrupt:
             if interrupt.cause is not self:

@@ -18,6 +18,8 @@ E820_TYPES = {
     "unusable": 5,
     "persistent (type 7)": 7,
     "persistent (type 12)": 12,
+    "persistent RAM (type 7)": 7,
+    "persistent RAM (type 12)": 12,
     "soft reserved": 0xEFFFFFFF,
 }  # Source: arch/x86/kernel/e820.c:e820_print_type() @ v6.12, v7.2
 COMMAND_LINE_SIZE = 2048  # Source: arch/x86/include/asm/setup.h
@@ -33,7 +35,7 @@ _OLD_MAP = re.compile(r"^\s?BIOS-e820: ([0-9a-f]{16}) - ([0-9a-f]{16}) \(([^)]+)
 _EXTENDED = re.compile(rf"^\s?reserve setup_data: {RANGE} (.+)$")
 _SETUP_UPDATE = re.compile(rf"^e820: update {RANGE} usable ==> usable$")
 _NODE = re.compile(rf"^\s*node\s+\d+: {RANGE}$")
-_KEPT = re.compile(rf"^e820: update {RANGE} usable ==> reserved$")
+_KEPT = re.compile(rf"^e820: update {RANGE} (?:usable ==> reserved|System RAM ==> device reserved)$")
 _EFI_MMIO = re.compile(r"^efi: (?:Remove|Not removing) mem\d+: MMIO range=\[0x([0-9a-f]{1,16})-0x([0-9a-f]{1,16})\]")
 _RAMDISK = re.compile(rf"^RAMDISK: {RANGE}")
 
@@ -79,7 +81,7 @@ def _type_number(text: str) -> int | None:
     text = text.strip()
     if text in E820_TYPES:
         return E820_TYPES[text]
-    found = re.fullmatch(r"(?:type |persistent \(type )(\d{1,9})\)?", text)
+    found = re.fullmatch(r"(?:type |persistent (?:RAM )?\(type )(\d{1,9})\)?", text)
     return int(found[1]) if found else None
 
 
@@ -118,11 +120,11 @@ def boot(log: Log, ranges: list[MemoryRange]) -> BootSpec:
 
 
 def _efi_kept(log: Log, boot: BootSpec) -> None:
-    """Firmware tables the kernel kept: its map loses them after the last_pfn lines, and once more after the zones."""
-    last_pfn, zones = log.places(r"^last_pfn = "), log.places(r"^Zone ranges:")
-    if not last_pfn or not zones or zones[0] < last_pfn[-1]:
+    """Firmware tables the kernel kept: gone from its map after the last_pfn lines, and once more with ACPI's tables."""
+    last_pfn, acpi = log.places(r"^last_pfn = "), log.places(r"^(?:ACPI: RSDP |Zone ranges:)")
+    if not last_pfn or not acpi or acpi[0] < last_pfn[-1]:
         return
-    for first, last, kept in ((last_pfn[-1], zones[0], boot.efi_tables), (zones[0], len(log.lines), boot.efi_images)):
+    for first, last, kept in ((last_pfn[-1], acpi[0], boot.efi_tables), (acpi[0], len(log.lines), boot.efi_images)):
         for line in log.lines[first:last]:
             match = _KEPT.match(line)
             if match and int(match[1], 16) < int(match[2], 16) < MAX_ADDRESS and len(kept) < MAX_EFI_KEPT:

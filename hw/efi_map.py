@@ -14,6 +14,7 @@ from hw.spec import MemoryRange
 EFI_BOOT_SERVICES_CODE, EFI_BOOT_SERVICES_DATA, EFI_MEMORY_MAPPED_IO = 3, 4, 11
 BOOT_SERVICES = {"Boot Code": EFI_BOOT_SERVICES_CODE, "Boot Data": EFI_BOOT_SERVICES_DATA}
 """Linux's names of the two types that are free again after start-up. Source: drivers/firmware/efi/efi.c"""
+RUNTIME_SERVICES = {"Runtime Code": 5, "Runtime Data": 6}
 EFI_MEMORY_WB, EFI_MEMORY_UC, EFI_MEMORY_RUNTIME = 1 << 3, 1, 1 << 63
 EFI_MAP_ADDRESS = 0x30000
 DESCRIPTOR = struct.Struct("<IIQQQQ8x")  # type, padding, physical, virtual, pages, attributes; 48 bytes as firmware has
@@ -22,9 +23,10 @@ INFO = struct.Struct("<4sIIIIIII")  # signature, system table, descriptor size a
 
 
 def write_efi_map(
-    memory: PhysicalMemory, zero_page: int, mmio: Sequence[MemoryRange], services: Sequence[MemoryRange] = ()
+    memory: PhysicalMemory, zero_page: int, mmio: Sequence[MemoryRange], services: Sequence[MemoryRange] = (),
+    runtime: Sequence[MemoryRange] = (),
 ) -> None:
-    """Describe memory-mapped I/O and boot services in memory, and enter the map into the zero page.
+    """Describe memory-mapped I/O, boot and runtime services in memory, and enter the map into the zero page.
 
     Nothing to do for no ranges. A zero page that names a place for its map keeps it if the rows fit there.
     """
@@ -33,8 +35,13 @@ def write_efi_map(
                         EFI_MEMORY_RUNTIME | EFI_MEMORY_UC)
         for item in mmio
     ]  # fmt: skip
+    rest = [(item, EFI_MEMORY_WB) for item in services]
+    rest += [(item, EFI_MEMORY_WB | EFI_MEMORY_RUNTIME) for item in runtime]
+    if runtime:
+        rest.sort(key=lambda one: one[0].start)  # as firmware does; without them the order is the caller's
     rows += [
-        DESCRIPTOR.pack(item.type, 0, item.start, 0, (item.end - item.start) >> 12, EFI_MEMORY_WB) for item in services
+        DESCRIPTOR.pack(item.type, 0, item.start, 0, (item.end - item.start) >> 12, attributes)
+        for item, attributes in rest
     ]
     if not rows:
         return

@@ -126,6 +126,13 @@ def add_fault(faults: FaultSpec, option: str) -> None:
         raise InputError(f"--fault: {option!r}: expected {OPTION_FORMS}")
 
 
+def without_effect(faults: FaultSpec, microcode: int) -> list[str]:
+    """A line for each fault that changes nothing on this machine; ``microcode``: the update its loader brings."""
+    if faults.microcode and not microcode:
+        return [f"fault microcode={faults.microcode} has no effect: no microcode update comes with this machine"]
+    return []
+
+
 def _parameter(option: str, name: str, text: str) -> float | int:
     kinds = {"slow": Delay, "tsc-skew": Cycles, "tsc-drift": Drift}
     try:

@@ -39,7 +39,10 @@ def post(bus: Bus, spec: MachineSpec, topology: PciTopology, command_line: str) 
     memory.write(spec.boot.kernel_cmdline_address, encoded + b"\0")
     boot_params.write_setup_data(memory, spec)
     memory.write(boot_params.BOOT_PARAMS_ADDRESS, boot_params.build(spec, rsdp))
-    write_efi_map(memory, boot_params.BOOT_PARAMS_ADDRESS, spec.boot.efi_mmio, spec.boot.boot_services)
+    boot = spec.boot
+    write_efi_map(
+        memory, boot_params.BOOT_PARAMS_ADDRESS, boot.efi_mmio, boot.boot_services, boot.efi_runtime
+    )
     if spec.boot.type_of_loader >> 4 == purgatory.STARTED_BY_KEXEC:
         _purgatory(memory, spec, len(encoded) + 1)
     return boot_params.BOOT_PARAMS_ADDRESS

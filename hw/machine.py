@@ -21,6 +21,7 @@ from hw.msr import default_msrs
 from hw.pci.host import PciTopology, attach_pci
 from hw.spec import CpuSpec, MachineSpec, check_spec
 from hw.timers import Hpet, Pit, PmTimer
+from hw.wakeup_mailbox import park_processors
 
 
 @dataclass
@@ -61,6 +62,7 @@ class Machine:
             _attach_board(spec, clock, bus, apic_bus)
         except BusError as error:
             raise InputError(f"{spec.name}: two devices of the board want one place: {error}") from error
+        park_processors(spec, clock, bus, code, cpus)
         topology = attach_pci(bus, spec.pci)
         apic_bus.reports_unaccepted = not cpus[0].cpuid(1).ecx >> 31 & 1  # the bit of hypervisors
         prepend_update(bus.memory, spec, cpus[0])

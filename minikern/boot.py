@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from minikern import initcalls, main_lines
 from minikern.acpi import acpi_init, tables
 from minikern.kexec.setup_data import random_init_early
-from minikern.mm import early_allocs, free_reserved, hash, hugetlb, mm_core, percpu, zonelist
+from minikern.mm import early_allocs, free_reserved, hash, mm_core, percpu, zonelist
 from minikern.setup import copy_bootdata, setup_arch
 from minikern.smp import calibrate, microcode, smpboot, tsc
 
@@ -29,8 +29,7 @@ def start_kernel(k: Kernel) -> None:
         percpu.setup_per_cpu_areas(k)
         if k.behaviour["zonelists_before_cmdline"]:
             zonelist.build_all_zonelists(k)
-        main_lines.kernel_command_line(k)
-        hugetlb.hugetlb_parse_cmdline(k)  # gigantic pages leave memblock here
+        main_lines.kernel_command_line(k)  # gigantic pages leave memblock here
         random_init_early(k)
         main_lines.setup_log_buf(k)
         hash.vfs_caches_init_early(k)
@@ -48,7 +47,8 @@ def start_kernel(k: Kernel) -> None:
         tsc.tsc_init(k)
         calibrate.calibrate_delay(k)
         finalize_early = k.behaviour["arch_cpu_finalize_early"]
-        if finalize_early:  # alternatives are patched in arch_cpu_finalize_init(), once check_bugs()
+        by_initcall = k.behaviour.get("free_smp_locks") == "arch_initcall"
+        if finalize_early and not by_initcall:  # patched in arch_cpu_finalize_init(), once check_bugs()
             free_reserved.free_smp_locks(k)
         main_lines.fork_init(k)
         hash.vfs_caches_init(k)

@@ -1,4 +1,4 @@
-"""The kernel command line: words, quotes, sizes, and which of them the kernel does not know."""
+"""The kernel command line: words, quotes and sizes."""
 
 from __future__ import annotations
 
@@ -129,6 +129,10 @@ class CommandLine:
         return [word for value in self.getall(name) for word in value.split(",") if word]
 
 
+def dashes(name: str) -> str:
+    """The name as it is compared: dashes and underscores are the same. Source: kernel/params.c:dash2underscore()"""
+    return name.replace("-", "_")
+
+
 def _same(key: str, name: str) -> bool:
-    # Dashes and underscores are the same in parameter names. Source: kernel/params.c:parameqn()
-    return key == name or key.replace("-", "_") == name.replace("-", "_")
+    return key == name or dashes(key) == dashes(name)

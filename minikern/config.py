@@ -62,6 +62,7 @@ class Variant(msgspec.Struct, forbid_unknown_fields=True):
     config: dict[str, ConfigValue] = {}
     behaviour: dict[str, Any] = {}
     append: str = ""
+    requires: str = ""  # what a machine needs for it: kernel version, option, word; for the reader
     needs: dict[str, str] = {}  # placeholder in ``append`` -> key of the machine's ``[needs]``
 
 

@@ -16,6 +16,8 @@ EFI_MEMORY_MAPPED_IO = 11
 PAGE_SIZE = 1 << e820.PAGE_SHIFT
 REAL_MODE_END = 1 << 20
 MIN_DESCRIPTOR, MAX_MAP_BYTES = 40, 1 << 20
+SETUP_EFI = 4  # a node of setup_data; Source: arch/x86/include/uapi/asm/setup_data.h
+MEMATTR_HEAD = 16  # bytes in front of the table's descriptors; Source: UEFI 2.10 clause 4.6.4
 MIN_REMOVED_BYTES = 256 << 10  # smaller ranges may be IOAPICs and the like; Source: efi_remove_e820_mmio()
 
 
@@ -45,6 +47,22 @@ def memmap_enabled(k: Kernel) -> bool:
         return False
     words = [word for word in k.cmdline.words("efi") if word in ("noruntime", "runtime")]
     return words[-1:] != ["noruntime"]
+
+
+def debug(k: Kernel) -> bool:
+    """True with ``efi=debug``, which keeps all of the map. Source: arch/x86/platform/efi/efi.c:parse_efi_cmdline()"""
+    return "debug" in k.cmdline.words("efi")
+
+
+def started_by_kexec(k: Kernel) -> bool:
+    """True if an earlier kernel told where the firmware lies. Source: arch/x86/kernel/setup.c:parse_setup_data()"""
+    return any(kind == SETUP_EFI for _, kind, _ in k.boot_params.setup_data)
+
+
+def raw_map(k: Kernel) -> tuple[bytes, int]:
+    """The map's bytes in memory, whole descriptors, and the bytes of one."""
+    place, step, size = _memmap(k)
+    return (k.machine.bus.read_bytes(place, size // step * step) if step else b""), step
 
 
 def reserve_memmap(k: Kernel) -> None:
@@ -83,7 +101,12 @@ def _holds_kernel(k: Kernel, start: int, end: int) -> bool:
 
 
 def free_boot_services(k: Kernel) -> None:
-    """Give those ranges to the page allocator. Source: arch/x86/platform/efi/quirks.c:efi_free_boot_services()"""
+    """Give those ranges to the page allocator. Source: arch/x86/platform/efi/quirks.c:efi_free_boot_services()
+
+    Not with ``efi=debug``, nor after a kexec, where nobody switches the firmware to virtual addresses again.
+    """
+    if debug(k) or started_by_kexec(k):
+        return
     for start, end in k.boot_services:
         kept = [(low, high) for low, high in k.efi_kept if low < end and high > start]
         at = max(start, REAL_MODE_END)  # the first MiB stays reserved, whoever had it
@@ -98,6 +121,10 @@ def reserve_tables(k: Kernel) -> None:
 
     Source: drivers/firmware/efi/esrt.c:efi_esrt_init(), mokvar-table.c:efi_mokvar_table_init() @ v6.12
     """
+    boot = k.machine.spec.boot
+    if memmap_enabled(k) and any(kept.start <= boot.efi_memattr < kept.end for kept in boot.boot_services):
+        # Not through efi_mem_reserve(). Source: drivers/firmware/efi/memattr.c:efi_memattr_init() @ v6.12
+        k.memblock.reserve(boot.efi_memattr, MEMATTR_HEAD)
     for kept in k.machine.spec.boot.efi_tables:
         efi_mem_reserve(k, kept.start, kept.end - kept.start)
 
@@ -119,7 +146,7 @@ def efi_mem_reserve(k: Kernel, start: int, size: int) -> None:
     k.efi_kept.append((start, start + size))
     first, end = start // PAGE_SIZE * PAGE_SIZE, -(-(start + size) // PAGE_SIZE) * PAGE_SIZE
     ram, reserved = e820.Type.RAM, e820.Type.RESERVED
-    e820.debug_change(k, "update", first, end - first, f"{e820.type_name(ram)} ==> {e820.type_name(reserved)}")
+    e820.debug_change(k, "update", first, end - first, e820.logged_change(k, ram, reserved))
     k.e820.table = e820.range_update(k.e820.table, first, end - first, ram, reserved)
     k.e820.table = e820.update_table(k.e820.table) or k.e820.table
 
@@ -150,5 +177,5 @@ def _remove(k: Kernel, index: int, start: int, size: int) -> None:
         k.printk(f"efi: Not removing {where} ({size >> 10}KB) from e820 map")
         return
     k.printk(f"efi: Remove {where} ({size >> 20}MB) from e820 map")
-    e820.debug_change(k, "remove", start, size, e820.type_name(e820.Type.RESERVED))
+    e820.debug_change(k, "remove", start, size, e820.logged_type(k, e820.Type.RESERVED))
     k.e820.table = e820.range_remove(k.e820.table, start, size, e820.Type.RESERVED, True)

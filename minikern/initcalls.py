@@ -61,6 +61,7 @@ def core_initcalls(k: Kernel) -> None:
     """Levels pure, core and postcore."""
     e820.register_nvs_regions(k)
     hugetlb_cma.cma_init_reserved_areas(k)
+    hash.posixtimer_init(k)
     hash.futex_init(k)
     watermarks.init_per_zone_wmark_min(k)
     k.residue("core_initcalls")
@@ -69,6 +70,8 @@ def core_initcalls(k: Kernel) -> None:
 
 def arch_initcalls(k: Kernel) -> None:
     """Level arch: PCI access, huge page sizes."""
+    if k.behaviour.get("free_smp_locks") == "arch_initcall":
+        free_reserved.free_smp_locks(k)
     acpi_init.acpi_pci_init(k)
     with k.phase("pci"):
         access.pci_arch_init(k)
@@ -140,6 +143,10 @@ def wait_for_initramfs(k: Kernel) -> None:
     if k.initramfs_done is None:
         return
     if not k.initramfs_done.processed:
+        started = k.machine.clock.now
         k.machine.clock.wait(k.initramfs_done)
+        spent = k.machine.clock.now - started
+        if len(k.cpus.online) > 1:  # else the boot CPU did the unpacking, and its time is booked as that
+            k.book_span(0, "initramfs_wait_ns", spent, started, spent)
     if not k.cmdline.has("retain_initrd"):
         free_reserved.free_initrd_mem(k)

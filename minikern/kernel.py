@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from minikern.cmdline import CommandLine
 from minikern.config import Config, Release, Variant
+from minikern.isolation import Isolation
 from minikern.ledger import Ledger
 from minikern.mm.swiotlb import Swiotlb
+from minikern.parameters import InitWords
 from minikern.pci.types import PciState
 from minikern.printk import Level, Printk
 from minikern.recorder import Recorder
@@ -94,6 +96,8 @@ class Kernel:
         self.vmemmap: Any = None
         self.hugetlb: Any = None
         self.swiotlb = Swiotlb()
+        self.isolation = Isolation()
+        self.init_words = InitWords()
         self.boot_services: list[tuple[int, int]] = []  # the firmware's, to be freed: [start, end) in bytes
         self.efi_kept: list[tuple[int, int]] = []  # of these, what stays
         self.hugetlb_cma_size = 0  # bytes

@@ -5,12 +5,13 @@ Source: init/main.c @ v6.12, and the file named at each function
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
-from minikern.cmdline import memparse
-from minikern.mm import free_reserved
+from minikern import isolation
+from minikern.cmdline import dashes, memparse
+from minikern.mm import free_reserved, hugetlb
+from minikern.parameters import BY_CONFIG, load_parameters
 from minikern.pci import dmar
 from minikern.printk import Level
 from minikern.smp import clocksource, interrupt_mode
@@ -19,22 +20,8 @@ from minikern.vgacon import vgacon_startup
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
 
-EARLY_AND_CORE_PARAMS = re.compile(
-    r"(?:console|earlyprintk|printk\.\w+|loglevel|quiet|debug|ignore_loglevel|initcall_debug|initcall_blacklist|panic|mem"
-    r"|memmap|memblock|mminit_loglevel|numa|numa_balancing|movablecore|kernelcore|hugepages|hugepagesz"
-    r"|default_hugepagesz|hugetlb_free_vmemmap|nr_cpus|maxcpus|possible_cpus|nosmp|nosmt|cpu_init_udelay|cpuhp\.\w+"
-    r"|notsc|noapic|nolapic|disableapic|nolapic_timer|noapictimer|disable_timer_pin_1|no_timer_check|x2apic_phys|nox2apic"
-    r"|intremap|nohpet|pcie_aspm|pcie_ports|lapic|lpj|tsc|tsc_early_khz|acpi|acpi_\w+|pci|iommu|iommu\.\w+|intel_iommu|amd_iommu|swiotlb|crashkernel|apic"
-    r"|sched_verbose|log_buf_len|hashdist|init|rdinit|root|ro|rw|rootwait|rootfstype|rootflags|rootdelay|initrd|noinitrd"
-    r"|mitigations|spectre_v2|nopti|pti|retbleed|selinux|apparmor|audit|audit_backlog_limit|security|lsm|nmi_watchdog"
-    r"|watchdog|nowatchdog|clocksource|hpet|idle|processor\.\w+|intel_idle\.\w+|intel_pstate|isolcpus|nohz|nohz_full"
-    r"|rcu_nocbs|rcupdate\.\w+|preempt|threadirqs|transparent_hugepage|cgroup_disable|cgroup_enable|net\.ifnames"
-    r"|systemd\.\w+|resume|noresume|hibernate|kho|kho_scratch|efi|noefi|add_efi_memmap|reboot|raid|bootconfig"
-    r"|random\.\w+|slub_\w+|slab_\w+|page_owner|early_page_ext|memtest|movable_node"
-    r"|[dim]hash_entries|mphash_entries|[tu]hash_entries|nopat|gbpages|nogbpages|nohugevmalloc|page_poison|slub_debug"
-    r"|disable_mtrr_cleanup|enable_mtrr_cleanup|mtrr_\w+|disable_mtrr_trim|init_on_alloc|init_on_free"
-    r"|kasan|ftrace|ftrace_\w+|trace_\w+|tp_printk)$"
-)
+PRB_AVG_BITS = 5  # average record of 32 bytes; Source: kernel/printk/printk.c
+PRB_DESC_BYTES, PRINTK_INFO_BYTES = 24, 88  # Source: kernel/printk/printk_ringbuffer.h @ v6.12
 
 
 def linux_banner(k: Kernel) -> None:
@@ -43,43 +30,65 @@ def linux_banner(k: Kernel) -> None:
 
 
 def kernel_command_line(k: Kernel) -> None:
-    """The command line again, and the words that are no kernel parameters.
+    """The command line again, what its words do one after the other, and those that are no kernel parameters.
 
     Source: init/main.c:start_kernel(), print_unknown_bootoptions() @ v6.12
     """
     k.printk(f"Kernel command line: {k.cmdline.text}", Level.NOTICE)
-    dmar.intel_iommu_setup(k)  # no early parameter, so it is looked at only now
-    unknown = [
-        name if value is None else f"{name}={value}"
-        for name, value in k.cmdline.args
-        if not EARLY_AND_CORE_PARAMS.match(name) and "." not in name and not _cma_param(k, name)
-    ]
-    if unknown:
-        words = " ".join(unknown)
+    configured = frozenset(name for name, option in BY_CONFIG.items() if k.config.enabled(option))
+    known = load_parameters(k.behaviour.get("parameters", ""), configured)
+    hugetlb.hugetlb_cmdline(k)
+    for name, value in k.cmdline.args:
+        k.init_words.word(known, name, value, _parameter(k, dashes(name), value))
+    words = " ".join(k.init_words.unknown)
+    if words:
         k.printk(f'Unknown kernel command line parameters "{words}", will be passed to user space.', Level.NOTICE)
 
 
-def _cma_param(k: Kernel, name: str) -> bool:
-    return name in ("cma", "hugetlb_cma") and k.config.enabled("CONFIG_CMA")
+def _parameter(k: Kernel, name: str, value: str | None) -> bool:
+    """What one parameter does as it is parsed, if it does something at once; False if it refuses its value."""
+    if name == "intel_iommu" and value is not None:
+        dmar.intel_iommu_setup(k, value)
+    hugetlb.hugetlb_parameter(k, name, value)
+    return isolation.parameter(k, name, value)
 
 
 def setup_log_buf(k: Kernel) -> None:
     """Enlarge the log buffer when the CPUs need more than half of it. Source: kernel/printk/printk.c:setup_log_buf()"""
-    if k.cmdline.has("log_buf_len") and memparse(k.cmdline.get("log_buf_len") or "0")[0]:
-        return
     shift = k.config.number("CONFIG_LOG_BUF_SHIFT")
+    if memparse(k.cmdline.get("log_buf_len") or "0")[0] > 1 << shift:
+        return  # it was made as large as the command line says
     per_cpu = 1 << k.config.number("CONFIG_LOG_CPU_MAX_BUF_SHIFT")
     extra = (len(k.cpus.possible) - 1) * per_cpu
     if extra <= (1 << shift) // 2:
+        if k.behaviour.get("log_buf_usage_line", False):
+            k.printk(log_buf_line(k, 1 << shift))
         return
     size = 1 << ((1 << shift) + extra - 1).bit_length()
     k.printk(f"printk: log_buf_len individual max cpu contribution: {per_cpu} bytes")
     k.printk(f"printk: log_buf_len total cpu_extra contributions: {extra} bytes")
     k.printk(f"printk: log_buf_len min size: {1 << shift} bytes")
-    records = size >> 5
-    for part in (size, records * 24, records * 88):
+    alloc_log_buf(k, size)
+
+
+def alloc_log_buf(k: Kernel, size: int) -> None:
+    """A log buffer of ``size`` bytes, with its descriptors and the facts of each record."""
+    records = size >> PRB_AVG_BITS
+    for part in (size, records * PRB_DESC_BYTES, records * _info_bytes(k)):
         k.memblock.alloc(part, 8)
-    k.printk(f"printk: log_buf_len: {size} bytes")
+    k.printk(log_buf_line(k, size))
+
+
+def _info_bytes(k: Kernel) -> int:
+    return int(k.behaviour.get("printk_info_bytes", PRINTK_INFO_BYTES))
+
+
+def log_buf_line(k: Kernel, size: int) -> str:
+    """What the buffer takes, since 6.14 with its records. Source: kernel/printk/printk.c:print_log_buf_usage_stats()"""
+    if not k.behaviour.get("log_buf_usage_line", False):
+        return f"printk: log_buf_len: {size} bytes"
+    meta = (size >> PRB_AVG_BITS) * (PRB_DESC_BYTES + _info_bytes(k))
+    return f"printk: log buffer data + meta data: {size} + {meta} = {size + meta} bytes"
 
 
 def sched_init(k: Kernel) -> None:
@@ -114,6 +123,8 @@ def early_irq_init(k: Kernel) -> None:
     wanted = gsi_top + legacy + 8 * ids
     wanted += 8 * ids if gsi_top <= legacy else gsi_top * 16
     k.printk(f"NR_IRQS: {max_irqs + 256}, nr_irqs: {min(wanted, limit)}, preallocated irqs: {legacy}")
+    isolation.tick_nohz_init(k)
+    isolation.rcu_init_nohz(k)
 
 
 def console_init(k: Kernel) -> None:
@@ -121,6 +132,8 @@ def console_init(k: Kernel) -> None:
     display = vgacon_startup(k)
     colour = "colour" if display.colour else "mono"
     k.printk(f"Console: {colour} {display.description} {display.columns}x{display.lines}")
+    if k.init_words.too_many:
+        raise MachineStopped(f"Kernel panic - not syncing: Too many boot {k.init_words.too_many}")
     for value in k.cmdline.getall("console"):
         name = value.split(",")[0]
         if name.startswith("ttyS"):

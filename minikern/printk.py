@@ -72,6 +72,11 @@ class Printk:
         self.printk(text, level)
         self._open = True
 
+    @property
+    def is_open(self) -> bool:
+        """True while :meth:`cont` lengthens the last line."""
+        return self._open
+
     def cont(self, text: str) -> None:
         """Lengthen the open line, or start a new one when another message came in between (KERN_CONT)."""
         if self._open:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hw.errors import MachineStopped
-from minikern import efi
+from minikern import efi, main_lines
 from minikern.acpi import madt, tables
 from minikern.cmdline import CommandLine, memparse
 from minikern.kexec.setup_data import parse_setup_data
@@ -17,6 +17,7 @@ from minikern.mm import (
     e820,
     early_allocs,
     hugetlb,
+    hugetlb_cma,
     hugetlb_preinit,
     memtest,
     mtrr,
@@ -45,8 +46,6 @@ REAL_MODE_BYTES = 28672  # real-mode blob; Source: arch/x86/realmode, as allocat
 COMMAND_LINE_SIZE = 2048  # Source: arch/x86/include/asm/setup.h
 PAT_LINE = "x86/PAT: Configuration [0-7]: WB  WC  UC- UC  WB  WP  UC- WT  "  # Source: arch/x86/mm/pat/memtype.c
 MAX_SETUP_DATA = 64  # nodes followed before the list is taken to be a loop
-PRB_AVG_BITS = 5  # average record of 32 bytes; Source: kernel/printk/printk.c
-PRB_DESC_BYTES, PRB_INFO_BYTES = 24, 88
 
 # Offsets in the zero page. Source: Documentation/arch/x86/zero-page.rst, boot.rst
 ACPI_RSDP_ADDR = 0x070
@@ -142,10 +141,14 @@ def setup_arch(k: Kernel) -> None:
     tables.acpi_boot_table_init(k)
     mpparse.parse_early_smp_config(k)
     numa.numa_init(k)
-    hugetlb.hugetlb_early_reserve(k)
+    if zones_late(k):
+        hugetlb_cma.dma_contiguous_reserve(k)
+    else:
+        hugetlb.hugetlb_early_reserve(k)
     crashkernel.reserve_crashkernel(k)
     k.dma_reserve = zonelist.find_dma_reserve(k)
-    paging_init(k)
+    if not zones_late(k):
+        paging_init(k)
     topology.apply_cmdline_limits_early(k)
     madt.acpi_boot_init(k, topology.register_lapics)
     efi.reserve_images(k)
@@ -155,6 +158,17 @@ def setup_arch(k: Kernel) -> None:
     dmar.detect_intel_iommu(k)
     early_allocs.ioapic_setup_resources(k)
     reserve_resources(k)
+    if zones_late(k):
+        hugetlb.hugetlb_reserve(k)
+        paging_init(k)
+
+
+def zones_late(k: Kernel) -> bool:
+    """True for releases that lay out huge pages and zones once the architecture is done.
+
+    Source: mm/mm_init.c:mm_core_init_early() @ v7.2
+    """
+    return bool(k.behaviour.get("zones_after_setup_arch", False))
 
 
 def early_reserve_memory(k: Kernel) -> None:
@@ -258,10 +272,7 @@ def setup_log_buf_early(k: Kernel) -> None:
     size = 1 << (size - 1).bit_length() if size > 1 else size
     if size <= 1 << k.config.number("CONFIG_LOG_BUF_SHIFT"):
         return
-    records = size >> PRB_AVG_BITS
-    for part in (size, records * PRB_DESC_BYTES, records * PRB_INFO_BYTES):
-        k.memblock.alloc(part, 8)
-    k.printk(f"printk: log_buf_len: {size} bytes")
+    main_lines.alloc_log_buf(k, size)
 
 
 def reserve_initrd(k: Kernel) -> None:

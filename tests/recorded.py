@@ -26,6 +26,7 @@ _MASKS = [
         (r"(processors activated) .*", r"\1"),
         # How much is free depends on what other kernel threads allocated until then.
         (r"^Memory: \d+K/", "Memory: /"),
+        (r"(HugeTLB: allocation took) \d+ms", r"\1"),
         (r"(node) \d+ (deferred pages initialised in) \d+ms", r"\1 \2"),
     )
 ]

@@ -5,12 +5,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
+from hw.cost_table import default_costs
+from minikern import jit
 from minikern.cli import COMMANDS, main
+from minikern.lab import host_costs
 
 
 def call(*words: str) -> Result:
@@ -26,6 +31,23 @@ def test_help_does_not_import_the_compiler() -> None:
 def test_every_command_has_help(name: str) -> None:
     result = call(name, "--help")
     assert result.exit_code == 0 and "Usage:" in result.output
+
+
+def leaves(command: click.Command, words: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
+    """The words of every command that is no group."""
+    if not isinstance(command, click.Group):
+        yield words
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        inner = command.get_command(context, name)
+        assert inner is not None
+        yield from leaves(inner, (*words, name))
+
+
+@pytest.mark.parametrize("words", list(leaves(main, ())), ids=" ".join)
+def test_every_help_has_an_example(words: tuple[str, ...]) -> None:
+    assert f"  minikern {' '.join(words)}" in call(*words, "--help").output
 
 
 def test_boot_prints_a_log_twice_the_same() -> None:
@@ -52,6 +74,34 @@ def test_compare_json() -> None:
     assert {"variant", "total_ms", "phases", "residue_ms"} <= body["rungs"][0].keys()
     assert body["talk"] == []
     assert body["rungs"][1]["against"] == "baseline"
+
+
+def test_compare_says_what_pays() -> None:
+    body = json.loads(call("compare", "laptop", "--kernel", "debian-6.1", "--json").stdout)
+    best = max((item for item in body["payoffs"] if not item["with_words"]), key=lambda item: item["saved_ms"])
+    assert body["release"] == "debian-6.1" and best["in_release"] and best["variant"] == "deferred"
+    assert body["verdict"].startswith("What pays most here, beyond what debian-6.1 has (deferred): parallel-smp saves")
+    shown = call("compare", "laptop", "--variants", "baseline,deferred").stdout
+    assert "debian-6.12 has all that pays here already; most of it: deferred saves" in shown
+
+
+def test_published_figures_are_of_the_machine_as_it_was() -> None:
+    ladder = call("compare", "lpc2023", "--variants", "deferred", "--memory", "64G", "--cpus", "4", "--json")
+    assert json.loads(ladder.stdout)["talk"] == []
+
+
+@pytest.mark.skipif(jit.DISABLED, reason="rates of compiled kernels")
+def test_times_of_this_computer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(host_costs, "SECTIONS", 2)
+    monkeypatch.setattr(host_costs, "DIGEST_BYTES", 1 << 16)
+    assert json.loads(call("blame", "tiny", "--json").stdout)["times"] == "model"
+    result = call("blame", "tiny", "--times", "host", "--json")
+    one_line(result, 0)
+    body = json.loads(result.stdout)
+    unit_ns = {entry["kind"]: entry["unit_ns"] for entry in body["entries"]}
+    assert body["times"] == "host" and unit_ns["struct_page_init"] != default_costs()["struct_page_init"].ns
+    ladder = json.loads(call("compare", "tiny", "--variants", "deferred", "--times", "host", "--json").stdout)
+    assert ladder["times"] == "host"
 
 
 def test_compare_markdown() -> None:

@@ -26,7 +26,7 @@ def test_every_release_loads_and_has_the_same_behaviours(name: str) -> None:
 
 
 def test_banner_finds_its_own_release() -> None:
-    for name in ("debian-6.1", "debian-6.12", "lpc2023"):
+    for name in ("debian-6.1", "debian-6.12", "debian-7.2", "lpc2023"):
         assert release_for_version(load_release(name).banner) == name
 
 

@@ -98,6 +98,7 @@ class AcpiSpec(msgspec.Struct, forbid_unknown_fields=True):
     aml: Literal["small", "server"] = "small"
     oem_loads: Annotated[int, Meta(ge=0, le=2)] = 0  # tables that processor methods load at run time (aml = server)
     mp_table: Dword = 0  # where a MultiProcessor table's floating pointer is; 0: the firmware left none
+    wakeup_mailbox: Annotated[int, Meta(ge=0, lt=1 << 52)] = 0  # page where parked CPUs wait to be called; 0: by INIT
     hotplug_cpus: Annotated[int, Meta(ge=0)] = 0  # disabled, online-capable MADT entries after the present CPUs
 
     def ids(self) -> TableIds:

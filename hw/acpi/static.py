@@ -148,6 +148,8 @@ def madt(spec: AcpiSpec, cpus: Sequence[PlaceLike]) -> bytes:
     for nmi in spec.lapic_nmis:
         kind, shape = (10, layout.MADT_X2APIC_NMI) if nmi.x2apic else (4, layout.MADT_LAPIC_NMI)
         entries.append(_entry(shape, kind, uid=nmi.uid, flags=nmi.flags, lint=nmi.lint))
+    if spec.wakeup_mailbox:
+        entries.append(_entry(layout.MADT_WAKEUP, 16, version=0, mailbox=spec.wakeup_mailbox))
     fixed = layout.MADT.pack(lapic_address=spec.lapic_address, flags=1)[layout.HEADER.size :]
     return sdt("APIC", 4 if spec.fadt_revision == 6 else 1, fixed + b"".join(entries), spec.ids())
 

@@ -6,7 +6,10 @@ of every resource as sysfs prints them, and ACPI tables as ``acpi/*.dat``.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -35,12 +38,21 @@ FIRST_PORT = 0x1000  # Source: arch/x86/include/asm/pci.h:PCIBIOS_MIN_IO @ v6.12
 MAX_ROM = 1 << 24
 MAX_TABLE = 1 << 20
 
+_UNIT_REGISTERS = re.compile(
+    r"^DMAR: dmar\d{1,4}: reg_base_addr ([0-9a-f]{1,16}) ver ([0-9a-f]):([0-9a-f]) cap ([0-9a-f]{1,16})"
+    r" ecap ([0-9a-f]{1,16})$",
+    re.MULTILINE,
+)
+
 Resources = list[tuple[int, int, int]]
 """(start, end inclusive, flags) by resource index."""
 
 
-def pci_from_capture(folder: Path) -> PciSpec:
-    """The PciSpec of a captured machine; no functions if the folder has none. InputError names the file at fault."""
+def pci_from_capture(folder: Path, log: str = "") -> PciSpec:
+    """The PciSpec of a captured machine; no functions if the folder has none. InputError names the file at fault.
+
+    ``log``: the folder's boot log without time stamps, for the remapping units' registers, which no file holds.
+    """
     configs = _read_configs(folder / "pci")
     resources = _read_resources(folder / "pci" / "resources.txt")
     taken = [(start, end) for rows in resources.values() for start, end, flags in rows if flags]
@@ -53,7 +65,7 @@ def pci_from_capture(folder: Path) -> PciSpec:
         functions[address] = PciFunctionSpec(bdf=str(address), bars=bars, rom_size=rom, raw=bytes(config))
     _undo_hotplug_windows(functions, resources)
     base, start, end = _ecam(folder / "acpi" / "MCFG.dat")
-    width, drhd = _drhd(folder / "acpi" / "DMAR.dat")
+    width, drhd = _drhd(folder / "acpi" / "DMAR.dat", log)
     return PciSpec(
         ecam_base=base,
         ecam_start_bus=start,
@@ -239,8 +251,9 @@ def _ecam(path: Path) -> tuple[int | None, int, int]:
     return None, 0, 0xFF
 
 
-def _drhd(path: Path) -> tuple[int, list[DrhdSpec]]:
+def _drhd(path: Path, log: str) -> tuple[int, list[DrhdSpec]]:
     data = _table(path)
+    logged = {int(base, 16): found for base, *found in _UNIT_REGISTERS.findall(log)}
     found: list[DrhdSpec] = []
     at = 48
     while at + 16 <= len(data):
@@ -249,7 +262,8 @@ def _drhd(path: Path) -> tuple[int, list[DrhdSpec]]:
             break
         if kind == 0 and length >= 16:
             found.append(
-                DrhdSpec(
+                _with_registers(
+                    logged,
                     base=int.from_bytes(data[at + 8 : at + 16], "little"),
                     segment=int.from_bytes(data[at + 6 : at + 8], "little"),
                     include_all=bool(data[at + 4] & 1),
@@ -258,6 +272,14 @@ def _drhd(path: Path) -> tuple[int, list[DrhdSpec]]:
             )
         at += length
     return data[36] + 1 if data else 46, found
+
+
+def _with_registers(logged: Mapping[int, list[str]], **known: Any) -> DrhdSpec:
+    unit = DrhdSpec(**known)
+    if unit.base in logged:
+        major, minor, cap, ecap = (int(word, 16) for word in logged[unit.base])
+        unit.version, unit.cap, unit.ecap = major << 4 | minor, cap, ecap
+    return unit
 
 
 def _scopes(data: bytes) -> list[DeviceScope]:

@@ -141,7 +141,7 @@ class HostBridgeSpec(msgspec.Struct, forbid_unknown_fields=True):
     last_bus: Byte
     segment: Annotated[int, Meta(ge=0, le=0xFFFF)] = 0
     windows: list[WindowSpec] = []
-    name: str = "PCI0"
+    name: Annotated[str, Meta(pattern=r"^[A-Z_][A-Z0-9_]{0,3}$")] = "PCI0"  # in the ACPI namespace
     uid: NonNegative = 0
     hid: Literal["PNP0A03", "PNP0A08"] = "PNP0A08"
     pxm: int | None = None

@@ -59,17 +59,22 @@ def setup_io_apic_irqs(k: Kernel) -> None:
     if state.disabled or not state.have_ioapic or k.cmdline.get("apic") not in ("verbose", "debug"):
         return
     k.printk("ENABLING IO-APIC IRQs")
-    k.printk("init IO_APIC IRQs")
+    k.printk(f"{'Init' if _newer(k) else 'init'} IO_APIC IRQs")
     routes = isa_routes(state)
     for number, ioapic in enumerate(state.ioapics):
         _print_pins(k, number, ioapic, routes)
+
+
+def _newer(k: Kernel) -> bool:
+    """The lines' wording changed along with the way CPUs are counted. Source: io_apic.c @ v6.1, v6.12"""
+    return bool(k.behaviour.get("cpu_topo_lines", True))
 
 
 def _print_pins(k: Kernel, number: int, ioapic: IoApic, routes: dict[int, PinRoute]) -> None:
     for gsi in range(ioapic.gsi_base, ioapic.gsi_end + 1):
         pin, route = gsi - ioapic.gsi_base, routes.get(gsi)
         if route is None:
-            k.printk(f" apic {ioapic.id} pin {pin} not connected")
+            k.printk(f"{'' if _newer(k) else ' '}apic {ioapic.id} pin {pin} not connected")
             continue
         _print_irte(k, ioapic, route)
         text = f"IOAPIC[{number}]: Preconfigured routing entry ({ioapic.id}-{pin} -> IRQ {route.irq}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from minikern.acpi import resources
 from minikern.acpi.interpreter import Interpreter, hardware_id
 from minikern.acpi.namespace import DEVICES, Kind, Node
+from minikern.acpi.processor import acpi_processor_add, is_processor
 from minikern.acpi.state import AcpiState, PciRoot
 
 if TYPE_CHECKING:
@@ -72,9 +73,10 @@ def acpi_bus_scan(k: Kernel, scan_root: Callable[[PciRoot], None]) -> None:
     found = []
     for node in present_devices(k, run):
         ids = hardware_ids(run, node)
-        if ids:
-            found.append((node, ids, instances[ids[0]]))
-            instances[ids[0]] += 1
+        if ids or node.kind is Kind.PROCESSOR:
+            name = ids[0] if ids else ""
+            found.append((node, ids, instances[name]))
+            instances[name] += 1
     no_roots = "noacpi" in k.cmdline.words("pci")
     no_links = no_roots or "noirq" in k.cmdline.getall("acpi")
     for node, ids, instance in found:
@@ -87,6 +89,8 @@ def acpi_bus_scan(k: Kernel, scan_root: Callable[[PciRoot], None]) -> None:
                 scan_root(root)
         elif PCI_LINK_ID in ids and not no_links:
             acpi_pci_link_add(k, run, node)
+        elif is_processor(node, ids):
+            acpi_processor_add(k, run, node)
 
 
 def acpi_pci_root_add(k: Kernel, run: Interpreter, node: Node, hid: str, instance: int) -> PciRoot | None:

@@ -14,7 +14,12 @@ MAX_THREADS = 256
 
 @click.group()
 def bench() -> None:
-    """Measure this computer: struct-page kernels against C and against its memory."""
+    """Measure this computer: struct-page kernels against C and against its memory.
+
+    \b
+    Example:
+      minikern bench pages --pages 4194304
+    """
 
 
 @bench.command()
@@ -61,6 +66,7 @@ def _print_json(report: Any) -> None:
             "ratio_to_c": r.ratio_to_c,
             "ratio_to_roofline": r.ratio_to_roofline,
             "samples": r.samples,
+            "samples_s": r.samples,
         }
         for r in report.results
     ]

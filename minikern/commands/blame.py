@@ -22,6 +22,7 @@ def blame(variant: str, markdown: bool, as_json: bool, append: str, kernel: str,
     Example:
       minikern blame lpc2023 --variant parallel-smp | head -20
     """
+    from hw.cost_table import times_of
     from minikern.lab.run import boot as run
     from minikern.report import tables
 
@@ -31,7 +32,8 @@ def blame(variant: str, markdown: bool, as_json: bool, append: str, kernel: str,
     if as_json:
         import msgspec
 
-        body = {"machine": spec.name, "variant": done.name, "clock": "simulated", "total_ns": done.total_ns}
+        body: dict[str, Any] = {"machine": spec.name, "variant": done.name, "clock": "simulated"}
+        body |= {"times": times_of(spec), "total_ns": done.total_ns}
         body["entries"] = [row._asdict() for row in rows]
         click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
         return

@@ -36,6 +36,10 @@ def check(algorithm: str, machine: str, examples: int, timeout: float, as_json: 
       reserve_range        words, reserved
       prep_compound_tails  words, flags, lru, head
       padata_split         start, size, align, min_chunk, max_threads
+
+    \b
+    Example:
+      minikern check my_algorithm.py --machine laptop
     """
     from minikern.lab.supervise import supervise
 

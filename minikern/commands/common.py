@@ -43,6 +43,13 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Keep the whole memory map, or compute it into a rotating window.",
         ),
+        click.option(
+            "--times",
+            type=click.Choice(["model", "host"]),
+            default="model",
+            show_default=True,
+            help="Unit costs of memory and digest work: the machine's, or measured on this computer now.",
+        ),
     ]
     for decorate in reversed(decorators):
         command = decorate(command)
@@ -102,7 +109,7 @@ def _drop_output() -> None:
 
 def load_machine_fields(fields: dict[str, Any]) -> tuple[MachineSpec, BootOptions]:
     from hw.adjust import Adjustments, adjust
-    from hw.faults import add_fault
+    from hw.faults import add_fault, without_effect
     from hw.presets import load_machine
     from minikern.kernel import BootOptions
 
@@ -112,7 +119,23 @@ def load_machine_fields(fields: dict[str, Any]) -> tuple[MachineSpec, BootOption
     adjust(spec, Adjustments(fields["cpus"], fields["memory"], fields["numa"], fields["numa_distance"]))
     for option in fields["fault"]:
         add_fault(spec.faults, option)
+    for line in without_effect(spec.faults, spec.boot.microcode):
+        click.echo(f"minikern: {line}", err=True)
+    if fields.get("times") == "host":
+        _measure_costs(spec)
     return spec, BootOptions(vmemmap=fields["vmemmap"])
+
+
+def _measure_costs(spec: MachineSpec) -> None:
+    # Once, before anything is booted or forked: all rungs of a ladder stand on the same rates.
+    from minikern.lab.host_costs import host_costs
+
+    measured = host_costs()
+    spec.costs = {**spec.costs, **measured}
+    spec.figures = ""  # published figures are of the machine's own rates
+    example = f"a struct page takes {measured['struct_page_init'].ns:.2f} ns"
+    what = f"{len(measured)} unit costs of memory and digest work measured on this computer ({example})"
+    click.echo(f"minikern: --times host: {what}; all other costs are the machine's", err=True)
 
 
 def load_named_variant(name: str) -> Variant | None:

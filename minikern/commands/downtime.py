@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -22,6 +23,7 @@ PACKERS = ["gzip", "xz", "zstd", "lz4"]
 @click.option("--bandwidth", default=25.0, show_default=True, metavar="GBIT", help="Of a migration's link, Gbit/s.")
 @click.option("--dirty-rate", default="512M", show_default=True, metavar="SIZE", help="What a guest dirties a second.")
 @click.option("--variants", default="", metavar="A,B,...", help="Rungs to boot instead of the whole ladder.")
+@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg|png", help="Draw the parts of each variant.")
 @click.option("--markdown", is_flag=True, help="Print Markdown tables.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @reported
@@ -35,6 +37,7 @@ def downtime(
     bandwidth: float,
     dirty_rate: str,
     variants: str,
+    plot: Path | None,
     markdown: bool,
     as_json: bool,
     append: str,
@@ -53,6 +56,11 @@ def downtime(
     from minikern.lab.downtime import Guests, Link, measure, migrate, published
     from minikern.report.downtime import downtime_json, downtime_sheets
 
+    if plot is not None:
+        from minikern.report.downtime_plot import plot_downtime
+        from minikern.report.lanes import check_plot_path
+
+        check_plot_path(plot)
     spec, options = load_machine_fields(machine)
     chosen = choose_variants(spec, [name for name in variants.split(",") if name])
     if not variants:
@@ -66,6 +74,8 @@ def downtime(
         for variant in chosen:
             step(variant.name)
             rows.append(measure(spec, variant, guests, packer, kernel, append, options))
+    if plot is not None:
+        plot_downtime(spec.name, rows, moved, plot)
     if as_json:
         click.echo(downtime_json(spec.name, rows, moved))
     else:

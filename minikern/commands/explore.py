@@ -57,6 +57,10 @@ def explore_smp_command(
     Rules: each present CPU comes online exactly once, one CPU at a time is on the trampoline's stack, no sibling is
     woken before its core's microcode is loaded, no hand-shake is lost, all end in the same state. Exit status 1 when
     one is broken; the shortest way there is shown.
+
+    \b
+    Example:
+      minikern explore smp --cpus 8 --seeds 200 --without-lock
     """
     from minikern.lab.explore import explore_smp
 

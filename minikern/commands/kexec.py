@@ -54,7 +54,7 @@ def without(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 @click.option("--crash", is_flag=True, help="Load it as the crash kernel, then let the first one panic.")
 @click.option("--crashkernel", default="256M", show_default=True, metavar="WORDS", help="Memory kept for --crash.")
 @click.option("--json", "as_json", is_flag=True, help="Segments and times as JSON, no logs.")
-@without("kernel", "append")
+@without("kernel", "append", "times")
 @machine_options
 @reported
 def kexec(

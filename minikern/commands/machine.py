@@ -24,7 +24,12 @@ def machine() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the names and titles as JSON.")
 @reported
 def machine_list(as_json: bool) -> None:
-    """List the machines that come with minikern."""
+    """List the machines that come with minikern.
+
+    \b
+    Example:
+      minikern machine list
+    """
     from hw.presets import load_preset, preset_names
 
     rows = [{"name": name, "title": load_preset(name).title} for name in preset_names()]
@@ -42,7 +47,12 @@ def machine_list(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of TOML.")
 @reported
 def machine_show(as_json: bool, append: str, kernel: str, **machine: Any) -> None:
-    """Print the resolved description of a machine as TOML."""
+    """Print the resolved description of a machine as TOML, which then boots as a machine of yours.
+
+    \b
+    Example:
+      minikern machine show lpc2023 --memory 1T > mine.toml && minikern compare mine.toml
+    """
     import msgspec
 
     from hw.memmap import complete_memory
@@ -66,7 +76,12 @@ def machine_show(as_json: bool, append: str, kernel: str, **machine: Any) -> Non
 @click.argument("folder", type=click.Path(path_type=Path))
 @reported
 def machine_dump(folder: Path, append: str, kernel: str, **machine: Any) -> None:
-    """Write a machine's files into FOLDER, which then boots like a captured machine."""
+    """Write a machine's files into FOLDER, which then boots like a captured machine.
+
+    \b
+    Example:
+      minikern machine dump laptop my-laptop && minikern boot my-laptop
+    """
     from minikern.lab.run import boot as run
     from minikern.report.machine_files import dump_machine
     from minikern.report.output import new_folder

@@ -10,9 +10,13 @@ import struct
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+from hw.msr import IA32_FS_BASE, IA32_GS_BASE
 from minikern.kexec.errors import KexecError
 from minikern.kexec.segments import PAGE_SIZE, Range, page_align
-from minikern.mm.struct_page import STRUCT_PAGE_SIZE
+from minikern.mm.mmzone import MIGRATE_TYPES, SECTION_SIZE_BITS
+from minikern.mm.page_alloc import NR_PAGE_ORDERS
+from minikern.mm.sparse import MAX_PHYSMEM_BITS_4LEVEL, MAX_PHYSMEM_BITS_5LEVEL
+from minikern.mm.struct_page import FIELDS, STRUCT_PAGE_SIZE
 
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
@@ -25,11 +29,23 @@ ET_CORE, EM_X86_64, EV_CURRENT = 4, 62, 1
 PT_LOAD, PT_NOTE, RWX = 1, 4, 7
 PN_XNUM = 0xFFFF
 NT_PRSTATUS, PRSTATUS_BYTES, PRSTATUS_PID = 1, 336, 32  # Source: include/linux/elfcore.h, struct elf_prstatus
+PRSTATUS_FS_BASE = 280  # among its registers, GS base behind it; Source: arch/x86/include/asm/user_64.h
 CRASH_NOTE_BYTES = 2 * NHDR.size + 8 + PRSTATUS_BYTES  # note_buf_t; Source: include/linux/crash_core.h
 CRASH_NOTE_STEP = 512  # its per-CPU alignment; Source: kernel/crash_core.c:crash_notes_memory_init()
 VMCOREINFO_NOTE_BYTES = 2 * NHDR.size + 12 + 4096  # Source: include/linux/vmcore_info.h
 TEXT_ADDRESS = 0xFFFF_FFFF_8100_0000  # of _text, wherever the kernel lies; Source: CONFIG_PHYSICAL_START
 DIRECT_MAP, DIRECT_MAP_L5 = 0xFFFF_8880_0000_0000, 0xFF11_0000_0000_0000
+LOAD_PHYSICAL_ADDR = 0x100_0000  # of _text in a kernel that was not moved; Source: CONFIG_PHYSICAL_START
+PAGE_OFFSETS = {
+    "flags": "flags",
+    "_refcount": "refcount",
+    "mapping": "mapping",
+    "lru": "lru_next",
+    "_mapcount": "mapcount",
+    "private": "private",
+    "compound_head": "lru_next",
+}
+"""Members of struct page a dump reader asks for, as our table of its fields names them."""
 LOW_MIB = 1 << 20
 
 Rows = list[tuple[int, int, int]]
@@ -65,9 +81,14 @@ class CrashNotes:
         self._pages = []
 
     def save_cpu(self, cpu: int, pid: int = 0) -> None:
-        """Write a CPU's note, as it does when it is stopped. Source: kernel/crash_core.c:crash_save_cpu()"""
+        """Write a CPU's note, as it does when it is stopped. Source: kernel/crash_core.c:crash_save_cpu()
+
+        FS and GS base are the CPU's; its general registers, RIP and flags do not exist here and stay 0.
+        """
         status = bytearray(PRSTATUS_BYTES)
         struct.pack_into("<I", status, PRSTATUS_PID, pid)
+        hardware = self.k.cpus.hardware.get(cpu, self.k.machine.boot_cpu)
+        struct.pack_into("<QQ", status, PRSTATUS_FS_BASE, hardware.rdmsr(IA32_FS_BASE), hardware.rdmsr(IA32_GS_BASE))
         self.k.machine.bus.memory.write(self.cpus[cpu], note(b"CORE\0", NT_PRSTATUS, bytes(status)))
 
 
@@ -78,15 +99,26 @@ def note(name: bytes, kind: int, data: bytes) -> bytes:
 
 
 def vmcoreinfo_text(k: Kernel) -> bytes:
-    """What a dump reader must know first. Source: kernel/vmcore_info.c:crash_save_vmcoreinfo_init()"""
+    """What a dump reader must know first, as far as it is there: symbols have no addresses here, so none is named.
+
+    Source: kernel/vmcore_info.c:crash_save_vmcoreinfo_init(), vmcore_info_64.c:arch_crash_save_vmcoreinfo() @ v6.12
+    """
+    five_level = k.pgtable_l5_enabled()
+    offsets = {field.name: field.offset for field in FIELDS}
     words = k.release.banner.split()
     lines = [
         f"OSRELEASE={words[2] if len(words) > 2 else k.release.name}",
         f"PAGESIZE={PAGE_SIZE}",
+        f"NUMBER(SECTION_SIZE_BITS)={SECTION_SIZE_BITS}",
+        f"NUMBER(MAX_PHYSMEM_BITS)={MAX_PHYSMEM_BITS_5LEVEL if five_level else MAX_PHYSMEM_BITS_4LEVEL}",
         f"SIZE(page)={STRUCT_PAGE_SIZE}",
-        "NUMBER(phys_base)=0",
+        *(f"OFFSET(page.{name})={offsets[ours]}" for name, ours in PAGE_OFFSETS.items()),
+        f"LENGTH(zone.free_area)={NR_PAGE_ORDERS}",
+        f"LENGTH(free_area.free_list)={MIGRATE_TYPES}",
+        # Virtual addresses never move here, whatever the kernel's place.
+        f"NUMBER(phys_base)={k.release.image.text_start - LOAD_PHYSICAL_ADDR}",
+        f"NUMBER(pgtable_l5_enabled)={int(five_level)}",
         "KERNELOFFSET=0",
-        f"NUMBER(pgtable_l5_enabled)={int(k.pgtable_l5_enabled())}",
     ]
     return "".join(f"{line}\n" for line in lines).encode()
 

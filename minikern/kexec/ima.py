@@ -1,5 +1,7 @@
-"""The list of measurements one kernel hands to the next.
+"""The list of measurements one kernel hands to the next, as far as this machine has measured anything.
 
+It has no TPM and runs no programs, so the list is the boot aggregate alone, in the form and the segment the real one
+has. The next kernel finds the list in memory and the SETUP_IMA node that names it; it checks nothing against it.
 Source: security/integrity/ima/ima_kexec.c:ima_add_kexec_buffer(), ima_dump_measurement_list() @ v6.12
 """
 

@@ -2,7 +2,10 @@
 
     loader = Kexec(kernel)                      # a kernel that reached /init
     loader.kexec_file_load(vmlinuz, initrd, "root=/dev/vda")
-    loader.kexec_load(entry, [Segment("kernel", code, 0x4000000, 0x800000), ...])
+    kernel = Segment("kernel", code, mem=0x4000000, memsz=0x800000)
+    params = Segment("boot_params", page, mem=0x90000, memsz=0x2000)
+    image = loader.kexec_load(kernel.mem + ENTRY_64, [kernel, params], boot_params=params.mem)
+    minikern.lab.kexec.reboot(boot, image)      # boot: what minikern.lab.run.boot() gave, with kernel in it
 
 A load that fails leaves the image that was loaded before as it was. Source: kernel/kexec_file.c, kernel/kexec.c @ v6.12
 """

@@ -1,6 +1,6 @@
 """The zero page that one kernel fills in for the next.
 
-Source: arch/x86/kernel/kexec-bzimage64.c:setup_boot_parameters(), setup_rng_seed() @ v6.12
+Source: arch/x86/kernel/kexec-bzimage64.c:setup_boot_parameters(), setup_efi_state(), setup_rng_seed() @ v6.12
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from hw import boot_params
+from hw.efi_map import EFI_INFO, INFO
 from hw.purgatory import STARTED_BY_KEXEC
+from minikern.kexec import efi_state
 from minikern.kexec.bzimage import MAX_ELFCOREHDR_STR_LEN, BzImage
-from minikern.kexec.setup_data import HEAD, SETUP_IMA, SETUP_RNG_SEED, rng_is_initialized
+from minikern.kexec.setup_data import HEAD, SETUP_EFI, SETUP_IMA, SETUP_RNG_SEED, rng_is_initialized
 
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
@@ -47,6 +49,7 @@ class Layout(NamedTuple):
     """
 
     cmdline: int
+    efi_map: int
     efi_node: int
     ima_node: int  # 0: a kernel without CONFIG_IMA_KEXEC has no room for it
     rng_node: int
@@ -55,11 +58,12 @@ class Layout(NamedTuple):
 
 def layout_for(k: Kernel, cmdline_bytes: int) -> Layout:
     """The layout for a command line of that many bytes, NUL included."""
-    efi = align16(boot_params.SIZE + cmdline_bytes + MAX_ELFCOREHDR_STR_LEN)
+    map_at = align16(boot_params.SIZE + cmdline_bytes + MAX_ELFCOREHDR_STR_LEN)
+    efi = map_at + align16(len(efi_state.runtime_map(k)))
     rng = efi + HEAD.size + EFI_SETUP_DATA_BYTES
     ima = rng if k.config.enabled("CONFIG_IMA_KEXEC") else 0
     rng += HEAD.size + IMA_SETUP_DATA_BYTES if ima else 0
-    return Layout(boot_params.SIZE, efi, ima, rng, rng + HEAD.size + RNG_SEED_LENGTH)
+    return Layout(boot_params.SIZE, map_at, efi, ima, rng, rng + HEAD.size + RNG_SEED_LENGTH)
 
 
 def build_params(
@@ -96,6 +100,8 @@ def build_params(
     out[places.cmdline : places.cmdline + len(cmdline)] = cmdline
     put(out, "acpi_rsdp_addr", k.boot_params.acpi_rsdp)
     _put_e820(out, [(e.addr, e.size, e.type) for e in k.e820.kexec] if e820 is None else e820)
+    if efi_state.wanted(k):
+        _put_efi(k, out, places, address)
     if ima[1]:
         _add_node(out, address, places.ima_node, SETUP_IMA, struct.pack("<QQ", *ima))
     if k.behaviour.get("kexec_rng_seed", True) and rng_is_initialized(k):
@@ -117,6 +123,14 @@ def _put_e820(out: bytearray, rows: Rows) -> None:
             kib = (start + size - 1 >> 10) - 1024
             put(out, "ext_mem_k", min(kib, MAX_EXT_MEM_K))
             put(out, "alt_mem_k", min(kib, 0xFFFF_FFFF))
+
+
+def _put_efi(k: Kernel, out: bytearray, places: Layout, address: int) -> None:
+    rows = efi_state.runtime_map(k)
+    out[places.efi_map : places.efi_map + len(rows)] = rows
+    out[EFI_INFO : EFI_INFO + INFO.size] = efi_state.efi_info(k, address + places.efi_map, len(rows))
+    out[efi_state.SECURE_BOOT] = k.boot_params.page[efi_state.SECURE_BOOT]
+    _add_node(out, address, places.efi_node, SETUP_EFI, efi_state.setup_node(k))
 
 
 def _add_node(out: bytearray, address: int, at: int, kind: int, data: bytes) -> None:

@@ -12,12 +12,14 @@ from typing import NamedTuple
 
 import msgspec
 
+from hw.cost_table import times_of
 from hw.errors import InputError
 from hw.spec import MachineSpec
 from minikern.config import Variant, load_variants
 from minikern.kernel import BootOptions
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
-from minikern.lab.run import Boot, boot
+from minikern.lab.run import Boot, boot, choose_release
+from minikern.lab.verdict import Payoff, headline, payoffs
 
 PHASES = ("early memory", "smp", "deferred", "acpi", "pci", "hugepages", "rest")
 NS_PER_MS = 1_000_000
@@ -51,6 +53,7 @@ class Rung(msgspec.Struct):
     against: str
     saved_ms: float | None
     command_line: str
+    phases_ms: dict[str, float] = {}  # ``phases``, by a key that says the unit
 
 
 class Ladder(msgspec.Struct):
@@ -61,6 +64,10 @@ class Ladder(msgspec.Struct):
     boundary: str
     rungs: list[Rung]
     talk: list[Comparison]
+    times: str = "model"  # host: unit costs of memory and digest work were measured on this computer
+    release: str = ""  # of the machine's own kernel
+    payoffs: list[Payoff] = []
+    verdict: str = ""
 
 
 def choose_variants(spec: MachineSpec, names: Sequence[str]) -> list[Variant]:
@@ -122,7 +129,13 @@ def run_ladder(
         order_of = {(row.name, row.variant): index for index, row in enumerate(load_figures(spec.figures).row)}
         talk.sort(key=lambda row: order_of[(row.name, row.variant)])
     logs = {result.rung.variant: result.lines for result in finished}
-    return Ladder(spec.name, "simulated", "first log line with a running clock to 'Run /init'", rungs, talk), logs
+    boundary = "first log line with a running clock to 'Run /init'"
+    own = choose_release(spec, release)
+    found = payoffs(rungs, load_variants(), own, f"{spec.append} {append}")
+    ladder = Ladder(
+        spec.name, "simulated", boundary, rungs, talk, times_of(spec), own.name, found, headline(found, own.name)
+    )
+    return ladder, logs
 
 
 def _boot_all(orders: Sequence[_Order]) -> Generator[_Finished, None, None]:
@@ -168,11 +181,13 @@ def _rung(done: Boot, variant: Variant) -> Rung:
     residue_ns = kernel.ledger.residue_ns()
     total_ms = done.total_ns / NS_PER_MS
     rows = [entry for entry in kernel.ledger.entries() if not entry.modelled]
+    phases = {name: round(spent.get(name, 0) / NS_PER_MS, 3) for name in PHASES}
     return Rung(
         variant=variant.name,
         title=variant.title,
         total_ms=round(total_ms, 3),
-        phases={name: round(spent.get(name, 0) / NS_PER_MS, 3) for name in PHASES},
+        phases=phases,
+        phases_ms=phases,
         residue_ms=round(residue_ns / NS_PER_MS, 3),
         residue_share=round(residue_ns / done.total_ns, 4) if done.total_ns else 0.0,
         residue=[ResidueItem(entry.kind, round(entry.total_ns / NS_PER_MS, 3)) for entry in rows],

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from hw.cost_table import MEASURED
 from hw.errors import InputError
 from hw.spec import Cost
 from minikern import jit as _jit
@@ -50,7 +51,7 @@ def host_costs() -> dict[str, Cost]:
 def _cost(run: Callable[[], object], pieces: int, what: str) -> Cost:
     run()  # compiles
     ns = min(_ns(run) for _ in range(ROUNDS)) / pieces
-    return Cost(ns=ns, source=f"measured on this host: {what}, best of {ROUNDS} rounds of {pieces} pieces")
+    return Cost(ns=ns, source=f"{MEASURED}: {what}, best of {ROUNDS} rounds of {pieces} pieces")
 
 
 def _ns(run: Callable[[], object]) -> int:

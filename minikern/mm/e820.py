@@ -54,6 +54,14 @@ TYPE_NAMES: dict[int, str] = {
     Type.PMEM: f"persistent (type {Type.PMEM.value})",
     Type.PRAM: f"persistent (type {Type.PRAM.value})",
 }
+RESOURCE_NAMES: dict[int, str] = {
+    **TYPE_NAMES,
+    Type.RAM: "System RAM",
+    Type.RESERVED_KERN: "System RAM",
+    Type.RESERVED: "device reserved",
+    Type.PMEM: f"persistent RAM (type {Type.PMEM.value})",
+    Type.PRAM: f"persistent RAM (type {Type.PRAM.value})",
+}  # by e820_lines = "resources"; Source: arch/x86/kernel/e820.c:e820_print_type() @ v7.2
 NEVER_MERGED = (Type.PRAM, Type.SOFT_RESERVED)
 RAM_TYPES = (Type.RAM, Type.RESERVED_KERN)
 MAPPED_TYPES = {False: (Type.RAM,), True: (Type.RAM, Type.ACPI)}  # what counts for the last page: by last_pfn_acpi
@@ -157,16 +165,39 @@ def _split(
     return kept
 
 
+def resource_lines(k: Kernel) -> bool:
+    """True if the map is logged in the terms of the resource tree, with its gaps."""
+    return bool(k.behaviour.get("e820_lines", "types") == "resources")
+
+
+def logged_type(k: Kernel, kind: int) -> str:
+    """How this kernel's log names a type. Source: arch/x86/kernel/e820.c:e820_print_type() @ v6.12, v7.2"""
+    return RESOURCE_NAMES.get(kind, f"type {kind}") if resource_lines(k) else type_name(kind)
+
+
+def logged_change(k: Kernel, old: int, new: int) -> str:
+    """How this kernel's log names a change of type."""
+    return f"{logged_type(k, old)} ==> {logged_type(k, new)}"
+
+
 def print_table(k: Kernel, who: str, table: Iterable[Entry]) -> None:
-    """One line an entry. Source: arch/x86/kernel/e820.c:e820__print_table()"""
+    """One line an entry, and one a gap from 7.0 on. Source: e820.c:e820__print_table() @ v6.12, v7.2"""
+    gaps, last = resource_lines(k), 0
+    space = "  " if gaps else " "
     for entry in table:
-        k.printk(f"{who}: [mem {entry.addr:#018x}-{entry.end - 1 & ULLONG_MAX:#018x}] {type_name(entry.type)}")
+        if gaps and entry.addr < last:
+            k.printk("[Firmware Bug]: out of order E820 entry!")
+        if gaps and entry.addr > last:
+            k.printk(f"{who}: [gap {last:#018x}-{entry.addr - 1:#018x}]")
+        where = f"[mem {entry.addr:#018x}-{entry.end - 1 & ULLONG_MAX:#018x}]"
+        k.printk(f"{who}: {where}{space}{logged_type(k, entry.type)}")
+        last = entry.end & ULLONG_MAX
 
 
 def memory_setup(k: Kernel) -> None:
     """Take the zero page's entries, sanitise, print. Source: arch/x86/kernel/e820.c:e820__memory_setup()"""
     given = [Entry(*row) for row in k.boot_params.e820]
-    if len(given) < 2:
+    if len(given) < k.behaviour.get("e820_min_entries", 2):
         given = _fake_map(k)
     k.charge("e820_entry", len(given))
     table = update_table(given)
@@ -202,7 +233,7 @@ def parse_memopt(k: Kernel, value: str) -> None:
 
 
 def _remove_ram_from(k: Kernel, start: int) -> None:
-    debug_change(k, "remove", start, ULLONG_MAX - start, type_name(Type.RAM))
+    debug_change(k, "remove", start, ULLONG_MAX - start, logged_type(k, Type.RAM))
     k.e820.table = range_remove(k.e820.table, start, ULLONG_MAX - start, Type.RAM, True)
 
 
@@ -235,7 +266,8 @@ def _parse_memmap_one(k: Kernel, word: str) -> None:
 def _range_add(k: Kernel, start: int, size: int, kind: int) -> None:
     if len(k.e820.table) >= E820_MAX_ENTRIES:
         last = (start + size - 1) & ULLONG_MAX
-        k.printk(f"e820: too many entries; ignoring [mem {start:#010x}-{last:#010x}]", Level.ERR)
+        full = "E820 table full" if resource_lines(k) else "e820: too many entries"
+        k.printk(f"{full}; ignoring [mem {start:#010x}-{last:#010x}]", Level.ERR)
         return
     k.e820.table = [*k.e820.table, Entry(start, size, kind)]
 
@@ -251,12 +283,12 @@ def _retype(k: Kernel, start: int, size: int, tail: str) -> None:
     if tail:
         return
     if old and new:
-        debug_change(k, "update", start, size, f"{type_name(old)} ==> {type_name(new)}")
+        debug_change(k, "update", start, size, logged_change(k, old, new))
         k.e820.table = range_update(k.e820.table, start, size, old, new)
     elif new:
         _range_add(k, start, size, new)
     else:
-        debug_change(k, "remove", start, size, type_name(old) if old else "")
+        debug_change(k, "remove", start, size, logged_type(k, old) if old else "")
         k.e820.table = range_remove(k.e820.table, start, size, old, bool(old))
 
 
@@ -275,16 +307,16 @@ def _sanitised(table: list[Entry]) -> list[Entry]:
 
 
 def reserve_setup_data(k: Kernel) -> None:
-    """Protect setup_data nodes and print the map again if there are any.
+    """Protect setup_data nodes and print the map again if there are any; releases from 6.16 on leave that to memblock.
 
     Source: arch/x86/kernel/e820.c:e820__reserve_setup_data() @ v6.12
     """
-    if not k.boot_params.setup_data:
+    if not k.boot_params.setup_data or not k.behaviour.get("e820_setup_data", True):
         return
     handed_on = k.behaviour.get("e820_kexec_setup_data", False)  # by kernels before 6.10
     for address, kind, payload in k.boot_params.setup_data:
         size = 16 + payload  # struct setup_data: next, type, len
-        change = f"{type_name(Type.RAM)} ==> {type_name(Type.RESERVED_KERN)}"
+        change = logged_change(k, Type.RAM, Type.RESERVED_KERN)
         debug_change(k, "update", address, size, change)
         k.e820.table = range_update(k.e820.table, address, size, Type.RAM, Type.RESERVED_KERN)
         if handed_on and kind not in SETUP_FROM_KEXEC:
@@ -326,9 +358,9 @@ def mapped_all(table: Iterable[Entry], start: int, end: int, kind: int) -> bool:
 def trim_bios_range(k: Kernel) -> None:
     """Page 0 and the ISA hole are never RAM. Source: arch/x86/kernel/setup.c:trim_bios_range() @ v6.12"""
     page = 1 << PAGE_SHIFT
-    debug_change(k, "update", 0, page, f"{type_name(Type.RAM)} ==> {type_name(Type.RESERVED)}")
+    debug_change(k, "update", 0, page, logged_change(k, Type.RAM, Type.RESERVED))
     table = range_update(k.e820.table, 0, page, Type.RAM, Type.RESERVED)
-    debug_change(k, "remove", ISA_START, ISA_END - ISA_START, type_name(Type.RAM))
+    debug_change(k, "remove", ISA_START, ISA_END - ISA_START, logged_type(k, Type.RAM))
     k.e820.table = _sanitised(range_remove(table, ISA_START, ISA_END - ISA_START, Type.RAM, True))
 
 
@@ -393,12 +425,14 @@ def _register_nosave_region(k: Kernel, start_pfn: int, end_pfn: int) -> None:
 
 def setup_pci_gap(k: Kernel) -> None:
     """The largest hole below 4 GiB is for PCI devices. Source: arch/x86/kernel/e820.c:e820__setup_pci_gap()"""
-    start, size = largest_gap(k.e820.table)
+    search = largest_gap_upwards if resource_lines(k) else largest_gap
+    start, size = search(k.e820.table)
     if not size:
         start, size = ((k.max_pfn << PAGE_SHIFT) + (1 << 20)) & ULLONG_MAX, MIN_GAP
         k.printk("Cannot find an available gap in the 32-bit address range", Level.ERR)
         k.printk("PCI devices with unassigned 32-bit BARs may not work!", Level.ERR)
-    k.printk(f"[mem {start:#010x}-{start + size - 1:#010x}] available for PCI devices")
+    what = "gap" if resource_lines(k) else "mem"
+    k.printk(f"[{what} {start:#010x}-{start + size - 1:#010x}] available for PCI devices")
 
 
 def largest_gap(table: list[Entry]) -> tuple[int, int]:
@@ -412,6 +446,17 @@ def largest_gap(table: list[Entry]) -> tuple[int, int]:
         if gap >= max(size, MIN_GAP):
             best, size = entry.end, gap
         last = min(last, entry.addr)
+    return best, size
+
+
+def largest_gap_upwards(table: list[Entry]) -> tuple[int, int]:
+    """The same from 0 on, the highest of equals. Source: arch/x86/kernel/e820.c:e820_search_gap() @ v7.2"""
+    best, size, last = 0, 0, 0
+    for start, end in [*((entry.addr, entry.end) for entry in table), (MAX_GAP_END, MAX_GAP_END)]:
+        gap = min(start, MAX_GAP_END) - last
+        if gap >= max(size, MIN_GAP):
+            best, size = last, gap
+        last = end
     return best, size
 
 
@@ -436,7 +481,11 @@ def reserve_ram_buffers(k: Kernel) -> None:
         stop = -(-entry.end // align) * align - 1
         if stop <= end:
             continue
-        k.printk(f"e820: reserve RAM buffer [mem {entry.end:#010x}-{stop:#010x}]", Level.DEBUG)
+        where = f"[mem {entry.end:#010x}-{stop:#010x}]"
+        if resource_lines(k):
+            k.printk(f"e820: register RAM buffer resource {where}")
+        else:
+            k.printk(f"e820: reserve RAM buffer {where}", Level.DEBUG)
 
 
 def _ram_alignment(pos: int) -> int:

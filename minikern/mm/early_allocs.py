@@ -24,6 +24,8 @@ CPU_MASKS = {"serial-old": 4, "split": 1}  # initialized, callout and callin wen
 # Source: arch/x86/include/asm/cpu_entry_area.h @ v6.12
 CEA_MAPPED_PAGES, CEA_PAGES = 1 + 1 + 5 + 18, 1 + 1 + 5 + 19 + 1 + 32
 PTES = 512
+CEA_PAGES_PER_GIB = 1 << 18
+LOADFLAGS, KASLR_FLAG = 0x211, 1 << 1  # Source: arch/x86/include/uapi/asm/bootparam.h @ v6.12
 KFENCE_METADATA_BYTES = 1160  # struct kfence_metadata; Source: mm/kfence/kfence.h @ v6.12
 
 
@@ -96,15 +98,22 @@ def kfence_alloc_pool_and_metadata(k: Kernel) -> None:
     k.memblock.alloc(-(-objects * KFENCE_METADATA_BYTES // PAGE_SIZE) * PAGE_SIZE, PAGE_SIZE)
 
 
+def kaslr_enabled(k: Kernel) -> bool:
+    """True if the decompressor moved the kernel. Source: arch/x86/include/asm/setup.h:kaslr_enabled() @ v6.12"""
+    return bool(k.boot_params.page[LOADFLAGS] & KASLR_FLAG)
+
+
 def trap_init(k: Kernel) -> None:
     """Page tables of the CPU entry areas, which lie side by side behind the page of the IDT.
 
-    With KASLR Linux places them at random, which only a running kernel knows; here they stay in order.
-    Source: arch/x86/mm/cpu_entry_area.c:setup_cpu_entry_areas() @ v6.12
+    Since 6.2 a kernel that moved itself places them at random in 512 GiB. Where, only a running kernel knows; here each
+    gets a GiB of its own, as it nearly always does, and the IDT, which is mapped later, none of the tables.
+    Source: arch/x86/mm/cpu_entry_area.c:setup_cpu_entry_areas(), init_cea_offsets() @ v6.12
     """
-    used = {0}
+    at_random = k.behaviour.get("cea_random", False) and kaslr_enabled(k)
+    used = set() if at_random else {0}
     for index in range(len(k.cpus.possible)):
-        first = 1 + index * CEA_PAGES
+        first = 1 + index * (CEA_PAGES_PER_GIB if at_random else CEA_PAGES)
         used.update(range(first // PTES, (first + CEA_PAGES - 1) // PTES + 1))
     tables = 1 + len({pte // 512 for pte in used}) + len(used)  # PUD table, PMD tables, PTE tables
     for _ in range(tables):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from minikern.mm.page_init import memory_pfn_ranges
 from minikern.mm.struct_page import PAGE_SIZE
+from minikern.mm.watermarks import managed_pages_changed
 
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
@@ -68,6 +69,7 @@ def free_reserved_area(k: Kernel, start: int, end: int, what: str) -> int:
     first, last = -(-start // PAGE_SIZE), end // PAGE_SIZE
     for low, high, _ in memory_pfn_ranges(k):
         count += k.page_alloc.free_reserved_range(max(low, first), min(high, last))
+    managed_pages_changed(k)
     if what and count:
         k.printk(f"Freeing {what} memory: {count * (PAGE_SIZE >> 10)}K")
     return count

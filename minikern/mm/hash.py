@@ -47,6 +47,9 @@ TCP_BIND = Table("TCP bind", 32, 17, high_limit=64 << 10)
 MPTCP_TOKEN = Table("MPTCP token", 24, 20, high_limit=64 << 10)
 UDP = Table("UDP", 32, 21, low_limit=256, high_limit=64 << 10, param="uhash_entries")
 UDP_LITE = UDP._replace(name="UDP-Lite")
+UDP_HASH4 = UDP._replace(bucket_bytes=64)  # with room for connected sockets, and alone; Source: net/ipv4/udp.c @ v7.2
+POSIX_TIMERS = Table("posixtimers", 16, 0)  # Source: kernel/time/posix-timers.c:struct timer_hash_bucket @ v7.2
+FUTEX_BUCKET_BYTES = 64
 
 
 def rounddown_pow_of_two(n: int) -> int:
@@ -110,22 +113,46 @@ def alloc_large_system_hash(k: Kernel, table: Table, early: bool = False) -> int
         k.memblock.alloc(size, SMP_CACHE_BYTES)
     elif hashdist(k) or order > MAX_PAGE_ORDER:
         # Each online node takes its share, nodes without memory counted. Source: mm/vmalloc.c:__vmalloc_node_range()
-        huge = size // len(k.nodes) >= PMD_SIZE and not k.cmdline.has("nohugevmalloc")
+        share = size if k.behaviour.get("vmalloc_huge_whole", False) else size // len(k.nodes)
+        huge = share >= PMD_SIZE and not k.cmdline.has("nohugevmalloc")
         kind = "vmalloc hugepage" if huge else "vmalloc"
     k.charge("hash_table_page", -(-size // PAGE_SIZE))
     k.printk(f"{table.name} hash table entries: {entries} (order: {order}, {size} bytes, {kind})")
     return entries
 
 
+def posixtimer_init(k: Kernel) -> None:
+    """512 buckets a CPU, since 6.15. Source: kernel/time/posix-timers.c:posixtimer_init() @ v7.2"""
+    if k.behaviour.get("posixtimer_hash", False):
+        entries = 1 << (512 * len(k.cpus.possible) - 1).bit_length()
+        alloc_large_system_hash(k, POSIX_TIMERS._replace(low_limit=entries, high_limit=entries, entries=entries))
+
+
 def futex_init(k: Kernel) -> None:
-    """256 buckets a CPU. Source: kernel/futex/core.c:futex_init() @ v6.12"""
+    """256 buckets a CPU; since 6.16 each node has a table. Source: kernel/futex/core.c:futex_init() @ v6.12, v7.2"""
+    if k.behaviour.get("futex_node_tables", False):
+        _futex_node_tables(k)
+        return
     entries = 1 << (256 * len(k.cpus.possible) - 1).bit_length()
-    alloc_large_system_hash(k, Table("futex", 64, 0, low_limit=entries, high_limit=entries, entries=entries))
+    table = Table("futex", FUTEX_BUCKET_BYTES, 0, low_limit=entries, high_limit=entries, entries=entries)
+    alloc_large_system_hash(k, table)
+
+
+def _futex_node_tables(k: Kernel) -> None:
+    nodes = len(k.nodes)
+    entries = 1 << (max(4, 256 * len(k.cpus.possible) // nodes) - 1).bit_length()
+    size = entries * FUTEX_BUCKET_BYTES
+    order = max(0, (size - 1).bit_length() - PAGE_SHIFT)
+    kind = "vmalloc" if order > MAX_PAGE_ORDER else "linear"
+    k.charge("hash_table_page", nodes * -(-size // PAGE_SIZE))
+    total = f"{size} bytes on {nodes} NUMA nodes, total {size * nodes >> 10} KiB"
+    k.printk(f"futex hash table entries: {entries} ({total}, {kind}).")
 
 
 def dquot_init(k: Kernel) -> None:
-    """One page of chains. Source: fs/quota/dquot.c:dquot_init() @ v6.12"""
-    k.printk(f"VFS: Dquot-cache hash table entries: {PAGE_SIZE // 8} (order 0, {PAGE_SIZE} bytes)")
+    """One page of chains. Source: fs/quota/dquot.c:dquot_init() @ v6.12, v7.2"""
+    order = "" if k.behaviour.get("dquot_line_short", False) else "order 0, "
+    k.printk(f"VFS: Dquot-cache hash table entries: {PAGE_SIZE // 8} ({order}{PAGE_SIZE} bytes)")
 
 
 def inet_init(k: Kernel) -> None:
@@ -135,7 +162,8 @@ def inet_init(k: Kernel) -> None:
     established = alloc_large_system_hash(k, TCP_ESTABLISHED)
     bind = alloc_large_system_hash(k, TCP_BIND._replace(entries=established))
     k.printk(f"TCP: Hash tables configured (established {established} bind {bind})")
-    for table in (MPTCP_TOKEN, UDP, UDP_LITE):
+    udp = (UDP_HASH4,) if k.behaviour.get("udp_hash4", False) else (UDP, UDP_LITE)
+    for table in (MPTCP_TOKEN, *udp):
         alloc_large_system_hash(k, table)
 
 

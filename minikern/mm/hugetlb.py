@@ -38,6 +38,7 @@ class HugeTLB:
     boot_pages: list[BootPage] = field(default_factory=list)
     preinit: list[PreinitMap] = field(default_factory=list)
     hvo: Hvo | None = None
+    parsed: bool = False  # all parameters at once, before the command line as a whole
 
     @property
     def hstates(self) -> list[Hstate]:
@@ -84,6 +85,14 @@ def hugetlb_early_reserve(k: Any) -> None:
     Source: arch/x86/kernel/setup.c:setup_arch() @ v6.12 and v6.15
     """
     dma_contiguous_reserve(k)
+    hugetlb_reserve(k)
+
+
+def hugetlb_reserve(k: Any) -> None:
+    """Areas of ``hugetlb_cma=``, then, with pre-HVO, huge pages; from 7.0 on when setup_arch() is over.
+
+    Source: mm/mm_init.c:mm_core_init_early() @ v7.2
+    """
     if has_gbpages(k):
         hugetlb_cma_reserve(k, online_nodes(k))
         hugetlb_bootmem_alloc(k)
@@ -99,13 +108,28 @@ def hugetlb_bootmem_alloc(k: Any) -> None:
 
 
 def hugetlb_parse_cmdline(k: Any) -> None:
-    """Act on the huge page parameters in their order; gigantic pages are taken from memblock at once.
+    """Act on all huge page parameters in their order. Does nothing if that was done before."""
+    if k.hugetlb is None:
+        state = hugetlb_cmdline(k)
+        for name, value in k.cmdline.args:
+            hugetlb_parameter(k, name, value)
+        state.parsed = True
 
-    Sets ``k.hugetlb``; does nothing if that was done before. Charges ``hugetlb_page_alloc``.
+
+def hugetlb_parameter(k: Any, name: str, value: str | None) -> None:
+    """Act on one huge page parameter; gigantic pages are taken from memblock at once.
+
+    Charges ``hugetlb_page_alloc``. Others, and all of them once they were parsed, are left alone.
     Source: mm/hugetlb.c:hugepages_setup(), hugepagesz_setup(), default_hugepagesz_setup() @ v6.12
     """
-    if k.hugetlb is not None:
-        return
+    if value is not None and not k.hugetlb.parsed:
+        k.hugetlb.cmdline.parameter(name, value)
+
+
+def hugetlb_cmdline(k: Any) -> HugeTLB:
+    """``k.hugetlb``, made ready for the parameters unless it is there."""
+    if isinstance(k.hugetlb, HugeTLB):
+        return k.hugetlb
     can_fold = k.config.enabled("CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP")
     default_on = k.config.enabled("CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP_DEFAULT_ON")
     optimize = can_fold and k.cmdline.get_bool("hugetlb_free_vmemmap", default_on)
@@ -115,10 +139,8 @@ def hugetlb_parse_cmdline(k: Any) -> None:
         printk=k.printk,
         alloc_gigantic=lambda h: hugetlb_hstate_alloc_pages(k, h),
     )
-    k.hugetlb = HugeTLB(parser, optimize, memory_nodes(k))
-    for name, value in k.cmdline.args:
-        if value is not None:
-            parser.parameter(name, value)
+    k.hugetlb = state = HugeTLB(parser, optimize, memory_nodes(k))
+    return state
 
 
 def valid_orders(k: Any) -> tuple[int, ...]:

@@ -100,7 +100,8 @@ def _reserve(k: Any, total: int, by_node: dict[int, int], nodes: list[int]) -> i
         if by_node and nid not in by_node:
             continue
         size = _round_up(by_node[nid] if by_node else min(per_node, total - reserved), GIGANTIC)
-        if not cma_declare_contiguous(k, size, GIGANTIC, f"hugetlb{nid}", nid):
+        ranges = k.behaviour.get("hugetlb_cma_ranges", False)  # since 6.15 it may lie in pieces
+        if not cma_declare_contiguous(k, size, GIGANTIC, f"hugetlb{nid}", nid, ranges):
             k.printk(f"hugetlb_cma: reservation failed: err {-ENOMEM}, node {nid}")
             continue
         reserved += size
@@ -110,7 +111,7 @@ def _reserve(k: Any, total: int, by_node: dict[int, int], nodes: list[int]) -> i
     return reserved
 
 
-def cma_declare_contiguous(k: Any, size: int, align: int, name: str, nid: int) -> bool:
+def cma_declare_contiguous(k: Any, size: int, align: int, name: str, nid: int, ranges: bool = False) -> bool:
     """Keep ``size`` bytes for the contiguous allocator: above 4 GiB from the bottom up, or else anywhere from the top.
 
     Adds to ``k.cma_areas``; False if there is no room. Source: mm/cma.c:cma_declare_contiguous_nid() @ v6.12
@@ -123,7 +124,8 @@ def cma_declare_contiguous(k: Any, size: int, align: int, name: str, nid: int) -
     if base is None:
         k.printk(f"cma: Failed to reserve {size // MIB} MiB{where}")
         return False
-    k.printk(f"cma: Reserved {size // MIB} MiB at {base:#018x}{where}")
+    at = "in 1 range" if ranges else f"at {base:#018x}{where}"
+    k.printk(f"cma: Reserved {size // MIB} MiB {at}")
     k.cma_areas.append(CmaArea(base, size, name, nid))
     return True
 

@@ -54,6 +54,20 @@ def hugetlb_vmemmap_init_late(k: Any, memmaps: list[Memmap]) -> None:
         if not page.zones_valid:
             k.hugetlb.boot_pages.remove(page)
             _undo_hvo(k, page, memmaps)
+    if k.behaviour.get("vmemmap_tails", False):
+        _alloc_tails(k, [page for page in k.hugetlb.boot_pages if page.hvo])
+
+
+def _alloc_tails(k: Any, pages: list[BootPage]) -> None:
+    # One more frame for each zone and size, in which the tails of all its pages are to be.
+    # Source: mm/sparse-vmemmap.c:vmemmap_get_tail() @ v7.2
+    seen: set[tuple[int, int, int]] = set()
+    for page in pages:
+        node = next(node for node in k.nodes if node.nid == page.nid)
+        zone = next(at for at, zone in enumerate(node.zones) if _meets(zone, page.pfn, page.pfn + page.pages))
+        if (page.nid, zone, page.h.order) not in seen:
+            seen.add((page.nid, zone, page.h.order))
+            k.memblock.alloc(PAGE_SIZE, PAGE_SIZE, nid=page.nid)
 
 
 def _undo_hvo(k: Any, page: BootPage, memmaps: list[Memmap]) -> None:

@@ -20,12 +20,15 @@ PGD_ENTRY_BYTES = {4: 1 << 39, 5: 1 << 48}
 
 def mm_core_init(k: Kernel) -> None:
     """Zonelists, then all free memory to the buddy allocator."""
+    preinit = k.behaviour.get("arch_mm_preinit", False)
+    if preinit:
+        swiotlb.swiotlb_init(k)
     if not k.behaviour["zonelists_before_cmdline"]:
         zonelist.build_all_zonelists(k)
     k.page_alloc.fallback_order = k.fallback
     early_allocs.kfence_alloc_pool_and_metadata(k)
     report_meminit(k)
-    mem_init(k)
+    mem_init(k, preinit)
     kmem_cache_init(k)
 
 
@@ -40,12 +43,14 @@ def report_meminit(k: Kernel) -> None:
         k.printk("mem auto-init: clearing system memory may take some time...")
 
 
-def mem_init(k: Kernel) -> None:
-    """Bounce buffers, all free memory to the buddy lists, page tables of the vmalloc area.
+def mem_init(k: Kernel, preinit: bool = False) -> None:
+    """All free memory to the buddy lists, page tables of the vmalloc area; first the bounce buffers, unless
+    arch_mm_preinit() made them before the zonelists (since 6.15).
 
     Source: arch/x86/mm/init_64.c:mem_init() @ v6.12
     """
-    swiotlb.swiotlb_init(k)
+    if not preinit:
+        swiotlb.swiotlb_init(k)
     memblock_free.memblock_free_all(k)
     memblock_free.register_page_bootmem_info(k)
     preallocate_vmalloc_pages(k)

@@ -103,6 +103,6 @@ def write_back_ranges(registers: list[Mtrr]) -> list[Range]:
 
 def _trim(k: Kernel, start: int, end: int) -> int:
     before = sum(entry.size for entry in k.e820.table if entry.type == e820.Type.RAM)
-    e820.debug_change(k, "update", start, end - start, "usable ==> reserved")
+    e820.debug_change(k, "update", start, end - start, e820.logged_change(k, e820.Type.RAM, e820.Type.RESERVED))
     k.e820.table = e820.range_update(k.e820.table, start, end - start, e820.Type.RAM, e820.Type.RESERVED)
     return before - sum(entry.size for entry in k.e820.table if entry.type == e820.Type.RAM)

@@ -40,6 +40,7 @@ class Numa:
     pxm_to_node: dict[int, int] = field(default_factory=dict)
     apicid_to_node: dict[int, int] = field(default_factory=dict)
     parsed: set[int] = field(default_factory=set)  # nodes named by the tables, with memory or not
+    phys_nodes: set[int] = field(default_factory=set)  # nodes of the CPUs in the tables, before any pretending
     distance: list[list[int]] = field(default_factory=list)
     hotplug: list[tuple[int, int]] = field(default_factory=list)
     max_possible_pfn: int = 0
@@ -81,11 +82,11 @@ def numa_init(k: Kernel) -> None:
             pass
         else:
             return
-    possible = k.numa.max_possible_pfn if not off else 0
+    possible, phys_nodes = (k.numa.max_possible_pfn, k.numa.phys_nodes) if not off else (0, set())
     if not off:
         _reset_distance(k)
         k.memblock.clear_hotplug(0, 2**64 - 1)
-    k.numa = Numa(max_possible_pfn=possible)
+    k.numa = Numa(max_possible_pfn=possible, phys_nodes=phys_nodes | {0})
     k.memblock.bottom_up = False
     k.printk("NUMA turned off" if off else "No NUMA configuration found")
     k.printk(f"Faking a node at [mem {0:#018x}-{(k.max_pfn << 12) - 1:#018x}]")
@@ -157,6 +158,7 @@ def _cpu_affinity(k: Kernel, cpu: SratCpu) -> None:
     node = _setup_node(k, cpu.pxm)
     k.numa.apicid_to_node[cpu.apic_id] = node
     k.numa.parsed.add(node)
+    k.numa.phys_nodes.add(node)
     if k.behaviour["srat_cpu_lines"]:
         width = 4 if cpu.x2apic else 2
         k.printk(f"SRAT: PXM {cpu.pxm} -> APIC 0x{cpu.apic_id:0{width}x} -> Node {node}")
@@ -205,7 +207,8 @@ def _alloc_distance(k: Kernel, count: int) -> None:
     size = count * count
     place = k.memblock.phys_alloc_range(size, k.behaviour["numa_distance_align"], 0, k.max_pfn << 12)
     k.numa.distance_place = None if place is None else (place, size)
-    k.printk(f"NUMA: Initialized distance table, cnt={count}", Level.DEBUG)
+    if k.behaviour.get("numa_distance_line", True):
+        k.printk(f"NUMA: Initialized distance table, cnt={count}", Level.DEBUG)
 
 
 def _reset_distance(k: Kernel) -> None:

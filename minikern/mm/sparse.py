@@ -80,7 +80,8 @@ def _alloc_section_roots(memblock: Memblock, sections: list[PresentSection], fiv
 def _sparse_init_nid(k: Any, nid: int, numbers: list[int], tables: _PageTables) -> Iterator[Memmap]:
     memblock: Memblock = k.memblock
     _alloc(memblock, MEM_SECTION_USAGE_SIZE * len(numbers), SMP_CACHE_BYTES, nid, "section usage maps")
-    buffer = _SparseBuffer(memblock, SECTION_MAP_SIZE * len(numbers), nid)
+    whole = k.behaviour.get("sparse_buffer", True)  # releases from 7.x on ask for each section on its own
+    buffer = _SparseBuffer(memblock, SECTION_MAP_SIZE * len(numbers) if whole else 0, nid)
 
     def populate_hvo(head: int, pages: int) -> int:
         first = head // PAGES_PER_SECTION
@@ -122,7 +123,7 @@ class _SparseBuffer:
 
     def __init__(self, memblock: Memblock, size: int, nid: int) -> None:
         self._memblock = memblock
-        place = memblock.alloc(size, SECTION_MAP_SIZE, nid=nid, min_addr=DMA_LIMIT, exact_nid=True)
+        place = memblock.alloc(size, SECTION_MAP_SIZE, nid=nid, min_addr=DMA_LIMIT, exact_nid=True) if size else None
         self._at = place or 0
         self._end = self._at + size if place is not None else 0
 

@@ -1,6 +1,7 @@
 """How many pages each zone keeps back: watermarks and what allocations meant for higher zones leave alone.
 
-Both are computed by initcalls, from the pages managed at that time; pages given back later change neither.
+Both are computed by initcalls, from the pages managed at that time; pages given back later change neither, but for the
+reserves of releases from 7.0 on.
 Source: mm/page_alloc.c, mm/khugepaged.c @ v6.12
 """
 
@@ -61,13 +62,26 @@ def init_per_zone_wmark_min(k: Kernel) -> None:
     """
     k.page_alloc.min_free_kbytes = calculate_min_free_kbytes(k)
     setup_per_zone_wmarks(k)
+    setup_per_zone_lowmem_reserve(k)
+
+
+def managed_pages_changed(k: Kernel) -> None:
+    """Reserved pages became managed ones. Source: mm/page_alloc.c:adjust_managed_page_count() @ v7.2"""
+    if k.behaviour.get("lowmem_reserve_follows", False):
+        setup_per_zone_lowmem_reserve(k)
+
+
+def setup_per_zone_lowmem_reserve(k: Kernel) -> None:
+    """What each zone keeps from allocations that could have come from a higher one.
+
+    Source: mm/page_alloc.c:setup_per_zone_lowmem_reserve() @ v6.12
+    """
     for node in k.nodes:
         for zone in node.zones:
             k.page_alloc.lowmem_reserve[node.nid, zone.index] = _lowmem_reserve(node, zone)
 
 
 def _lowmem_reserve(node: Pglist, zone: Zone) -> list[int]:
-    """Source: mm/page_alloc.c:setup_per_zone_lowmem_reserve() @ v6.12"""
     ratio = LOWMEM_RESERVE_RATIO[zone.index]
     reserve = [0] * len(node.zones)
     managed = 0

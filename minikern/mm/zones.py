@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from minikern.cmdline import memparse
+from minikern.mm.early_allocs import SMP_CACHE_BYTES
 from minikern.mm.memblock import NUMA_NO_NODE, Flags
 from minikern.mm.mmzone import (
     MAX_DMA32_PFN,
@@ -85,7 +86,8 @@ def free_area_init(k: Kernel, bounds: Bounds) -> None:
         if nid not in online and k.behaviour.get("memoryless") == "announced":
             k.printk(f"Initializing node {nid} as memoryless")
         if nid not in online and not late:
-            k.memblock.alloc(k.behaviour["node_data_bytes"], k.behaviour["node_data_align"])  # its pg_data_t
+            # Its pg_data_t, which is not rounded up to pages as those of the nodes with memory may be.
+            k.memblock.alloc(k.behaviour.get("pglist_data_bytes", k.behaviour["node_data_bytes"]), SMP_CACHE_BYTES)
         k.nodes.append(_free_area_init_node(k, nid, bounds, movable.get(nid, 0)))
     k.charge("node_init", len(k.nodes))
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from minikern.pci.ecam import pci_mmcfg_init
 from minikern.pci.types import EcamRegion
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ ADDRESS_PORT, DATA_PORT = 0xCF8, 0xCFC
 ENABLE = 0x8000_0000
 CLASS_HOST, CLASS_VGA = 0x0600, 0x0300
 SANE_VENDORS = (0x8086, 0x0E11)  # Intel and Compaq: early chipsets of theirs lack proper class codes
-E820_RESERVED = 2
 
 
 class ConfigAccess:
@@ -97,53 +97,12 @@ def pci_arch_init(k: Kernel) -> None:
     k.pci.access = access
     access.conf1 = _probe_conf1(cpu, access)
     if "nommconf" not in words and "conf1" not in words:
-        pci_mmcfg_init(k, access, early=True)
+        access.regions = pci_mmcfg_init(k, access.conf1, early=True)
     if access.conf1:
         k.printk("PCI: Using configuration type 1 for base access")
     elif not access.regions:
         k.printk("PCI: Fatal: No config space access function found")
     access.charge(k)
-
-
-def pci_mmcfg_init(k: Kernel, access: ConfigAccess, early: bool) -> None:
-    """Take the ECAM windows the MCFG table names, if the memory map keeps other uses away from them.
-
-    Source: arch/x86/pci/mmconfig-shared.c:pci_mmcfg_early_init(), pci_mmcfg_late_init() @ v6.12
-    """
-    regions = [EcamRegion(*entry) for entry in ([] if k.acpi is None else k.acpi.mcfg)]
-    regions = [region for region in regions if region.base and region.end_bus >= region.start_bus]
-    ecam = k.behaviour.get("pci_ecam_lines", "ecam") == "ecam"
-    for region in regions:
-        k.printk(_region_line(region, ecam))
-    for region in regions:
-        window = f"[mem {region.start:#010x}-{region.end:#010x}]"
-        if access.conf1 and _e820_reserved(k, region.start, region.end + 1):
-            k.printk(f"PCI: ECAM {window} reserved as E820 entry" if ecam
-                     else f"PCI: MMCONFIG at {window} reserved in E820")
-        elif not early:
-            k.printk(f"PCI: ECAM {window} reserved as ACPI motherboard resource" if ecam
-                     else f"PCI: MMCONFIG at {window} reserved in ACPI motherboard resources")
-        elif access.conf1:
-            k.printk("PCI: not using ECAM" if ecam else "PCI: not using MMCONFIG")
-            return
-    access.regions = regions
-    k.pci.ecam = regions
-
-
-def _region_line(region: EcamRegion, ecam: bool) -> str:
-    window = f"[mem {region.start:#010x}-{region.end:#010x}]"
-    buses = f"domain {region.segment:04x} [bus {region.start_bus:02x}-{region.end_bus:02x}]"
-    if ecam:
-        return f"PCI: ECAM {window} (base {region.base:#x}) for {buses}"
-    return f"PCI: MMCONFIG for {buses} at {window} (base {region.base:#x})"
-
-
-def _e820_reserved(k: Kernel, start: int, end: int) -> bool:
-    """True if every byte of [start, end) is of type reserved in the memory map."""
-    for entry in sorted(k.e820.table):
-        if entry.type == E820_RESERVED and entry.addr <= start < entry.addr + entry.size:
-            start = entry.addr + entry.size
-    return start >= end
 
 
 def _probe_conf1(cpu: Any, access: ConfigAccess) -> bool:

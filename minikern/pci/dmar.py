@@ -154,9 +154,9 @@ def intel_iommu_enabled(k: Kernel) -> bool:
     return enabled and "off" not in k.cmdline.words("iommu")
 
 
-def intel_iommu_setup(k: Kernel) -> None:
-    """Log what ``intel_iommu=`` asks for, as the parameter is parsed."""
-    for word in k.cmdline.words("intel_iommu"):
+def intel_iommu_setup(k: Kernel, text: str) -> None:
+    """Log what one ``intel_iommu=`` asks for, as the parameter is parsed."""
+    for word in text.split(","):
         if word.startswith("on"):
             k.printk("DMAR: IOMMU enabled")
         elif word.startswith("off"):

@@ -30,6 +30,7 @@ from minikern.pci.types import (
     TYPE_ROOT_PORT,
     PciDev,
 )
+from minikern.printk import Level
 
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
@@ -82,8 +83,10 @@ def pci_iommu_init(k: Kernel) -> None:
     for unit in state.units:
         unit.resolve(k.pci)
         _init_unit(k, unit)
-    if k.behaviour.get("dmar_scalable_line", False) and not any(unit.ecap & ECAP_SMTS for unit in state.units):
-        k.printk("DMAR: VT-d Scalable Mode not enabled, no PASID allocation")
+    for unit in state.units if k.behaviour.get("dmar_scalable_line", False) else ():
+        # Only a guest asks its host for PASIDs. Source: iommu.c:register_pasid_allocator() @ v6.1
+        if unit.cap & CAP_CACHING_MODE and not unit.ecap & ECAP_SMTS:
+            k.printk("DMAR: VT-d Scalable Mode not enabled, no PASID allocation", Level.WARNING)
     if any(unit.cap & CAP_CACHING_MODE for unit in state.units):
         k.printk("DMAR: IOMMU batching disallowed due to virtualization")
     groups = Groups(k)

@@ -8,7 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.pci.bars import COMMAND
-from minikern.pci.types import IORESOURCE_IO, PciDev, Resource
+from minikern.pci.types import (
+    IORESOURCE_IO,
+    IORESOURCE_MEM,
+    IORESOURCE_PCI_FIXED,
+    IORESOURCE_ROM_SHADOW,
+    ROM,
+    PciDev,
+    Resource,
+)
 
 if TYPE_CHECKING:
     from minikern.kernel import Kernel
@@ -16,7 +24,7 @@ if TYPE_CHECKING:
 INTEL = 0x8086
 CLASS_IDE, CLASS_VGA = 0x0101, 0x0300
 IDE_PORTS = ((0, 0x1F0, 0x1F7), (1, 0x3F6, 0x3F6), (2, 0x170, 0x177), (3, 0x376, 0x376))
-VGA_SHADOW = Resource(0xC0000, 0xDFFFF, 0x200)
+VGA_SHADOW = (0xC0000, 0xDFFFF)
 
 ICH4_LPC = {0x2410, 0x2420, 0x2440, 0x244C, 0x2480, 0x248C, 0x24C0, 0x24CC, 0x24D0, 0x25A1}
 ICH6_LPC = {0x2640, 0x2641, 0x2642}
@@ -75,7 +83,9 @@ def _shadowed_rom(k: Kernel, dev: PciDev) -> None:
             return
         bus = bridge.bus
     if dev.read(COMMAND, 2) & 3:
-        k.printk(f"pci {dev.name}: Video device with shadowed ROM at {VGA_SHADOW}")
+        shadow = Resource(*VGA_SHADOW, IORESOURCE_MEM | IORESOURCE_ROM_SHADOW | IORESOURCE_PCI_FIXED)
+        dev.resources[ROM] = shadow  # the ROM itself is not looked at again
+        k.printk(f"pci {dev.name}: Video device with shadowed ROM at {shadow}")
 
 
 def vga_arb_init(k: Kernel) -> None:

@@ -15,7 +15,9 @@ from minikern.pci.types import (
     IORESOURCE_IO,
     IORESOURCE_MEM,
     IORESOURCE_MEM_64,
+    IORESOURCE_PCI_FIXED,
     IORESOURCE_PREFETCH,
+    IORESOURCE_ROM_SHADOW,
     IORESOURCE_UNSET,
     ROM,
     TYPE_BITS,
@@ -77,6 +79,8 @@ def _claim_bars(k: Kernel, dev: PciDev, disabled: bool) -> None:
 def _claim(k: Kernel, dev: PciDev, slot: int) -> bool:
     """Enter a resource below the window that holds it. Source: drivers/pci/setup-res.c:pci_claim_resource()"""
     resource = dev.resources[slot]
+    if resource.flags & IORESOURCE_ROM_SHADOW:
+        return True  # a copy in memory, not below any window
     parent = _find_parent(dev.bus, resource)
     name = resource_name(k, slot)
     if parent is None:
@@ -148,7 +152,9 @@ def _unassigned(bus: PciBus) -> list[tuple[PciDev, int]]:
     for dev in bus.devices:
         if dev.class_code >> 8 in (NO_CLASS, HOST_BRIDGE):
             continue
-        found += [(dev, slot) for slot, own in enumerate(dev.resources) if own.flags and own.parent is None]
+        for slot, own in enumerate(dev.resources):
+            if own.flags and own.parent is None and not own.flags & IORESOURCE_PCI_FIXED:
+                found.append((dev, slot))
     return found
 
 

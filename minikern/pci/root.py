@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.pci.ecam import bios_year, pci_mmcfg_late_init
 from minikern.pci.legacy import default_resources
 from minikern.pci.osc import negotiate_os_control
 from minikern.pci.probe import Scanner
@@ -31,19 +32,17 @@ BIOS_YEAR_WITHOUT_E820 = 2023  # Source: arch/x86/pci/acpi.c:pci_acpi_crs_quirks
 CONFIG_PORTS = (0xCF8, 0xCFF)
 
 
-def pci_acpi_crs_quirks(k: Kernel, bios_year: int = 0) -> None:
-    """Say whether firmware's host bridge windows are used, and the memory map's reservations with them.
-
-    ``bios_year`` is the year of the firmware's date, 0 if unknown.
-    """
+def pci_acpi_crs_quirks(k: Kernel) -> None:
+    """Say whether firmware's host bridge windows are used, and the memory map's reservations with them."""
     words = k.cmdline.words("pci")
+    pci_mmcfg_late_init(k)
     if "off" in words or "noacpi" in words:
         return
     if "nocrs" in words:
         k.printk('PCI: Ignoring host bridge windows from ACPI; if necessary, use "pci=use_crs" and report a bug')
     else:
         k.printk('PCI: Using host bridge windows from ACPI; if necessary, use "pci=nocrs" and report a bug')
-    use = bios_year < BIOS_YEAR_WITHOUT_E820
+    use = bios_year(k) < BIOS_YEAR_WITHOUT_E820
     use = (use or "use_e820" in words) and "no_e820" not in words
     k.printk(f"PCI: {'Using' if use else 'Ignoring'} E820 reservations for host bridge windows")
     if {"use_e820", "no_e820"} & set(words):

@@ -12,6 +12,7 @@ from minikern.pci.types import (
     IORESOURCE_IO,
     IORESOURCE_MEM,
     IORESOURCE_MEM_64,
+    IORESOURCE_PCI_FIXED,
     IORESOURCE_PREFETCH,
     TYPE_BITS,
     WINDOWS,
@@ -102,7 +103,8 @@ def _size_mem(
     by_order: dict[int, int] = {}
     for child in bus.devices:
         for own_slot, resource in enumerate(child.resources):
-            if resource.parent is not None or resource.flags & (mask | TYPE_BITS) not in kinds:
+            fixed = resource.parent is not None or resource.flags & IORESOURCE_PCI_FIXED
+            if fixed or resource.flags & (mask | TYPE_BITS) not in kinds:
                 continue
             align = max(_alignment(child, own_slot), 1)
             order = max(0, align.bit_length() - 1 - 20)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from hw.cost_table import times_of
 from minikern.lab.run import Boot
 
 
@@ -16,6 +17,7 @@ def boot_json(boot: Boot) -> str:
         "release": kernel.release.name,
         "command_line": kernel.cmdline.text,
         "clock": "simulated",
+        "times": times_of(boot.spec),
         "boundary": "first log line with a running clock to 'Run /init'",
         "total_ns": boot.total_ns,
         "residue_ns": kernel.ledger.residue_ns(),

@@ -26,7 +26,8 @@ class Sheet:
 
     def rich(self) -> Table:
         """The sheet as a terminal table."""
-        table = Table(title=self.title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+        title = Text(self.title, "bold", no_wrap=True, overflow="ignore")  # also when longer than its table is wide
+        table = Table(title=title, title_justify="left", box=None, pad_edge=False)
         for index, head in enumerate(self.heads):
             table.add_column(head, justify="left" if index < self.left else "right", overflow="fold")
         for row in self.rows:
@@ -50,8 +51,8 @@ def print_sheets(sheets: Iterable[Sheet], console: Console) -> None:
 
 
 def ladder_sheets(ladder: Ladder) -> list[Sheet]:
-    """The ladder, the published figures beside it, and the residue by name."""
-    sheets = [_rungs(ladder)]
+    """The ladder, what pays, the published figures beside it, and the residue by name."""
+    sheets = [_rungs(ladder), _payoffs(ladder)]
     if ladder.talk:
         sheets.append(_talk(ladder))
     sheets.append(_residue(ladder))
@@ -59,7 +60,8 @@ def ladder_sheets(ladder: Ladder) -> list[Sheet]:
 
 
 def _rungs(ladder: Ladder) -> Sheet:
-    title = f"{ladder.machine}: simulated ms, {ladder.boundary}"
+    rates = ", memory and digests at this computer's rates" if ladder.times == "host" else ""
+    title = f"{ladder.machine}: simulated ms{rates}, {ladder.boundary}"
     sheet = Sheet(title, ["variant", "total", "talk", "error", *PHASES, "saved", "of", "residue"])
     talk = {row.variant: row for row in ladder.talk if row.name == "total"}
     for rung in ladder.rungs:
@@ -75,6 +77,16 @@ def _rungs(ladder: Ladder) -> Sheet:
                 rung.against,
                 f"{rung.residue_share:.0%}",
             ]
+        )
+    return sheet
+
+
+def _payoffs(ladder: Ladder) -> Sheet:
+    sheet = Sheet(ladder.verdict, ["what pays", "needs", ladder.release, "against", "ms saved", "share"], left=4)
+    for item in ladder.payoffs:
+        has = "has it" if item.in_release else "has not"
+        sheet.rows.append(
+            [item.variant, item.requires, has, item.against, f"{item.saved_ms:.0f}", f"{item.share:.0%}"]
         )
     return sheet
 

@@ -27,6 +27,8 @@ class Announcer:
         if self.first:
             k.printk(f"{k.behaviour['smpboot_prefix']}x86: Booting SMP configuration:")
         if node != self.node:
+            if self.node >= 0 and not k.log.is_open:
+                k.printk("")  # the newline that ends the line finds none: another message has ended it
             self.node = node
             k.log.open(f".... node {_blanks(node_width - len(str(node)))}#{node}, CPUs:  ")
         if self.first:

@@ -18,6 +18,7 @@ from minikern.smp.apic import read_apic_id, setup_local_apic, x2apic_enabled
 from minikern.smp.calibrate import calibrate_delay_on
 from minikern.smp.cpus import cpus_of
 from minikern.smp.microcode import load_ucode_ap
+from minikern.smp.siblings import set_cpu_sibling_map
 from minikern.smp.states import StateTable, by_kind
 from minikern.smp.topology import physical_die
 from minikern.smp.tsc_sync import check_tsc_sync_target
@@ -113,7 +114,7 @@ def _smp_callin(k: Kernel, room: ApRoom, nr: int, cpu: CPU) -> Steps:
     yield k.charge_on(nr, "local_apic_setup")
     yield k.charge_on(nr, "identify_cpu")
     _validate_ids(k, nr, cpu)
-    maps.set_cpu_sibling_map(nr)
+    set_cpu_sibling_map(k, nr, cpu)
     maps.booted_once.add(nr)
 
 

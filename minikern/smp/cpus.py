@@ -26,6 +26,13 @@ class CpuId(NamedTuple):
     thread: int
 
 
+class CacheIds(NamedTuple):
+    """Numbers of the last cache and of the second-level cache a CPU uses; CPUs that share one have it in common."""
+
+    llc: int | None
+    l2c: int | None
+
+
 @dataclass
 class Registry:
     """What the firmware's list of CPUs comes to under this kernel's limits."""
@@ -91,6 +98,7 @@ class CpuMaps:
     booted_once: set[int] = field(default_factory=lambda: {0})
     nr_cpu_ids: int = 1
     total_cpus: int = 1
+    disabled_cpus: int = 0  # listed by the firmware and not taken up, as older kernels count
     setup_max_cpus: int = 1
     registry: Registry | None = None  # what the firmware's list came to, once it was read
     apic_disabled: bool = False  # no use is made of local APICs
@@ -112,6 +120,10 @@ class CpuMaps:
     logical_packages: dict[int, int] = field(default_factory=dict)
     logical_dies: dict[tuple[int, int], int] = field(default_factory=dict)
     threads_per_core: int = 1
+    several_per_package: bool = False  # a package has room for more CPUs than one
+    caches: dict[int, CacheIds] = field(default_factory=dict)  # of the CPUs that have started
+    sharers: dict[tuple[str, int], set[int]] = field(default_factory=dict)  # by kind and number of a cache
+    siblings_warned: bool = False  # that nodes and shared caches disagree has been said
     max_packages: int = 1
     max_logical_packages: int = 1
     smt_present: bool = False  # Linux's sched_smt_present: a core has two threads online
@@ -151,6 +163,7 @@ class CpuMaps:
         place = self.ids[cpu]
         self.core_mask[place.package].remove(cpu)
         self.smt_mask[(place.package, place.die, place.core)].remove(cpu)
+        self.caches.pop(cpu, None)
 
     def any_sibling(self, cpu: int) -> int | None:
         """Another started CPU of the same package, the lowest; None if there is none."""

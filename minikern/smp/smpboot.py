@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import simpy
 
+from minikern.acpi.madt_wakeup import acpi_wakeup_cpu, wakes_by_mailbox
 from minikern.printk import Level
 from minikern.smp.announce import Announcer
 from minikern.smp.ap import ApRoom, ApSync, assign_logical_ids, start_secondary
@@ -20,6 +21,7 @@ from minikern.smp.calibrate import bogomips, next_tick, tick_ns
 from minikern.smp.cpuinfo import cpu_info_text
 from minikern.smp.cpus import CpuMaps, cpus_of
 from minikern.smp.interrupt_mode import PIC, SYMMETRIC_IO_NO_ROUTING, VIRTUAL_WIRE_NO_CONFIG
+from minikern.smp.siblings import set_cpu_sibling_map
 from minikern.smp.states import TABLES, by_kind
 from minikern.smp.trampoline import Trampoline, install_trampoline, set_smpboot_control
 from minikern.smp.wakeup import wakeup_secondary_cpu_via_init
@@ -53,7 +55,7 @@ def smp_prepare_cpus(k: Kernel) -> None:
     maps = cpus_of(k)
     with k.phase("smp"):
         assign_logical_ids(k, 0)
-        maps.set_cpu_sibling_map(0)
+        set_cpu_sibling_map(k, 0, k.machine.boot_cpu)
         if not maps.boot_listed:
             apic_id = maps.apic_id[0]
             k.printk(f"smpboot: weird, boot CPU (#{apic_id}) not listed by the BIOS", Level.WARNING)
@@ -203,7 +205,10 @@ def _prepare_and_kick(run: Bringup, cpu: int) -> int:
     run.announcer.announce_cpu(k, cpu)
     run.room.sync[cpu] = ApSync.new(k.machine.clock)
     set_smpboot_control(k, run.trampoline, None if run.parallel else cpu)
-    error = wakeup_secondary_cpu_via_init(k, cpu, apic_id, run.trampoline.vector)
+    if wakes_by_mailbox(k):
+        error = acpi_wakeup_cpu(k, cpu, apic_id, run.trampoline.start64)
+    else:
+        error = wakeup_secondary_cpu_via_init(k, cpu, apic_id, run.trampoline.vector)
     if error:
         return _boot_failed(k, cpu, error)
     maps.state[cpu] = "BRINGUP_CPU" if run.room.scheme == "serial-old" else "BP_KICK_AP"

@@ -55,7 +55,7 @@ def detect_shifts(cpu: CPU, old: bool = False) -> Shifts:
     Source: arch/x86/kernel/cpu/topology_ext.c, topology_amd.c, topology_common.c @ v6.12; amd.c, topology.c @ v6.1
     """
     amd = cpu.cpuid(0).ebx in AMD_VENDORS
-    if not (old and amd and not _has_topoext(cpu)):
+    if not (old and amd and not has_topoext(cpu)):
         for leaf in (0x1F, 0x80000026, 0xB):
             top = cpu.cpuid(leaf & 0x80000000).eax
             usable = top >= leaf and (leaf < 0x80000000 or (amd and not old))
@@ -66,7 +66,8 @@ def detect_shifts(cpu: CPU, old: bool = False) -> Shifts:
     return _amd_shifts(cpu, old) if amd else _legacy_shifts(cpu, cpu.cpuid(0).eax)
 
 
-def _has_topoext(cpu: CPU) -> bool:
+def has_topoext(cpu: CPU) -> bool:
+    """AMD's topology extensions are announced."""
     return cpu.cpuid(0x80000000).eax >= 0x80000001 and bool(cpu.cpuid(0x80000001).ecx >> TOPOEXT & 1)
 
 
@@ -80,7 +81,7 @@ def physical_die(k: Kernel, nr: int) -> int:
     cpu = maps.hardware[nr]
     if cpu.cpuid(0).ebx not in AMD_VENDORS:
         return place.die
-    return cpu.cpuid(0x8000001E).ecx & 0xFF if _has_topoext(cpu) else place.package
+    return cpu.cpuid(0x8000001E).ecx & 0xFF if has_topoext(cpu) else place.package
 
 
 def _extended_shifts(cpu: CPU, leaf: int) -> Shifts | None:
@@ -111,7 +112,7 @@ def _amd_shifts(cpu: CPU, old: bool) -> Shifts:
         ecx = cpu.cpuid(0x80000008).ecx
         package = (ecx >> 12 & 0xF) or (ecx & 0xFF).bit_length()
     family = decode_signature(cpu.cpuid(1).eax)[0]
-    if _has_topoext(cpu) and (old or family >= ZEN_FAMILY) and cpu.cpuid(0x80000000).eax >= 0x8000001E:
+    if has_topoext(cpu) and (old or family >= ZEN_FAMILY) and cpu.cpuid(0x80000000).eax >= 0x8000001E:
         threads = (cpu.cpuid(0x8000001E).ebx >> 8 & 0xFF).bit_length()
     return Shifts(threads, max(package, threads), max(package, threads))
 
@@ -150,6 +151,7 @@ def topology_init(k: Kernel) -> CpuMaps:
         _possible_old(k, maps, registry)
     maps.ids = {cpu: shifts.decode(apic_id) for cpu, apic_id in maps.apic_id.items()}
     maps.threads_per_core = 1 << shifts.smt
+    maps.several_per_package = shifts.package > 0
     maps.max_packages = len({place.package for place in maps.ids.values()})
     maps.node = {cpu: _cpu_to_node(k, cpu, maps.apic_id.get(cpu)) for cpu in maps.possible}
     maps.state = dict.fromkeys(maps.possible, "OFFLINE")
@@ -328,6 +330,10 @@ def _print_topology(k: Kernel, maps: CpuMaps, shifts: Shifts, apic_ids: list[int
     thread_count = sum(apic_id >> shifts.package == first for apic_id in set(apic_ids))
     maps.max_logical_packages = len(packages)
     k.printk(f"CPU topo: Max. logical packages: {len(packages):3}")
+    if k.behaviour.get("cpu_topo_nodes", False):
+        nodes = max(1, len(k.numa.phys_nodes))
+        k.printk(f"CPU topo: Max. logical nodes:    {nodes:3}")
+        k.printk(f"CPU topo: Num. nodes per package:{-(-nodes // len(packages)):3}")
     k.printk(f"CPU topo: Max. logical dies:     {len(dies):3}")
     k.printk(f"CPU topo: Max. dies per package: {dies_per_package:3}")
     k.printk(f"CPU topo: Max. threads per core: {-(-len(set(apic_ids)) // len(cores)):3}")
@@ -341,7 +347,7 @@ def _possible_old(k: Kernel, maps: CpuMaps, registry: Registry) -> None:
     listed = registry.boot_listed or not _lapics(k)
     maps.boot_listed = listed
     processors = len(registry.apic_ids) + registry.duplicates - (0 if listed else 1)
-    disabled = len(registry.disabled) + registry.rejected
+    disabled = maps.disabled_cpus = len(registry.disabled) + registry.rejected
     wanted = k.cmdline.get_int("possible_cpus")
     possible = processors + (disabled if maps.setup_max_cpus else 0) if wanted is None else wanted
     total = max(possible, processors + disabled)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 STARTUP_READ_APICID = 1 << 31  # smpboot_control: every CPU looks its own number up. Source: arch/x86/include/asm/smp.h
 CONTROL_CPU_MASK = 0xFFFFFF
-LOCK_OFFSET, CONTROL_OFFSET = 0xFF8, 0xFFC  # ours: the last words of the trampoline's page
+START64_OFFSET, LOCK_OFFSET, CONTROL_OFFSET = 0x800, 0xFF8, 0xFFC  # ours: within the trampoline's page
 SIPI_LIMIT = 1 << 20
 
 StartSecondary = Callable[[int, "CPU"], Generator[simpy.Event, None, None]]
@@ -39,6 +39,11 @@ class Trampoline:
     def vector(self) -> int:
         """The SIPI vector: number of the page."""
         return self.base >> 12
+
+    @property
+    def start64(self) -> int:
+        """Where a CPU begins that is in 64-bit mode already: Linux's trampoline_start64."""
+        return self.base + START64_OFFSET
 
 
 def install_trampoline(k: Kernel, start_secondary: StartSecondary) -> Trampoline:
@@ -59,6 +64,7 @@ def install_trampoline(k: Kernel, start_secondary: StartSecondary) -> Trampoline
         return _secondary_startup(k, trampoline, cpu, start_secondary)
 
     k.machine.install_code(base, entry)
+    k.machine.install_code(trampoline.start64, entry)
     return trampoline
 
 

@@ -78,8 +78,39 @@ def test_first_efi_map_of_the_log() -> None:
 
 
 def test_without_a_map_only_the_firmware_volume_is_known() -> None:
-    assert [(item.start, item.type) for item in filled().boot_services] == [(0x900000, 4)]
+    assert [(item.start, item.end, item.type) for item in filled().boot_services] == [
+        (0x900000, 0x1300000, 4),
+        (0, 0x1000, 3),  # and what the kernel keeps of the firmware's own
+        (0x7D634000, 0x7D63D000, 4),
+    ]
     assert capture_memory.ovmf_volume(E820[:2]) == []
+
+
+def test_what_ovmf_keeps_for_later_calls() -> None:
+    """Without efi=debug, by the map alone; the kernel of this machine handed seven descriptors on."""
+    ram, reserved, acpi, nvs = 1, 2, 3, 4
+    rows = [
+        (0x0, 0xA0000, ram), (0x100000, 0x800000, ram), (0x800000, 0x808000, nvs), (0x808000, 0x80B000, ram),
+        (0x80B000, 0x80C000, nvs), (0x80C000, 0x810000, ram), (0x810000, 0x900000, nvs), (0x900000, 0x7EA8B000, ram),
+        (0x7EA8B000, 0x7EB4C000, reserved), (0x7EB4C000, 0x7F4ED000, ram), (0x7F4ED000, 0x7F76D000, reserved),
+        (0x7F76D000, 0x7F77F000, acpi), (0x7F77F000, 0x7F7FF000, nvs), (0x7F7FF000, 0x7FF40000, ram),
+        (0x7FF40000, 0x7FF60000, reserved), (0x7FF60000, 0x80000000, nvs), (0xB0000000, 0xC0000000, reserved),
+        (0x100000000, 0x1C0000000, ram),
+    ]  # fmt: skip
+    e820 = [MemoryRange(*row) for row in rows]
+    assert [(item.start, item.end, item.type) for item in capture_memory.ovmf_runtime(e820)] == [
+        (0x7EA8B000, 0x7EB4C000, 6),
+        (0x7F4ED000, 0x7F5ED000, 6),
+        (0x7F5ED000, 0x7F6ED000, 5),
+        (0x7FF40000, 0x7FF60000, 6),
+    ]
+    boot = BootSpec(boot_params=page(first=0))
+    iomem = "  7c7e9000-7c7f1fff : Reserved\n"
+    bgrt = bytes(40) + (0x7C7E9018).to_bytes(8, "little") + bytes(8)
+    capture_memory.fill_in(boot, e820, iomem, "efi: ACPI=0x7f77e000 MEMATTR=0x7c9a0018 INITRD=0x7c9a1f18 \n", bgrt)
+    kept = [(item.start, item.end, item.type) for item in boot.boot_services[1:]]
+    assert kept == [(0, 0x1000, 3), (0x7C9A0000, 0x7C9A1000, 4), (0x7C7E9000, 0x7C7F2000, 4)]
+    assert (len(kept) + len(boot.efi_runtime), boot.efi_memattr) == (7, 0)
 
 
 @given(st.text("0123456789abcdef-: SystemRKRAMved\n", max_size=200), st.text("efi: mem0[]|x-=range \n", max_size=200))

@@ -162,7 +162,9 @@ def test_damaged_logs_never_crash(tmp_path_factory: pytest.TempPathFactory, data
         ("6.8.0-40-generic", "linux-6.8"),
         ("6.12.117+deb12-amd64", "debian-6.12"),
         ("6.16.0-next", "linux-6.16"),
-        ("7.2.1", "linux-6.16"),
+        ("6.19.7", "linux-6.16"),
+        ("7.0.0-3-amd64", "debian-7.2"),
+        ("7.2.1", "debian-7.2"),
         ("6.4.0-lpc2023", "lpc2023"),
     ],
 )

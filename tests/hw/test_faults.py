@@ -9,7 +9,7 @@ import pytest
 from hw.clock import Clock
 from hw.cpu import RunState
 from hw.errors import InputError
-from hw.faults import FaultSpec, madt_places
+from hw.faults import FaultSpec, add_fault, madt_places, without_effect
 from hw.machine import Machine
 from hw.presets import load_machine, load_preset
 from hw.spec import CpuSpec, MachineSpec
@@ -118,6 +118,15 @@ def test_microcode_is_shared_by_a_cores_threads(vendor: str, trigger: int, shift
     cpus[0].write(0x9000 + 4, 4, 0x1)
     cpus[4].wrmsr(trigger, 0x9000 + behind)
     assert revisions()[4] == 0x2B  # older ones are refused
+
+
+def test_faults_without_effect_are_told() -> None:
+    faults = FaultSpec()
+    assert without_effect(faults, 0) == []
+    add_fault(faults, "microcode=1-3")
+    assert without_effect(faults, 0xB8) == []
+    (line,) = without_effect(faults, 0)
+    assert line == "fault microcode=1-3 has no effect: no microcode update comes with this machine"
 
 
 def test_drift() -> None:

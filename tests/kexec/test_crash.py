@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from hw.errors import MachineStopped
+from hw.msr import IA32_FS_BASE, IA32_GS_BASE
 from hw.presets import load_machine
 from minikern.commands.kexec import kexec
 from minikern.kexec import crash
@@ -167,3 +168,26 @@ def test_the_option(tmp_path: Path) -> None:
     assert "elfcorehdr" in done.stdout and "flags = 0x3e0001" in done.stdout
     assert CliRunner().invoke(kexec, [*words, "--times", "2"]).exit_code == 2
     assert CliRunner().invoke(kexec, [*words, "--crashkernel", "900M"]).exit_code == 2
+
+
+def test_vmcoreinfo_says_where_the_kernel_lies(first: Boot) -> None:
+    k = first.kernel
+    lines = dict(line.split("=", 1) for line in crash.vmcoreinfo_text(k).decode().splitlines())
+    assert lines["OSRELEASE"] == k.release.banner.split()[2]
+    assert int(lines["NUMBER(phys_base)"]) == k.release.image.text_start - 0x100_0000
+    assert (lines["OFFSET(page._refcount)"], lines["SIZE(page)"], lines["LENGTH(zone.free_area)"]) == ("52", "64", "11")
+    assert not any("SYMBOL" in name for name in lines)
+
+
+def test_a_cpus_note_has_the_bases_of_its_segments(first: Boot) -> None:
+    notes = crash.CrashNotes(first.kernel)
+    last = max(first.kernel.cpus.online)
+    cpu = first.kernel.cpus.hardware[last]
+    cpu.wrmsr(IA32_FS_BASE, 0x7F00_0000_1000)
+    cpu.wrmsr(IA32_GS_BASE, 0xFFFF_8880_0FC0_0000)
+    notes.save_cpu(last, 7)
+    data = first.kernel.machine.bus.memory.read(notes.cpus[last], 20 + 336)
+    assert data[12:16] == b"CORE"
+    assert struct.unpack_from("<I", data, 20 + 32) == (7,)
+    assert struct.unpack_from("<QQ", data, 20 + 280) == (0x7F00_0000_1000, 0xFFFF_8880_0FC0_0000)
+    assert not any(data[20 + 112 : 20 + 280])

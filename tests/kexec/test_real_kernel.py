@@ -1,14 +1,18 @@
 """A distribution's kernel through the whole path.
 
 MINIKERN_VMLINUZ names one; otherwise Debian's is fetched with apt-get into a cache folder, where there is a network.
+MINIKERN_INITRD names its initial RAM disk (30 MB of numbers otherwise), MINIKERN_REAL_FLIPS how many single bits are
+changed in the loaded set, each followed by a digest over all of it; MINIKERN_REAL_SECONDS ends that early.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import random
 import shutil
 import subprocess
+import time
 from functools import cache
 from pathlib import Path
 
@@ -18,11 +22,16 @@ from hw.presets import load_machine
 from minikern.kexec.bzimage import load_bzimage
 from minikern.kexec.errors import KexecError
 from minikern.kexec.load import Kexec
+from minikern.kexec.reboot import Handover, _relocate
 from minikern.kexec.signature import certificates_of, verify_pefile_signature
 from minikern.lab.kexec import reboot
 from minikern.lab.run import boot
+from tests.kexec.test_flips import purgatory_finds, somewhere
 
 PACKAGE = "linux-image-amd64"
+FLIPS = int(os.environ.get("MINIKERN_REAL_FLIPS", "8"))
+SECONDS = float(os.environ.get("MINIKERN_REAL_SECONDS", "inf"))
+INITRD_BYTES = 30 << 20
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "minikern" / "debian-kernel"
 
 pytestmark = pytest.mark.oracle
@@ -114,3 +123,25 @@ def test_it_is_refused_when_cut_off(kernel: bytes) -> None:
     for size in (1000, 0x2000, len(kernel) // 2):
         with pytest.raises(KexecError, match="ENOEXEC"):
             load_bzimage(kernel[:size], 100)
+
+
+def test_flips_in_a_set_of_real_size_are_found(kernel: bytes) -> None:
+    """All of it is digested anew for every flip: what is found is found by the digest, not by knowing where to look."""
+    given = os.environ.get("MINIKERN_INITRD", "")
+    initrd = Path(given).read_bytes() if given else random.Random(3).randbytes(INITRD_BYTES)
+    k = boot(load_machine("tiny")).kernel
+    image = Kexec(k).kexec_file_load(kernel, initrd, "console=ttyS0")
+    _relocate(k, image, Handover())
+    memory, rng = k.machine.bus.memory, random.Random(20231113)
+    assert not purgatory_finds(k, image)
+    begin, count = time.monotonic(), 0
+    while count < FLIPS and time.monotonic() - begin < SECONDS:
+        name, offset, bit = somewhere(rng, image)
+        at = image.segment(name).mem + offset
+        old = memory.read_int(at, 1)
+        memory.write_int(at, 1, old ^ 1 << bit)
+        assert purgatory_finds(k, image), f"flip {count}, {name}:{offset:#x}.{bit}, was not found"
+        memory.write_int(at, 1, old)
+        count += 1
+    assert not purgatory_finds(k, image)
+    print(f"{count} flips in {time.monotonic() - begin:.1f} s, {sum(s.memsz for s in image.kimage.segments)} bytes")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -12,7 +13,19 @@ from hw.errors import InputError
 from hw.presets import load_machine
 from minikern.commands.downtime import downtime
 from minikern.config import load_variant
-from minikern.lab.downtime import HOST_PARTS, PARTS, Guests, Link, Update, measure, migrate, percentile, published
+from minikern.lab.downtime import (
+    HOST_PARTS,
+    PARTS,
+    Downtime,
+    Guests,
+    Link,
+    Update,
+    measure,
+    migrate,
+    percentile,
+    published,
+)
+from minikern.report.downtime_plot import bar_parts
 
 MS = 1_000_000
 HOST = dict.fromkeys(HOST_PARTS, 100 * MS)
@@ -116,3 +129,17 @@ def test_ways_to_check_side_by_side() -> None:
     for row in rows.values():
         saved = rows["parallel-smp"].p50_ms - row.p50_ms
         assert saved == pytest.approx(generic - row.parts_ms["purgatory"], abs=4)
+
+
+def test_the_picture_is_made_of_the_parts(tmp_path: Path) -> None:
+    known = dict.fromkeys(PARTS, 10.0)
+    row = Downtime("x", 130.0, 131.0, 131.0, known, 0.1, [130.0], "generic", 1, "nothing")
+    assert bar_parts(row) == {**known, "waiting": 30.0}
+    pictures = [tmp_path / "a.svg", tmp_path / "b.svg"]
+    for path in pictures:
+        asked = CliRunner().invoke(downtime, ["tiny", "--variants", "baseline,no-purgatory", "--plot", str(path)])
+        assert asked.exit_code == 0, asked.output
+    first, second = (path.read_bytes() for path in pictures)
+    assert first == second and b"<svg" in first
+    refused = CliRunner().invoke(downtime, ["tiny", "--plot", str(tmp_path / "a.txt")])
+    assert refused.exit_code == 2 and not (tmp_path / "a.txt").exists()

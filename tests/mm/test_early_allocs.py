@@ -69,6 +69,19 @@ def test_tables_of_the_cpu_entry_areas(cpus: int, tables: int) -> None:
     assert k.memblock.asked == [4096] * tables
 
 
+@pytest.mark.parametrize(("cpus", "tables"), [(1, 3), (2, 5), (3, 7), (4, 9)])
+def test_cpu_entry_areas_at_random(cpus: int, tables: int) -> None:
+    k = kernel(cpus, "split")
+    k.behaviour["cea_random"] = True
+    k.boot_params = SimpleNamespace(page=bytes(0x211) + bytes([0x81 | early_allocs.KASLR_FLAG]))
+    early_allocs.trap_init(k)
+    assert k.memblock.asked == [4096] * tables
+    k.boot_params.page = bytes(4096)
+    k.memblock.asked.clear()
+    early_allocs.trap_init(k)
+    assert k.memblock.asked == [4096] * 3
+
+
 @pytest.mark.skipif(not FOLDERS, reason="no shared/captures beside the checkout")
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: str(path.name))
 def test_a_logged_boot_reserves_the_same_pages(folder: Path) -> None:

@@ -49,6 +49,7 @@ class Osc:
 
     def __init__(self, granted: int = OSC_GRANTED) -> None:
         self.granted = granted
+        self.namespace = SimpleNamespace(root=SimpleNamespace(children={}))
 
     def evaluate(self, node: object, name: str, args: list[Any]) -> bytearray:
         uuid, revision, count, request = args
@@ -64,7 +65,7 @@ class FakeKernel:
         self.bus = Bus()
         self.topology: PciTopology = attach_pci(self.bus, spec)
         assign_resources(self.topology)
-        self.machine = SimpleNamespace(boot_cpu=Cpu(self.bus), bus=self.bus)
+        self.machine = SimpleNamespace(boot_cpu=Cpu(self.bus), bus=self.bus, spec=SimpleNamespace(dmi=[]))
         self.cmdline = CommandLine(append)
         self.config = Config({"CONFIG_IRQ_REMAP": True})
         self.behaviour: dict[str, Any] = {"pci_ecam_lines": "ecam", "pci_device_type_text": True, **behaviour}
@@ -100,7 +101,8 @@ class FakeKernel:
     def boot(self) -> FakeKernel:
         """Every entry point, in boot order."""
         k: Any = self
-        pci.intel_iommu_setup(k)
+        for value in k.cmdline.getall("intel_iommu"):
+            pci.intel_iommu_setup(k, value)
         pci.detect_intel_iommu(k)
         pci.enable_irq_remapping(k)
         pci.pci_arch_init(k)

@@ -178,7 +178,10 @@ def test_ecam_outside_reserved_memory_is_not_used_early() -> None:
     kernel = FakeKernel(machine())
     kernel.e820.table = []
     kernel.boot()
-    assert kernel.lines[1] == "PCI: not using ECAM" and kernel.pci.ecam == []
+    window = "[mem 0xb0000000-0xbfffffff]"
+    assert kernel.lines[1] == f"PCI: not using ECAM ({window} not reserved)"
+    assert f"PCI: [Firmware Info]: ECAM {window} not reserved in ACPI motherboard resources" in kernel.lines
+    assert kernel.pci.ecam == [] and kernel.lines.count(kernel.lines[1]) == 2
 
 
 def test_no_pci_hardware() -> None:

@@ -146,3 +146,26 @@ def test_hotplug_port_gets_spare_room() -> None:
         f"{name}:   bridge window [mem 0xc0000000-0xc01fffff]",
         f"{name}:   bridge window [mem 0xc0200000-0xc03fffff 64bit pref]",
     ]
+
+
+def test_a_boot_displays_rom_register_is_not_looked_at_again() -> None:
+    """UEFI firmware leaves all ones but for the size in it: no window holds that, and nobody needs one to."""
+    bars = [BarSpec(0, "mem32", 0x100_0000, True)]
+    functions = [
+        PciFunctionSpec(bdf="00:00.0", id="8086:29c0", class_code=0x060000),
+        PciFunctionSpec(bdf="00:01.0", id="1234:1111", class_code=0x030000, bars=bars, rom_size=0x10000),
+        PciFunctionSpec(bdf="00:02.0", id="8086:10d3", class_code=0x020000, rom_size=0x40000),
+    ]
+    windows = [WindowSpec("io", 0x1000, 0xFFFF), WindowSpec("mem", 0xC000_0000, 0xCFFF_FFFF)]
+    bridges = [HostBridgeSpec(first_bus=0, last_bus=0xFF, windows=windows)]
+    kernel = FakeKernel(PciSpec(ecam_base=0xB000_0000, host_bridges=bridges, functions=functions))
+    for device in (1, 2):
+        kernel.topology.write(0, 0, device << 3, 0x30, 4, 0xFFFF_F800)
+    kernel.boot()
+    display = [line for line in kernel.lines if "0000:00:01.0" in line and ("ROM" in line)]
+    assert display == [
+        "pci 0000:00:01.0: ROM [mem 0xffff0000-0xffffffff pref]",
+        "pci 0000:00:01.0: Video device with shadowed ROM at [mem 0x000c0000-0x000dffff]",
+    ]
+    assert any("0000:00:02.0: ROM" in line and line.endswith("can't claim; no compatible bridge window")
+               for line in kernel.lines)  # fmt: skip

@@ -23,7 +23,7 @@ def spec() -> MachineSpec:
 
 def test_published_figures(spec: MachineSpec) -> None:
     boots = {name: boot(spec, load_variant(name)) for name in VARIANTS}
-    rows = compare_figures(load_figures(spec.figures), boots)
+    rows = compare_figures(load_figures(spec.name), boots)
     assert [row.talk_ms for row in rows] == [912.1, 786.0, 84.3, 39.1, 45.2, 64.2]
     assert all(row.tolerance == 0.1 and row.ok for row in rows), rows
     for done in boots.values():

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from hw.acpi.layout import TableIds
+from hw.acpi.static import dmar
 from hw.bus import Bus
 from hw.errors import InputError
 from hw.pci.capture import pci_from_capture
 from hw.pci.host import attach_pci
-from hw.pci.spec import check_pci
+from hw.pci.spec import DrhdSpec, check_pci
 
 ROOT = Path(__file__).resolve().parents[3]
 SAMPLE = ROOT / "tests" / "pci" / "data" / "q35-pci-iommu"
@@ -70,3 +72,18 @@ def test_damaged_folder(tmp_path: Path, name: str, data: bytes, words: str) -> N
     path.write_bytes(data)
     with pytest.raises(InputError, match=words):
         pci_from_capture(tmp_path)
+
+
+def test_registers_of_remapping_units_come_from_the_log(tmp_path: Path) -> None:
+    """No file of a folder holds them; a unit the log does not name keeps the defaults, as does all after damage."""
+    source = tmp_path / "machine"
+    (source / "acpi").mkdir(parents=True)
+    (source / "pci").mkdir()
+    units = [DrhdSpec(base=0xFED90000), DrhdSpec(base=0xFED91000, include_all=True)]
+    (source / "acpi" / "DMAR.dat").write_bytes(dmar(units, TableIds()))
+    line = "DMAR: dmar0: reg_base_addr fed90000 ver 1:2 cap d2008c22260206 ecap f00f4a"
+    first, second = pci_from_capture(source, f"some line\n{line}\nanother").drhd
+    assert (first.version, first.cap, first.ecap) == (0x12, 0xD2008C22260206, 0xF00F4A)
+    assert (second.version, second.cap, second.ecap) == (0x10, units[1].cap, units[1].ecap)
+    for damaged in (line.replace("cap d", "cap x"), line[:-6], line + " " + "f" * 40, line.replace("1:2", "1:22")):
+        assert pci_from_capture(source, damaged).drhd[0].cap == units[0].cap

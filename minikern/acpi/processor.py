@@ -1,0 +1,76 @@
+"""Processor objects of the namespace meet the CPUs the MADT told of; one that has no logical number is reported.
+
+Source: drivers/acpi/acpi_processor.c:acpi_processor_get_info(), drivers/acpi/processor_core.c @ v6.1, v6.12
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hw.acpi import layout
+from minikern.acpi.interpreter import Interpreter
+from minikern.acpi.namespace import Kind, Node
+from minikern.printk import Level
+from minikern.smp.cpus import cpus_of
+
+if TYPE_CHECKING:
+    from hw.acpi.layout import Layout
+    from minikern.acpi.state import AcpiState
+    from minikern.kernel import Kernel
+
+PROCESSOR_ID = "ACPI0007"
+LAPIC, X2APIC = 0, 9
+ENABLED = 1
+XAPIC_UIDS = 255  # Processor statements can only name so many
+
+
+def acpi_processor_add(k: Kernel, run: Interpreter, node: Node) -> None:
+    """Find the logical CPU of a present processor object; try to take up one that has none, and say how that went."""
+    acpi_id = _acpi_id(run, node)
+    if acpi_id is None:
+        return
+    apic_id = _phys_id(k.acpi, run, node, acpi_id)
+    maps = cpus_of(k)
+    # A machine whose MADT lists no CPU runs on the one it has. A slot that was empty at power-on still is, though
+    # its _STA, which asks a hot-plug controller nobody built in here, may say otherwise.
+    listed = {entry.apic_id for entry in k.acpi.lapics if entry.enabled}
+    if apic_id is None or apic_id not in listed or apic_id in maps.apic_id.values():
+        return
+    if not k.behaviour.get("cpu_topo_lines", True):
+        limit = maps.nr_cpu_ids
+        if len(maps.present) < limit:
+            return
+        text = f"APIC: NR_CPUS/possible_cpus limit of {limit} reached."
+        k.printk(f"{text} Processor {limit + maps.disabled_cpus}/{apic_id:#x} ignored.", Level.WARNING)
+        maps.disabled_cpus += 1
+    k.printk("ACPI: Unable to map lapic to logical cpu number")
+
+
+def is_processor(node: Node, ids: list[str]) -> bool:
+    """True for a Processor statement and for a device that declares one."""
+    return node.kind is Kind.PROCESSOR or PROCESSOR_ID in ids
+
+
+def _acpi_id(run: Interpreter, node: Node) -> int | None:
+    if node.kind is Kind.PROCESSOR:
+        return node.value[0] if node.value else None
+    uid = run.evaluate(node, "_UID")
+    return uid if isinstance(uid, int) else None
+
+
+def _phys_id(state: AcpiState, run: Interpreter, node: Node, acpi_id: int) -> int | None:
+    """The APIC id the object's own _MAT gives, else the one of its entry in the MADT; None if no enabled entry fits."""
+    declared = node.kind is Kind.DEVICE
+    value = run.evaluate(node, "_MAT") if "_MAT" in node.children else None
+    found = bytes(value) if isinstance(value, bytearray) else b""
+    if len(found) >= 2:
+        shape: Layout | None = {LAPIC: layout.MADT_LAPIC, X2APIC: layout.MADT_X2APIC}.get(found[0])
+        if shape is not None and len(found) >= shape.size:
+            uid, flags = shape.get(found, "uid"), shape.get(found, "flags")
+            wide = shape is layout.MADT_X2APIC
+            if flags & ENABLED and uid == acpi_id and (not wide or declared or acpi_id < XAPIC_UIDS):
+                return shape.get(found, "apic_id")
+    for entry in state.lapics:
+        if entry.enabled and entry.uid == acpi_id:
+            return entry.apic_id
+    return None

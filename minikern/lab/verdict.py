@@ -1,0 +1,86 @@
+"""What a ladder says to an engineer: which optimisation pays on this machine, by how much, and what it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from minikern.config import Release, Variant
+
+WORTH_SAYING = 0.005  # of the total it is held against
+
+
+class Measured(Protocol):
+    """A rung as far as a verdict reads it."""
+
+    variant: str
+    total_ms: float
+    against: str
+    saved_ms: float | None
+
+
+class Payoff(msgspec.Struct):
+    """One optimisation that saves time here; ``share`` is of the boot without it."""
+
+    variant: str
+    against: str
+    against_ms: float
+    saved_ms: float
+    share: float
+    requires: str  # kernel version, option or word
+    in_release: bool  # the machine's own kernel has it
+    with_words: str  # it pays only for who boots with these words; empty: for everyone
+
+
+def payoffs(rungs: Sequence[Measured], variants: Mapping[str, Variant], release: Release, words: str) -> list[Payoff]:
+    """What saves at least half a percent, what pays for everyone first, then by size.
+
+    ``words`` is the machine's own command line.
+    """
+    totals = {rung.variant: rung.total_ms for rung in rungs}
+    found = []
+    for rung in rungs:
+        before = totals.get(rung.against, 0.0)
+        if rung.saved_ms is None or before <= 0 or rung.saved_ms < WORTH_SAYING * before:
+            continue
+        variant, other = variants[rung.variant], variants[rung.against]
+        share = round(rung.saved_ms / before, 4)
+        has = _has(release, words, variant, other)
+        found.append(
+            Payoff(rung.variant, rung.against, before, rung.saved_ms, share, variant.requires, has, other.append)
+        )
+    return sorted(found, key=lambda item: (bool(item.with_words), -item.saved_ms))
+
+
+def _has(release: Release, words: str, variant: Variant, other: Variant) -> bool:
+    # What the variant changes over the rung it is held against is there without it.
+    options = _changes(variant.config, other.config)
+    behaviour = _changes(variant.behaviour, other.behaviour)
+    added = set(variant.append.split()) - set(other.append.split())
+    return (
+        all(release.config.get(key) == value for key, value in options.items())
+        and all(release.behaviour.get(key) == value for key, value in behaviour.items())
+        and added <= set(words.split())
+    )
+
+
+def _changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in new.items() if key not in old or old[key] != value}
+
+
+def headline(found: Sequence[Payoff], release: str) -> str:
+    """The verdict in one sentence; empty when no rung saves anything worth saying."""
+    open_to_all = [item for item in found if not item.with_words] or list(found)
+    if not open_to_all:
+        return ""
+    missing = [item for item in open_to_all if not item.in_release]
+    best = (missing or open_to_all)[0]
+    saved = f"{best.variant} saves {best.saved_ms:.0f} of {best.against_ms:.0f} ms ({best.share:.0%})"
+    needs = f"; it needs {best.requires}" if best.requires else ""
+    if not missing:
+        return f"{release} has all that pays here already; most of it: {saved}"
+    had = [item.variant for item in open_to_all if item.in_release]
+    beyond = f", beyond what {release} has ({', '.join(had)})" if had else ""
+    return f"What pays most here{beyond}: {saved}{needs}"
