@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NS_PER_MS = 1_000_000
 FIRST_LINE, LAST_LINE = "smp: Bringing up", "smp: Brought up"
 PREPARE, WAIT = "boot CPU: prepares and wakes", "boot CPU: waits"
-WAKE, UNEXPLAINED = "STARTUP to running", "the same, no known mechanism"
+WAKE, UNEXPLAINED = "STARTUP to running", "STARTUP to running, beyond what is explained"
 MICROCODE, ALIVE = "loads microcode", "alive, waits to be called"
 STARTING, SYNC, DELAY, ONLINE = "identifies, sets up", "TSC test", "delay calibration", "hotplug thread"
 COLOURS = {
