@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from minikern import efi
 from minikern.acpi import acpi_init
-from minikern.mm import e820, free_reserved, hash, hugetlb, hugetlb_cma, swiotlb, watermarks
+from minikern.mm import e820_resources, free_reserved, hash, hugetlb, hugetlb_cma, swiotlb, watermarks
 from minikern.pci import access, iommu, quirks, resource, root
 from minikern.smp import microcode
 
@@ -59,7 +59,7 @@ def memory_block_size(k: Kernel) -> int:
 
 def core_initcalls(k: Kernel) -> None:
     """Levels pure, core and postcore."""
-    e820.register_nvs_regions(k)
+    e820_resources.register_nvs_regions(k)
     hugetlb_cma.cma_init_reserved_areas(k)
     hash.posixtimer_init(k)
     hash.futex_init(k)
@@ -102,7 +102,7 @@ def _scan_root(k: Kernel, bridge: PciRoot) -> None:
 
 def fs_initcalls(k: Kernel) -> None:
     """Level fs."""
-    e820.reserve_ram_buffers(k)
+    e820_resources.reserve_ram_buffers(k)
     quirks.vga_arb_init(k)
     with k.phase("rest"):
         hash.dquot_init(k)

@@ -15,6 +15,8 @@ from minikern.mm import (
     crashkernel,
     direct_map,
     e820,
+    e820_params,
+    e820_resources,
     early_allocs,
     hugetlb,
     hugetlb_cma,
@@ -202,9 +204,9 @@ def parse_early_param(k: Kernel) -> None:
     """Parameters that change the map, in the order given. Source: init/main.c:parse_early_param()"""
     for name, value in k.cmdline.args:
         if name == "mem" and value:
-            e820.parse_memopt(k, value)
+            e820_params.parse_memopt(k, value)
         elif name == "memmap" and value:
-            e820.parse_memmap_opt(k, value)
+            e820_params.parse_memmap_opt(k, value)
         elif name == "swiotlb" and value:
             swiotlb.parse_swiotlb(k, value)
     tables.parse_acpi(k)
@@ -326,7 +328,7 @@ def reserve_resources(k: Kernel) -> None:
     k.memblock.alloc(64 * len(k.e820.table), SMP_CACHE_BYTES)
     for _ in k.e820.firmware:
         k.memblock.alloc(104, SMP_CACHE_BYTES)  # struct firmware_map_entry
-    e820.register_nosave_regions(k, k.max_pfn)
-    e820.setup_pci_gap(k)
+    e820_resources.register_nosave_regions(k, k.max_pfn)
+    e820_resources.setup_pci_gap(k)
     k.printk("Booting paravirtualized kernel on bare hardware")
     k.printk(clocksource.refined_jiffies_line(k.config.number("CONFIG_HZ")))

@@ -11,7 +11,6 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from hw.errors import MachineStopped
-from minikern.cmdline import memparse, strtoull
 from minikern.printk import Level
 
 if TYPE_CHECKING:
@@ -21,11 +20,7 @@ PAGE_SHIFT = 12
 ULLONG_MAX = 2**64 - 1
 E820_MAX_ENTRIES = 128 + 3 * 1024  # zero page plus three a node; Source: arch/x86/include/asm/e820/types.h
 ISA_START, ISA_END = 0xA0000, 0x100000
-MAX_GAP_END = 1 << 32
-MIN_GAP = 4 << 20
-SMP_CACHE_BYTES = 64
 SETUP_FROM_KEXEC = (4, 8, 9)  # EFI, IMA, RNG_SEED: nodes that kexec makes anew for every kernel
-NOSAVE_REGION_BYTES = 32  # struct nosave_region; Source: kernel/power/snapshot.c
 
 
 class Type(IntEnum):
@@ -221,75 +216,14 @@ def debug_change(k: Kernel, verb: str, start: int, size: int, what: str) -> None
     k.printk(f"e820: {verb} [mem {start:#010x}-{_range_end(start, size) - 1:#010x}] {what}", Level.DEBUG)
 
 
-def parse_memopt(k: Kernel, value: str) -> None:
-    """``mem=``: forget RAM from there on. Source: arch/x86/kernel/e820.c:parse_memopt() @ v6.12"""
-    if value == "nopentium":
-        k.printk("mem=nopentium ignored! (only supported on x86_32)", Level.WARNING)
-        return
-    k.e820.user_defined = True  # even a size that is none makes the map the user's
-    size, _ = memparse(value)
-    if size:
-        _remove_ram_from(k, size)
-
-
-def _remove_ram_from(k: Kernel, start: int) -> None:
-    debug_change(k, "remove", start, ULLONG_MAX - start, logged_type(k, Type.RAM))
-    k.e820.table = range_remove(k.e820.table, start, ULLONG_MAX - start, Type.RAM, True)
-
-
-def parse_memmap_opt(k: Kernel, value: str) -> None:
-    """``memmap=``: comma-separated changes. Source: arch/x86/kernel/e820.c:parse_memmap_opt() @ v6.12"""
-    for word in value.split(","):
-        if word:
-            _parse_memmap_one(k, word)
-
-
-def _parse_memmap_one(k: Kernel, word: str) -> None:
-    if word.startswith("exactmap"):
-        k.e820.table, k.e820.user_defined = [], True
-        return
-    size, rest = memparse(word)
-    if rest == word:
-        return
-    k.e820.user_defined = True
-    sign, where = rest[:1], rest[1:]
-    start, tail = memparse(where)
-    added = {"@": Type.RAM, "#": Type.ACPI, "$": Type.RESERVED, "!": Type.PRAM}
-    if sign in added:
-        _range_add(k, start, size, added[sign])
-    elif sign == "%":
-        _retype(k, start, size, tail)
-    else:
-        _remove_ram_from(k, size)
-
-
-def _range_add(k: Kernel, start: int, size: int, kind: int) -> None:
+def range_add(k: Kernel, start: int, size: int, kind: int) -> None:
+    """Put an entry at the end of the map, unless it is full. Source: e820.c:e820__range_add() @ v6.12"""
     if len(k.e820.table) >= E820_MAX_ENTRIES:
         last = (start + size - 1) & ULLONG_MAX
         full = "E820 table full" if resource_lines(k) else "e820: too many entries"
         k.printk(f"{full}; ignoring [mem {start:#010x}-{last:#010x}]", Level.ERR)
         return
     k.e820.table = [*k.e820.table, Entry(start, size, kind)]
-
-
-def _retype(k: Kernel, start: int, size: int, tail: str) -> None:
-    # "%start-old+new": types are plain numbers, and whatever follows them makes the word void.
-    old = new = 0
-    if tail.startswith("-"):
-        old, tail = strtoull(tail[1:])
-    if tail.startswith("+"):
-        new, tail = strtoull(tail[1:])
-    old, new = old & 0xFFFF_FFFF, new & 0xFFFF_FFFF  # enum e820_type
-    if tail:
-        return
-    if old and new:
-        debug_change(k, "update", start, size, logged_change(k, old, new))
-        k.e820.table = range_update(k.e820.table, start, size, old, new)
-    elif new:
-        _range_add(k, start, size, new)
-    else:
-        debug_change(k, "remove", start, size, logged_type(k, old) if old else "")
-        k.e820.table = range_remove(k.e820.table, start, size, old, bool(old))
 
 
 def finish_early_params(k: Kernel) -> None:
@@ -337,7 +271,7 @@ def add_kernel_range(k: Kernel) -> None:
     k.printk(".text .data .bss are not marked as E820_TYPE_RAM!", Level.WARNING)
     debug_change(k, "remove", start, size, "")
     k.e820.table = range_remove(k.e820.table, start, size, 0, False)
-    _range_add(k, start, size, Type.RAM)
+    range_add(k, start, size, Type.RAM)
 
 
 def mapped_all(table: Iterable[Entry], start: int, end: int, kind: int) -> bool:
@@ -398,98 +332,3 @@ def memblock_setup(k: Kernel) -> None:
     limit = 1 << k.max_physmem_bits()
     k.memblock.remove(limit, ULLONG_MAX - limit)
     k.memblock.trim_memory(1 << PAGE_SHIFT)
-
-
-def register_nosave_regions(k: Kernel, limit_pfn: int) -> None:
-    """Tell hibernation which pages not to save: every gap between RAM entries, outwards to whole pages.
-
-    Source: arch/x86/kernel/e820.c:e820__register_nosave_regions() @ v6.12 (stable, gap rule of 2025)
-    """
-    last = 0
-    for entry in k.e820.table:
-        if entry.type not in RAM_TYPES:
-            continue
-        if last < entry.addr:
-            _register_nosave_region(k, last >> PAGE_SHIFT, -(-entry.addr >> PAGE_SHIFT))
-        last = entry.end
-    _register_nosave_region(k, last >> PAGE_SHIFT, limit_pfn)
-
-
-def _register_nosave_region(k: Kernel, start_pfn: int, end_pfn: int) -> None:
-    if start_pfn >= end_pfn:
-        return
-    k.memblock.alloc(NOSAVE_REGION_BYTES, SMP_CACHE_BYTES)
-    first, last = start_pfn << PAGE_SHIFT, (end_pfn << PAGE_SHIFT) - 1
-    k.printk(f"PM: hibernation: Registered nosave memory: [mem {first:#010x}-{last:#010x}]")
-
-
-def setup_pci_gap(k: Kernel) -> None:
-    """The largest hole below 4 GiB is for PCI devices. Source: arch/x86/kernel/e820.c:e820__setup_pci_gap()"""
-    search = largest_gap_upwards if resource_lines(k) else largest_gap
-    start, size = search(k.e820.table)
-    if not size:
-        start, size = ((k.max_pfn << PAGE_SHIFT) + (1 << 20)) & ULLONG_MAX, MIN_GAP
-        k.printk("Cannot find an available gap in the 32-bit address range", Level.ERR)
-        k.printk("PCI devices with unassigned 32-bit BARs may not work!", Level.ERR)
-    what = "gap" if resource_lines(k) else "mem"
-    k.printk(f"[{what} {start:#010x}-{start + size - 1:#010x}] available for PCI devices")
-
-
-def largest_gap(table: list[Entry]) -> tuple[int, int]:
-    """(start, size) of the largest hole of at least 4 MiB below 4 GiB, the lowest of equals; size 0 if none.
-
-    Source: arch/x86/kernel/e820.c:e820_search_gap() @ v6.12
-    """
-    best, size, last = 0, 0, MAX_GAP_END
-    for entry in reversed(table):
-        gap = last - entry.end
-        if gap >= max(size, MIN_GAP):
-            best, size = entry.end, gap
-        last = min(last, entry.addr)
-    return best, size
-
-
-def largest_gap_upwards(table: list[Entry]) -> tuple[int, int]:
-    """The same from 0 on, the highest of equals. Source: arch/x86/kernel/e820.c:e820_search_gap() @ v7.2"""
-    best, size, last = 0, 0, 0
-    for start, end in [*((entry.addr, entry.end) for entry in table), (MAX_GAP_END, MAX_GAP_END)]:
-        gap = min(start, MAX_GAP_END) - last
-        if gap >= max(size, MIN_GAP):
-            best, size = last, gap
-        last = end
-    return best, size
-
-
-def register_nvs_regions(k: Kernel) -> None:
-    """Tell power management what firmware wants kept over a suspend.
-
-    Source: arch/x86/kernel/e820.c:e820__register_nvs_regions(), drivers/acpi/nvs.c @ v6.12
-    """
-    for entry in k.e820.table:
-        if entry.type == Type.NVS:
-            where = f"[mem {entry.addr:#010x}-{entry.end - 1:#010x}]"
-            k.printk(f"ACPI: PM: Registering ACPI NVS region {where} ({entry.size} bytes)")
-
-
-def reserve_ram_buffers(k: Kernel) -> None:
-    """Keep devices away from the odd end of RAM ranges. Source: e820.c:e820__reserve_resources_late()"""
-    for entry in k.e820.table:
-        if entry.type != Type.RAM:
-            continue
-        end = entry.end - 1
-        align = _ram_alignment(end)
-        stop = -(-entry.end // align) * align - 1
-        if stop <= end:
-            continue
-        where = f"[mem {entry.end:#010x}-{stop:#010x}]"
-        if resource_lines(k):
-            k.printk(f"e820: register RAM buffer resource {where}")
-        else:
-            k.printk(f"e820: reserve RAM buffer {where}", Level.DEBUG)
-
-
-def _ram_alignment(pos: int) -> int:
-    mib = pos >> 20
-    if mib == 0:
-        return 64 << 10
-    return 1 << 20 if mib < 16 else 64 << 20

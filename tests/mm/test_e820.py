@@ -13,12 +13,12 @@ from minikern.mm.e820 import (
     Entry,
     Type,
     end_pfn,
-    largest_gap,
     range_remove,
     range_update,
     type_name,
     update_table,
 )
+from minikern.mm.e820_resources import largest_gap
 from tests import naive
 
 SAMPLE = Path(__file__).parents[2] / "../shared/corpora/e820/sanitize-sample.json"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from minikern.cmdline import CommandLine, memparse, strtoull
 from minikern.config import Config
-from minikern.mm import e820, memtest, numa, swiotlb, zones
+from minikern.mm import e820, e820_params, memtest, numa, swiotlb, zones
 from minikern.mm.hash import DENTRY, TCP_ESTABLISHED, UDP, as_asked, hash_entries, hashdist
 from minikern.mm.memblock import Flags, Memblock
 from minikern.mm.mmzone import Pglist, Zone
@@ -47,7 +47,7 @@ def kernel(append: str = "", **more: Any) -> Any:
 
 def memmap(value: str) -> Any:
     k = kernel()
-    e820.parse_memmap_opt(k, value)
+    e820_params.parse_memmap_opt(k, value)
     e820.finish_early_params(k)
     return k
 
@@ -101,7 +101,7 @@ def test_removal_of_any_type_names_none() -> None:
 @pytest.mark.parametrize(("value", "user"), [("0", True), ("rubbish", True), ("nopentium", False), ("512M", True)])
 def test_mem(value: str, user: bool) -> None:
     k = kernel()
-    e820.parse_memopt(k, value)
+    e820_params.parse_memopt(k, value)
     assert k.e820.user_defined is user
     ram = sum(entry.size for entry in k.e820.table if entry.type == e820.Type.RAM)
     assert (ram < GIB - 2 * MIB) == (value == "512M")
@@ -109,7 +109,7 @@ def test_mem(value: str, user: bool) -> None:
 
 def test_map_without_the_kernel_is_mended() -> None:
     k = kernel()
-    e820.parse_memmap_opt(k, "exactmap,639K@0,32M@1M")
+    e820_params.parse_memmap_opt(k, "exactmap,639K@0,32M@1M")
     e820.add_kernel_range(k)
     assert ".text .data .bss are not marked as E820_TYPE_RAM!" in k.lines
     assert e820.mapped_all(e820.update_table(k.e820.table) or [], 16 * MIB, 61 * MIB, e820.Type.RAM)
