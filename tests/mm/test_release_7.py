@@ -90,6 +90,7 @@ def test_reserves_follow_the_managed_pages() -> None:
         assert (max(kernel.page_alloc.lowmem_reserve[0, 0]) == upper // 256) is follows
 
 
+@pytest.mark.big
 def test_bare_logs_are_read(tmp_path: Path) -> None:
     kernel = boot(load_machine("tiny"), release="debian-7.2").kernel
     path = tmp_path / "dmesg.txt"
@@ -121,6 +122,7 @@ def test_tables_efi_keeps_are_read(tmp_path: Path) -> None:
     assert [(kept.start, kept.end) for kept in told.efi_images] == [(0x7D7D5000, 0x7D7DE000)]
 
 
+@pytest.mark.big
 def test_hash_tables_of_futexes_and_timers() -> None:
     lines = log_of(machine="lpc2023")
     futex = next(line for line in lines if line.startswith("futex hash"))
