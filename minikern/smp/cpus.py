@@ -112,6 +112,7 @@ class CpuMaps:
     apic_id: dict[int, int] = field(default_factory=dict)
     ids: dict[int, CpuId] = field(default_factory=dict)
     node: dict[int, int] = field(default_factory=dict)
+    detected_node: dict[int, int] = field(default_factory=dict)  # of those that started
     state: dict[int, str] = field(default_factory=dict)
     lpj: dict[int, int] = field(default_factory=dict)
     hardware: dict[int, CPU] = field(default_factory=dict)  # the CPU that runs as this number, once it is up

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from minikern.mm.memblock import NUMA_NO_NODE
 from minikern.printk import Level
 from minikern.smp.cpuinfo import decode_signature
 from minikern.smp.cpus import CacheIds, CpuMaps, cpus_of
@@ -36,6 +37,7 @@ def set_cpu_sibling_map(k: Kernel, nr: int, cpu: CPU) -> None:
     maps.caches[nr] = _cache_ids(k, nr, cpu)
     if maps.siblings_warned or not maps.several_per_package:
         return
+    maps.detected_node[nr] = srat_detect_node(k, nr)
     topoext, snc = has_topoext(cpu), _is_snc(maps)
     for other in _elsewhere(maps, nr):
         name = next(_shared(maps, nr, other, topoext, snc), "")
@@ -44,16 +46,30 @@ def set_cpu_sibling_map(k: Kernel, nr: int, cpu: CPU) -> None:
             return
 
 
+def srat_detect_node(k: Kernel, nr: int) -> int:
+    """The node of a CPU that has started: AMD's without affinity take their last cache's number for it.
+
+    Source: arch/x86/kernel/cpu/amd.c:srat_detect_node(), nearby_node(), intel.c:srat_detect_node() @ v6.12
+    """
+    maps = cpus_of(k)
+    llc = maps.caches[nr].llc
+    known = k.numa is not None and k.numa.apic_to_node(maps.ids[nr].apic_id) != NUMA_NO_NODE
+    if known or maps.boot.vendor not in ("AuthenticAMD", "HygonGenuine") or llc is None:
+        return maps.node[nr]
+    online = {node.nid for node in k.nodes} or {0}
+    return llc if llc in online else min(online)
+
+
 def _elsewhere(maps: CpuMaps, nr: int) -> list[int]:
     """Started CPUs of other nodes that have a core or a cache in common with this one, which is entered there too."""
-    place, own = maps.ids[nr], maps.caches[nr]
+    place, own, node = maps.ids[nr], maps.caches[nr], maps.detected_node
     found = set(maps.smt_mask[(place.package, place.die, place.core)])
     for kind, number in (("llc", own.llc), ("l2c", own.l2c)):
         if number is not None:
             sharers = maps.sharers.setdefault((kind, number), set())
             found |= sharers
             sharers.add(nr)
-    return sorted(cpu for cpu in found if cpu in maps.caches and maps.node[cpu] != maps.node[nr])
+    return sorted(cpu for cpu in found if cpu in maps.caches and node.get(cpu) != node[nr])
 
 
 def _shared(maps: CpuMaps, nr: int, other: int, topoext: bool, snc: bool) -> Iterator[str]:
@@ -81,7 +97,7 @@ def _warn(k: Kernel, nr: int, name: str, other: int) -> None:
     k.printk("------------[ cut here ]------------", Level.WARNING)
     k.printk(
         f"sched: CPU #{nr}'s {name}-sibling CPU #{other} is not on the same node! "
-        f"[node: {maps.node[nr]} != {maps.node[other]}]. Ignoring dependency.",
+        f"[node: {maps.detected_node[nr]} != {maps.detected_node[other]}]. Ignoring dependency.",
         Level.WARNING,
     )
     k.printk("---[ end trace 0000000000000000 ]---", Level.WARNING)

@@ -8,6 +8,8 @@ import pytest
 
 from hw.spec import CpuSpec
 from minikern.acpi.state import LapicEntry
+from minikern.smp import siblings
+from minikern.smp.cpus import CacheIds
 from tests.smp.harness import boot, make_kernel, texts
 
 FOUR = CpuSpec(count=4, sockets=1, cores=4)
@@ -74,3 +76,18 @@ def test_threads_of_a_core_on_two_nodes(release: str) -> None:
 
 def test_one_node_says_nothing() -> None:
     assert not any("not on the same node" in line for line in texts(boot(whole(split(FOUR, "debian-6.1", 8)))))
+
+
+@pytest.mark.parametrize(
+    ("vendor", "known", "node"), [("AuthenticAMD", False, 0), ("AuthenticAMD", True, 1), ("GenuineIntel", False, 1)]
+)
+def test_amd_without_affinity_takes_the_caches_number(
+    vendor: str, known: bool, node: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So CPUs dealt to made-up nodes in turn, which share a cache, are on one node again when they start."""
+    boot_cpu, place = SimpleNamespace(vendor=vendor), SimpleNamespace(apic_id=1)
+    maps = SimpleNamespace(caches={1: CacheIds(0, None)}, boot=boot_cpu, node={1: 1}, ids={1: place})
+    monkeypatch.setattr(siblings, "cpus_of", lambda k: maps)
+    numa = SimpleNamespace(apic_to_node=lambda apic_id: 1 if known else -1)
+    kernel = SimpleNamespace(numa=numa, nodes=[SimpleNamespace(nid=0), SimpleNamespace(nid=1)])
+    assert siblings.srat_detect_node(kernel, 1) == node  # type: ignore[arg-type]
