@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hw.capture import is_capture, spec_from_capture
 from hw.dmesg_machine import spec_from_dmesg
-from hw.dmesg_text import looks_like_log
+from hw.dmesg_text import boots, looks_like_log, read_log
 from hw.errors import InputError
 from hw.pci.spec import PciSpec
 from hw.spec import MachineSpec, read_spec
@@ -56,6 +56,14 @@ def load_machine(name: str) -> MachineSpec:
         f"unknown machine {name!r:.200}: expected {known}, a TOML file, a boot log or a captured folder"
         " (- reads a boot log from standard input)"
     )
+
+
+def further_boots(name: str) -> list[str]:
+    """How to name the other boots of a log that holds several, as kexec and kdump leave them; empty for the rest."""
+    path = Path(name)
+    if name in preset_names() or "\0" in name or not path.is_file() or _is_toml(path):
+        return []
+    return [f"{name}:{number}" for number in range(2, len(boots(read_log(path))) + 1)]
 
 
 def _is_toml(path: Path) -> bool:

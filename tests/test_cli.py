@@ -200,3 +200,17 @@ def test_a_machine_that_cannot_go_on_says_so_after_its_log(words: str) -> None:
 def one_line(result: Result, status: int) -> None:
     assert result.exit_code == status, result.output
     assert result.stderr.startswith("minikern: ") and result.stderr.count("\n") == 1, result.stderr
+
+
+def test_a_log_of_two_boots_is_booted_twice(tmp_path: Path) -> None:
+    log = tmp_path / "two.log"
+    log.write_text("".join(call("boot", "tiny", "-a", word).stdout for word in ("quiet", "debug")))
+    both = call("boot", str(log))
+    assert both.exit_code == 0
+    heads = [line for line in both.stdout.splitlines() if "] Linux version " in line or "] Command line: " in line]
+    assert len(heads) == 4
+    assert heads[1].endswith("quiet") and heads[3].endswith("debug")
+    second = call("boot", f"{log}:2")
+    assert second.stdout and both.stdout.endswith(second.stdout)
+    assert call("boot", f"{log}:3").exit_code == 2
+    assert json.loads(call("boot", str(log), "--json").stdout)

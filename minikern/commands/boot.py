@@ -69,6 +69,21 @@ def boot(
         plot_lanes(done, plot)
     if check:
         _check(done)
+    if not (as_json or trace or plot or check):
+        _further_boots(machine, variant, kernel, append, explain)
+
+
+def _further_boots(machine: dict[str, Any], variant: str, kernel: str, append: str, explain: bool) -> None:
+    """A log of several boots is booted as often as the machine was, each kernel on what its own part tells."""
+    from hw.presets import further_boots
+    from minikern.lab.run import boot as run
+    from minikern.report.dmesg import format_dmesg
+    from minikern.report.explain import explained_dmesg
+
+    for name in further_boots(machine["machine"]):
+        spec, options = load_machine_fields({**machine, "machine": name})
+        done = run(spec, load_named_variant(variant), kernel, append, options)
+        click.echo(explained_dmesg(done.kernel) if explain else format_dmesg(done.kernel), nl=False)
 
 
 def _check(done: Any) -> None:
