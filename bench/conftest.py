@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from minikern import jit
+from minikern.host import jit
 from minikern.lab.bench import Bench, Kernel, default_threads, validate
 
 PAGES = int(os.environ.get("MINIKERN_BENCH_PAGES", "65536"))

@@ -13,8 +13,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from hw.cost_table import default_costs
-from minikern import jit
 from minikern.cli import COMMANDS, main
+from minikern.host import jit
 from minikern.lab import host_costs
 
 

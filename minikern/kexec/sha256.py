@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from minikern.jit import jit
+from minikern.host.jit import jit
 
 BLOCK_BYTES = 64
 Words = NDArray[np.uint32]

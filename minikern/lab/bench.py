@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from hw.errors import InputError
-from minikern import jit as _jit
-from minikern.jit import jit
+from minikern.host import jit as _jit
+from minikern.host.jit import jit
 from minikern.lab.bench_c import CKernels, NoCompiler
 from minikern.mm import page_kernels
 from minikern.mm.deferred import HostPool, deferred_free_pages, host_cores

@@ -17,7 +17,7 @@ import numpy as np
 from hw.cost_table import MEASURED
 from hw.errors import InputError
 from hw.spec import Cost
-from minikern import jit as _jit
+from minikern.host import jit as _jit
 from minikern.kexec.sha256 import sha256_generic
 from minikern.mm import page_kernels
 from minikern.mm.deferred import host_cores

@@ -19,7 +19,7 @@ from typing import Any
 
 import simpy
 
-from minikern.mm.host_nodes import bind, host_nodes, node_of, usable_cpus
+from minikern.host.nodes import bind, host_nodes, node_of, usable_cpus
 from minikern.mm.memblock_free import free_pfn_ranges
 from minikern.mm.mmzone import PAGES_PER_SECTION, Pglist, Zone
 from minikern.mm.padata import MtJob, WorkPool, padata_do_multithreaded

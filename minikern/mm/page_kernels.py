@@ -14,8 +14,8 @@ from types import MappingProxyType
 import numpy as np
 
 from hw.errors import InputError
-from minikern import jit as _jit
-from minikern.jit import jit
+from minikern.host import jit as _jit
+from minikern.host.jit import jit
 from minikern.mm.page_stream import stream, stream_free_blocks
 from minikern.mm.struct_page import Words
 

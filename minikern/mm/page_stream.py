@@ -13,7 +13,7 @@ import numpy as np
 from llvmlite import ir
 from numba.extending import intrinsic
 
-from minikern.jit import jit
+from minikern.host.jit import jit
 from minikern.mm.struct_page import Words
 
 

@@ -19,10 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.errors import InputError
-from minikern.mm.arena import Arena as Arena
-from minikern.mm.arena import arena_pool
-from minikern.mm.backing import available_bytes as available_bytes
-from minikern.mm.backing import choose_slots
+from minikern.host.arena import Arena as Arena
+from minikern.host.arena import arena_pool
+from minikern.host.backing import available_bytes as available_bytes
+from minikern.host.backing import choose_slots
 from minikern.mm.held_ranges import HeldRanges
 from minikern.mm.mmzone import PAGES_PER_SECTION
 from minikern.mm.struct_page import (

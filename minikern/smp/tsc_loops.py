@@ -5,7 +5,7 @@ Source: arch/x86/kernel/tsc_sync.c:check_tsc_warp() @ v6.12
 
 from __future__ import annotations
 
-from minikern.jit import jit
+from minikern.host.jit import jit
 
 CHECK_MASK = 7  # the end is looked for every 8 turns
 TURNS_LIMIT = 10_000_000

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 from hw.errors import InputError
-from minikern import jit
 from minikern.commands.bench import bench
+from minikern.host import jit
 from minikern.lab import bench_c
 from minikern.lab.bench import Bench, Kernel, Part, default_threads, run_pages, validate
 

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 import minikern
 from hw.errors import InputError
-from minikern import jit
 from minikern.commands.check import check
+from minikern.host import jit
 from minikern.lab import algorithms
 from minikern.lab.algorithms import HOOKS, Found, load_algorithms
 from minikern.lab.cases import case_of_kernel, corner_cases

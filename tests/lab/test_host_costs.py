@@ -6,7 +6,7 @@ import pytest
 
 from hw.cost_table import default_costs
 from hw.errors import InputError
-from minikern import jit
+from minikern.host import jit
 from minikern.lab import host_costs as room
 
 

@@ -15,8 +15,8 @@ from click.testing import CliRunner
 
 import minikern
 from hw.errors import InputError
-from minikern import jit
 from minikern.commands.check import check
+from minikern.host import jit
 from minikern.lab.supervise import Steps, supervise
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the supervisor needs fork()")

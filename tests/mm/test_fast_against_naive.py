@@ -12,7 +12,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minikern import jit
+from minikern.host import jit
 from minikern.mm import page_kernels as pk
 from minikern.mm.mmzone import Pglist, Zone
 from minikern.mm.padata import MtJob

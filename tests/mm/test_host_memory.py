@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from minikern import jit
+from minikern.host import jit
 
 BOOT = """
 from pathlib import Path

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from minikern.host.nodes import STRETCH_SHIFT, host_nodes, node_of, parse_cpulist, usable_cpus
 from minikern.mm.deferred import HostPool
-from minikern.mm.host_nodes import STRETCH_SHIFT, host_nodes, node_of, parse_cpulist, usable_cpus
 
 
 def sysfs(folder: Path, *lists: str) -> Path:

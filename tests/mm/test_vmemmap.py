@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.errors import InputError
-from minikern.mm import arena, backing
+from minikern.host import arena, backing
 from minikern.mm import vmemmap as vm
 from minikern.mm.held_ranges import HeldRanges
 from tests.naive_mm import NaiveHeld

@@ -92,6 +92,6 @@ def _fingerprint() -> str:
     digest = hashlib.sha256(f"boundscheck={_config.BOUNDSCHECK}".encode())
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         text = path.read_bytes()
-        if b"minikern.jit" in text or path.name == "jit.py":
+        if b"minikern.host.jit" in text or path.name == "jit.py":
             digest.update(text)
     return digest.hexdigest()[:12]
