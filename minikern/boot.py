@@ -15,7 +15,7 @@ from minikern.setup import copy_bootdata, setup_arch
 from minikern.smp import calibrate, microcode, smpboot, tsc
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 
 def start_kernel(k: Kernel) -> None:

@@ -8,7 +8,7 @@ from minikern.mm import e820
 from minikern.mm.free_reserved import free_reserved_area
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 EFI_INFO = 0x1C0  # Source: arch/x86/include/uapi/asm/bootparam.h:struct boot_params
 EFI_BOOT_SERVICES = (3, 4)  # code, data; Source: UEFI 2.10 clause 7.2

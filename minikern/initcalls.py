@@ -15,7 +15,7 @@ from minikern.smp import microcode
 
 if TYPE_CHECKING:
     from minikern.acpi.state import PciRoot
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 MIB = 1 << 20
 MEM_SIZE_FOR_LARGE_BLOCK = 64 << 30  # Source: arch/x86/mm/init_64.c @ v6.12

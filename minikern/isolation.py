@@ -12,11 +12,11 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
+from minikern.core.printk import Level
 from minikern.mm.early_allocs import SMP_CACHE_BYTES, bitmap_bytes
-from minikern.printk import Level
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 TICK, DOMAIN, MANAGED_IRQ = "tick", "domain", "managed_irq"
 NOHZ_FULL = (TICK, "wq", "timer", "rcu", "misc", "kthread")

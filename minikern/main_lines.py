@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
 from minikern import isolation
-from minikern.cmdline import dashes, memparse
+from minikern.core.cmdline import dashes, memparse
+from minikern.core.parameters import BY_CONFIG, load_parameters
+from minikern.core.printk import Level
 from minikern.mm import free_reserved, hugetlb
-from minikern.parameters import BY_CONFIG, load_parameters
 from minikern.pci import dmar
-from minikern.printk import Level
 from minikern.smp import clocksource, interrupt_mode
 from minikern.vgacon import vgacon_startup
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 PRB_AVG_BITS = 5  # average record of 32 bytes; Source: kernel/printk/printk.c
 PRB_DESC_BYTES, PRINTK_INFO_BYTES = 24, 88  # Source: kernel/printk/printk_ringbuffer.h @ v6.12

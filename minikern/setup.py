@@ -9,7 +9,7 @@ import msgspec
 from hw.errors import MachineStopped
 from minikern import efi, main_lines
 from minikern.acpi import madt, tables
-from minikern.cmdline import CommandLine, memparse
+from minikern.core.cmdline import CommandLine, memparse
 from minikern.kexec.setup_data import parse_setup_data
 from minikern.mm import (
     crashkernel,
@@ -36,7 +36,7 @@ from minikern.pci import dmar
 from minikern.smp import clocksource, interrupt_mode, mpparse, topology, tsc
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 PAGE_SHIFT = 12
 PAGE_SIZE = 4096

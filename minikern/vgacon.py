@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hw import boot_params
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 VIDEO_TYPE_VLFB, VIDEO_TYPE_EFI = 0x23, 0x70  # Source: include/uapi/linux/screen_info.h @ v6.12
 MONOCHROME_TEXT = 7

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from minikern.kernel import Kernel
+from minikern.core.kernel import Kernel
 
 PIT_HZ = 1_193_182
 

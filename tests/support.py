@@ -11,7 +11,7 @@ import pytest
 
 from hw.adjust import Adjustments, adjust
 from hw.presets import load_machine
-from minikern.config import load_variant
+from minikern.core.config import load_variant
 from minikern.lab.run import Boot, boot
 from minikern.report.dmesg import format_dmesg
 

@@ -12,8 +12,8 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from hw.cost_table import default_costs
 from minikern.cli import COMMANDS, main
+from minikern.core.cost_table import default_costs
 from minikern.host import jit
 from minikern.lab import host_costs
 

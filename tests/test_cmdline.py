@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikern.cmdline import CommandLine, get_bool, memparse
+from minikern.core.cmdline import CommandLine, get_bool, memparse
 
 
 def test_memparse() -> None:

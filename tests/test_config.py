@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hw.errors import InputError
-from minikern.config import (
+from minikern.core.config import (
     Config,
     Variant,
     _resolve,

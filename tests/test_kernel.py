@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from hw.presets import load_machine
 from hw.spec import Cost, Residue
-from minikern.config import load_release
-from minikern.kernel import BootOptions, Kernel
+from minikern.core.config import load_release
+from minikern.core.kernel import BootOptions, Kernel
 from minikern.lab.run import prepare
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikern.ledger import Ledger
+from minikern.core.ledger import Ledger
 
 bookings = st.lists(
     st.tuples(

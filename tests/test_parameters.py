@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hw.errors import MachineStopped
-from minikern.cmdline import CommandLine
-from minikern.parameters import INIT_ARG_LIMIT, InitWords, load_parameters
+from minikern.core.cmdline import CommandLine
+from minikern.core.parameters import INIT_ARG_LIMIT, InitWords, load_parameters
 from tests.support import run, texts
 
 NONE: frozenset[str] = frozenset()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minikern.printk import Printk
+from minikern.core.printk import Printk
 
 
 def test_clock_reads_zero_until_started() -> None:

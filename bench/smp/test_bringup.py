@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from hw.spec import CpuSpec
-from minikern.kernel import Kernel
+from minikern.core.kernel import Kernel
 from minikern.lab.cpu_board import CpuLab, bring_up
 
 COUNTS = (128, 1024, 8192)

@@ -12,10 +12,10 @@ from minikern.acpi.namespace import Kind, Node
 from minikern.acpi.scan import STA_FUNCTIONING, STA_PRESENT, acpi_bus_scan, status
 from minikern.acpi.state import AcpiState, PciRoot
 from minikern.acpi.tables import acpi_early_init as acpi_early_init
-from minikern.printk import Level
+from minikern.core.printk import Level
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 
 

@@ -10,11 +10,11 @@ from minikern.acpi.messages import error
 from minikern.acpi.namespace import Namespace
 from minikern.acpi.tables import fix_string
 from minikern.acpi.values import AmlError
-from minikern.printk import Level
+from minikern.core.printk import Level
 
 if TYPE_CHECKING:
     from minikern.acpi.state import AcpiState
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 SECONDARY = ("SSDT", "PSDT", "OSDT")  # Source: drivers/acpi/acpica/tbxfload.c:acpi_tb_load_namespace() @ v6.12
 

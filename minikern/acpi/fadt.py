@@ -9,7 +9,7 @@ from minikern.acpi.messages import bios_warning
 from minikern.acpi.state import Fadt
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 SPACE_IO = 1
 HW_REDUCED = 1 << 20  # Source: ACPI 6.5 table 5.10

@@ -26,7 +26,7 @@ from minikern.acpi.stream import NAME_START, Frame
 from minikern.acpi.values import AmlError, NamePath, NodeRef, SlotRef, copy, to_buffer, to_integer, to_string
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 MAX_CALL_DEPTH = 32
 MAX_OPCODES = 300_000  # of one evaluation

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from minikern.acpi.state import AcpiState, IoApic
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 ISA_IRQS = 16
 TIMER_VECTOR, SYSTEM_VECTOR = 0x30, 0xEF  # Source: arch/x86/include/asm/irq_vectors.h @ v6.12

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hw.acpi import layout
 from minikern.acpi.state import AcpiState, IntSrcOvr, IoApic, LapicEntry
-from minikern.printk import Level
+from minikern.core.printk import Level
 from minikern.smp.cpus import cpus_of, early_cpu_init
 from minikern.smp.interrupt_mode import has_local_apic
 
 if TYPE_CHECKING:
     from hw.acpi.layout import Layout
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 POLARITY = ("dfl", "high", "res", "low")  # MPS INTI flags bits 1:0. Source: ACPI 6.5 table 5.26
 TRIGGER = ("dfl", "edge", "res", "level")  # bits 3:2

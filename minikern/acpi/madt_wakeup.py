@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hw.errors import MachineStopped
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 COMMAND, APIC_ID, VECTOR = 0, 4, 8
 WAKEUP = 1

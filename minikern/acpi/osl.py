@@ -8,7 +8,7 @@ from hw.errors import BusError
 from minikern.acpi.messages import error
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 
 def acpi_os_map_memory(k: Kernel, address: int, size: int) -> bytes | None:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 from hw.acpi import layout
 from minikern.acpi.interpreter import Interpreter
 from minikern.acpi.namespace import Kind, Node
-from minikern.printk import Level
+from minikern.core.printk import Level
 from minikern.smp.cpus import cpus_of
 
 if TYPE_CHECKING:
     from hw.acpi.layout import Layout
     from minikern.acpi.state import AcpiState
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 PROCESSOR_ID = "ACPI0007"
 LAPIC, X2APIC = 0, 9

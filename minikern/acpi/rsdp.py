@@ -9,7 +9,7 @@ from hw.acpi.layout import RSDP, RSDP_V0_SIZE
 from minikern.acpi.messages import bios_error
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 EBDA_POINTER = 0x40E  # real-mode segment of the extended BIOS data area. Source: ACPI 6.5 clause 5.2.5.1
 EBDA_WINDOW = 1024

@@ -13,7 +13,7 @@ from minikern.acpi.processor import acpi_processor_add, is_processor
 from minikern.acpi.state import AcpiState, PciRoot
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 STA_PRESENT, STA_ENABLED, STA_FUNCTIONING = 1 << 0, 1 << 1, 1 << 3  # Source: ACPI 6.5 clause 6.3.7
 STA_DEFAULT = 0x0F

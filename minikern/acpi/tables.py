@@ -11,10 +11,10 @@ from minikern.acpi.messages import bios_error, bios_warning, error
 from minikern.acpi.osl import acpi_os_map_memory
 from minikern.acpi.rsdp import acpi_find_root_pointer
 from minikern.acpi.state import AcpiState, Table
-from minikern.printk import Level
+from minikern.core.printk import Level
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 MAX_TABLE_BYTES = 64 << 20  # larger lengths are taken for damage; the largest real tables are a few MiB
 MAX_TABLES = 1024

@@ -22,7 +22,7 @@ def blame(variant: str, markdown: bool, as_json: bool, append: str, kernel: str,
     Example:
       minikern blame lpc2023 --variant parallel-smp | head -20
     """
-    from hw.cost_table import times_of
+    from minikern.core.cost_table import times_of
     from minikern.lab.run import boot as run
     from minikern.report import tables
 

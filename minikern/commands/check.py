@@ -80,7 +80,7 @@ def _print_failure(algorithm: str, done: Any, as_json: bool) -> None:
 
 def _machine_case(name: str) -> Any:
     from hw.presets import load_machine
-    from minikern.kernel import BootOptions
+    from minikern.core.kernel import BootOptions
     from minikern.lab.cases import case_of_kernel
     from minikern.lab.run import boot
 

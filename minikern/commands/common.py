@@ -14,8 +14,8 @@ from hw.errors import BusError, GeneralProtection, InputError, MachineStopped
 
 if TYPE_CHECKING:
     from hw.spec import MachineSpec
-    from minikern.config import Variant
-    from minikern.kernel import BootOptions
+    from minikern.core.config import Variant
+    from minikern.core.kernel import BootOptions
 
 EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_INTERRUPTED = 1, 2, 3, 130
 DEFAULT_MACHINE = "lpc2023"
@@ -111,7 +111,7 @@ def load_machine_fields(fields: dict[str, Any]) -> tuple[MachineSpec, BootOption
     from hw.adjust import Adjustments, adjust
     from hw.faults import add_fault, without_effect
     from hw.presets import load_machine
-    from minikern.kernel import BootOptions
+    from minikern.core.kernel import BootOptions
 
     spec = load_machine(fields["machine"])
     for note in spec.notes:
@@ -139,7 +139,7 @@ def _measure_costs(spec: MachineSpec) -> None:
 
 
 def load_named_variant(name: str) -> Variant | None:
-    from minikern.config import load_variant
+    from minikern.core.config import load_variant
 
     return load_variant(name) if name else None
 

@@ -14,7 +14,7 @@ from minikern import efi
 from minikern.kexec.setup_data import SETUP_EFI
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 DESCRIPTOR = struct.Struct("<IIQQQQ")  # type, padding, physical, virtual, pages, attributes; firmware may add to it
 SETUP = struct.Struct("<QQQQ64x")  # struct efi_setup_data: vendor, unused, tables, smbios, and room

@@ -16,7 +16,7 @@ from minikern.kexec.purgatory import Loaded, digest_segments, mode_of
 from minikern.kexec.segments import Range, Segment, locate_mem_hole, page_align
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 MIN_INITRD_LOAD_ADDR = 16 << 20  # Source: arch/x86/kernel/kexec-bzimage64.c
 MIN_BOOTPARAM_ADDR = 0x3000

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from minikern.kexec.segments import PAGE_SIZE, page_align
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 KEXEC_HEADER = struct.Struct("<HHIQQ")  # version, two fields of padding, bytes in all, measurements
 KEXEC_VERSION = 1

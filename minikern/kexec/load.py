@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hw import purgatory as layout
+from minikern.core.printk import Level
 from minikern.kexec.bzimage import MAX_FILE_BYTES, BzImage, load_bzimage
 from minikern.kexec.crash import CrashNotes
 from minikern.kexec.errors import KexecError
@@ -31,10 +32,9 @@ from minikern.kexec.segments import (
     Segment,
     sanity_check_segment_list,
 )
-from minikern.printk import Level
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 KEXEC_ON_CRASH, KEXEC_PRESERVE_CONTEXT = 1, 2
 KEXEC_ARCH_DEFAULT, KEXEC_ARCH_X86_64 = 0, 62 << 16

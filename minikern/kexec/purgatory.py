@@ -16,7 +16,7 @@ from minikern.kexec.digest import digest_memory
 from minikern.kexec.segments import Segment
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 
 class Mode(NamedTuple):

@@ -13,16 +13,16 @@ from hw import boot_params as zero_page
 from hw import purgatory as layout
 from hw.errors import BusError, MachineStopped
 from hw.memory import PhysicalMemory
+from minikern.core.printk import Level
 from minikern.kexec.bzimage import COMPRESSORS, ENTRY_64
 from minikern.kexec.digest import code_path
 from minikern.kexec.load import Image
 from minikern.kexec.purgatory import Verified, charge, mode_of, verify
 from minikern.kexec.relocate import Relocation, relocate_kernel
 from minikern.kexec.stop import crash_stop_other_cpus, stop_other_cpus
-from minikern.printk import Level
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 PARTS = ("shutdown", "relocation", "purgatory", "decompression")
 

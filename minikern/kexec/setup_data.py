@@ -9,7 +9,7 @@ import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 HEAD = struct.Struct("<QII")  # next, type, length
 SETUP_EFI, SETUP_IMA, SETUP_RNG_SEED = 4, 8, 9

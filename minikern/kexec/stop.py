@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from minikern.printk import Level
+from minikern.core.printk import Level
 from minikern.smp.apic import APIC_SPIV, ICR_ASSERT, SPIV_ENABLED, apic_read, apic_write, icr_write
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 REBOOT_VECTOR, NMI_VECTOR = 0xF8, 0x02  # Source: arch/x86/include/asm/irq_vectors.h
 ICR_NMI = 0x400

@@ -18,7 +18,7 @@ from minikern.kexec.bzimage import MAX_ELFCOREHDR_STR_LEN, BzImage
 from minikern.kexec.setup_data import HEAD, SETUP_EFI, SETUP_IMA, SETUP_RNG_SEED, rng_is_initialized
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 MAX_E820 = 128
 RNG_SEED_LENGTH = 32

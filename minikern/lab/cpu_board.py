@@ -12,7 +12,6 @@ from typing import Any, cast
 from hw.apic_bus import ApicBus
 from hw.bus import Bus
 from hw.clock import Clock
-from hw.cost_table import default_costs
 from hw.cpu import CPU, CodeStore, Entry
 from hw.cpuid import CpuidTable
 from hw.faults import FaultSpec, check_faults, cpu_faults, madt_places
@@ -22,9 +21,10 @@ from hw.microcode_update import NAMES, update_for
 from hw.spec import Cost, CpuSpec
 from hw.timers import Pit, PmTimer
 from minikern.acpi.state import AcpiState, LapicEntry
-from minikern.cmdline import CommandLine
-from minikern.config import Release, load_release
-from minikern.kernel import BootOptions, Kernel
+from minikern.core.cmdline import CommandLine
+from minikern.core.config import Release, load_release
+from minikern.core.cost_table import default_costs
+from minikern.core.kernel import BootOptions, Kernel
 from minikern.mm.mmzone import Pglist
 from minikern.mm.numa import Numa
 from minikern.smp import calibrate, microcode, smpboot, topology, tsc

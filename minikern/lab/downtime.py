@@ -15,13 +15,13 @@ from typing import Any
 import msgspec
 import simpy
 
-from hw.cost_table import machine_costs
 from hw.errors import InputError
 from hw.spec import Cost, MachineSpec
 from hw.toml_file import decode_toml
 from hw.units import GIB
-from minikern.config import Variant
-from minikern.kernel import BootOptions
+from minikern.core.config import Variant
+from minikern.core.cost_table import machine_costs
+from minikern.core.kernel import BootOptions
 from minikern.kexec.purgatory import LOSES
 from minikern.kexec.reboot import shutdown
 from minikern.lab.run import Boot, boot

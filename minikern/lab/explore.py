@@ -9,10 +9,10 @@ from typing import Any
 
 from hw.errors import MachineStopped
 from hw.spec import CpuSpec
-from minikern.kernel import Kernel
+from minikern.core.kernel import Kernel
+from minikern.core.recorder import Mark
 from minikern.lab.cpu_board import CpuLab, bring_up, cpu_state
 from minikern.lab.smp_rules import Violation, violations
-from minikern.recorder import Mark
 
 SHRINK_SEEDS = 200
 

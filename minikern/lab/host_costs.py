@@ -14,9 +14,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from hw.cost_table import MEASURED
 from hw.errors import InputError
 from hw.spec import Cost
+from minikern.core.cost_table import MEASURED
 from minikern.host import jit as _jit
 from minikern.kexec.sha256 import sha256_generic
 from minikern.mm import page_kernels

@@ -6,14 +6,14 @@ import copy
 import time
 from dataclasses import dataclass
 
-from hw.cost_table import machine_costs
 from hw.errors import InputError
 from hw.machine import Machine
 from hw.spec import MachineSpec
 from minikern.boot import start_kernel
-from minikern.build_facts import with_kernel_facts
-from minikern.config import Release, Variant, load_release, release_for_version
-from minikern.kernel import BootOptions, Kernel
+from minikern.core.build_facts import with_kernel_facts
+from minikern.core.config import Release, Variant, load_release, release_for_version
+from minikern.core.cost_table import machine_costs
+from minikern.core.kernel import BootOptions, Kernel
 from minikern.kexec.purgatory import purgatory_of_running_image
 
 

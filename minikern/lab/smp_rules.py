@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from minikern.kernel import Kernel
-from minikern.recorder import Mark
+from minikern.core.kernel import Kernel
+from minikern.core.recorder import Mark
 from minikern.smp.cpus import CpuMaps, cpus_of
 
 STEPS = ("INIT", "SIPI", "started", "stack_taken", "stack_left", "ALIVE", "SHOULD_ONLINE", "AP_ONLINE_IDLE", "ONLINE")

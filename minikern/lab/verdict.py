@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from minikern.config import Release, Variant
+from minikern.core.config import Release, Variant
 
 WORTH_SAYING = 0.005  # of the total it is held against
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minikern.cmdline import memparse
-from minikern.printk import Level
+from minikern.core.cmdline import memparse
+from minikern.core.printk import Level
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 MIB = 1 << 20
 CRASH_ALIGN = 16 << 20  # Source: arch/x86/include/asm/crash_reserve.h @ v6.12

@@ -11,10 +11,10 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
 from hw.errors import MachineStopped
-from minikern.printk import Level
+from minikern.core.printk import Level
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 PAGE_SHIFT = 12
 ULLONG_MAX = 2**64 - 1

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minikern.cmdline import memparse, strtoull
+from minikern.core.cmdline import memparse, strtoull
+from minikern.core.printk import Level
 from minikern.mm.e820 import (
     ULLONG_MAX,
     Type,
@@ -18,10 +19,9 @@ from minikern.mm.e820 import (
     range_remove,
     range_update,
 )
-from minikern.printk import Level
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 
 def parse_memopt(k: Kernel, value: str) -> None:

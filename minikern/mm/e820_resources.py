@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.core.printk import Level
 from minikern.mm.e820 import PAGE_SHIFT, RAM_TYPES, ULLONG_MAX, Entry, Type, resource_lines
-from minikern.printk import Level
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 MAX_GAP_END = 1 << 32
 MIN_GAP = 4 << 20

@@ -12,7 +12,7 @@ from minikern.mm.struct_page import PAGE_SIZE
 from minikern.mm.watermarks import managed_pages_changed
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 NOSAVE_BYTES = PAGE_SIZE  # between the locks and bss; Source: arch/x86/kernel/vmlinux.lds.S
 

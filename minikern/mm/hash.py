@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from minikern.cmdline import strtoull
+from minikern.core.cmdline import strtoull
 from minikern.mm.mmzone import MAX_PAGE_ORDER
 from minikern.mm.zonelist import nr_kernel_pages
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from minikern.core.work import run_here
 from minikern.mm.hugetlb_alloc import BootPage, hugetlb_hstate_alloc_pages
 from minikern.mm.hugetlb_cma import dma_contiguous_reserve, hugetlb_cma_reserve
 from minikern.mm.hugetlb_cmdline import Hstate, HugetlbCommandLine, size_name
@@ -18,7 +19,6 @@ from minikern.mm.hugetlb_vmemmap import Hvo, hugetlb_vmemmap_optimizable_size
 from minikern.mm.struct_page import PAGE_SIZE
 from minikern.mm.vmemmap import PreinitMap
 from minikern.mm.vmemmap_table import VmemmapPageTable
-from minikern.mm.work import run_here
 
 PMD_ORDER, PUD_ORDER = 9, 18  # 2 MiB and 1 GiB; Source: arch/x86/include/asm/pgtable_64_types.h
 PSE_BIT = 3  # CPUID.1:EDX

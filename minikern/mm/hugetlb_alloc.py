@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import simpy
 
+from minikern.core.work import Work, run_here, run_on
 from minikern.mm.hugetlb_cmdline import Hstate, size_name
 from minikern.mm.padata import MtJob, WorkPool, numa_aware_cpus, padata_do_multithreaded
 from minikern.mm.page_alloc import MIGRATE_MOVABLE, PageAlloc
 from minikern.mm.struct_page import PAGE_SHIFT, PAGE_SIZE, W_PRIVATE
-from minikern.mm.work import Work, run_here, run_on
 
 # Bits of a huge page's private field. Source: include/linux/hugetlb.h:enum hugetlb_page_flags @ v6.12
 HPG_FREED, HPG_VMEMMAP_OPTIMIZED = 1 << 3, 1 << 4

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from minikern.cmdline import memparse
+from minikern.core.cmdline import memparse
 from minikern.mm.memblock_free import free_to_buddy, zones_of
 from minikern.mm.struct_page import PAGE_SIZE
 

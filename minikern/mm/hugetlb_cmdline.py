@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from minikern.cmdline import memparse
+from minikern.core.cmdline import memparse
 from minikern.mm.mmzone import MAX_PAGE_ORDER
 from minikern.mm.struct_page import PAGE_SHIFT
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import simpy
 
+from minikern.core.work import Work, run_here, run_on
 from minikern.mm.hugetlb_alloc import HPG_FREED, BootPage, mark_optimized, optimize, padata_run
 from minikern.mm.hugetlb_preinit import adopt, one_zone
 from minikern.mm.hugetlb_vmemmap import HUGETLB_VMEMMAP_RESERVE_PAGES
 from minikern.mm.memblock_free import zones_of
 from minikern.mm.padata import MtJob, numa_aware_cpus
 from minikern.mm.page_alloc import PageAlloc
-from minikern.mm.work import Work, run_here, run_on
 
 
 def gather_bootmem_prealloc(k: Any) -> None:

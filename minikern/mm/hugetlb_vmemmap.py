@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from minikern.core.work import Work
 from minikern.mm.mmzone import PAGES_PER_SECTION
 from minikern.mm.page_alloc import PageAlloc
 from minikern.mm.struct_page import PAGE_SIZE, PAGES_PER_MEMMAP_PAGE, STRUCT_PAGE_SIZE
 from minikern.mm.vmemmap_table import Frames, VmemmapPageTable, frame_ranges
-from minikern.mm.work import Work
 
 HUGETLB_VMEMMAP_RESERVE_SIZE = PAGE_SIZE
 HUGETLB_VMEMMAP_RESERVE_PAGES = HUGETLB_VMEMMAP_RESERVE_SIZE // STRUCT_PAGE_SIZE

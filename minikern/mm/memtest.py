@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from minikern.cmdline import memparse
+from minikern.core.cmdline import memparse
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 # The order is Linux's: the last one is used first, and the list is gone through backwards.
 PATTERNS = (

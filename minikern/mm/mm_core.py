@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minikern.cmdline import get_bool
+from minikern.core.cmdline import get_bool
 from minikern.mm import deferred, early_allocs, hugetlb, hugetlb_cma, memblock_free, swiotlb, zonelist
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 PAGE_SIZE = 4096
 VMALLOC_BYTES = {4: 32 << 40, 5: 12800 << 40}  # by page-table levels; Source: arch/x86/include/asm/pgtable_64_types.h

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from minikern.core.printk import Level
 from minikern.mm import e820
-from minikern.printk import Level
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 MTRRCAP, PHYSBASE0, DEF_TYPE = 0xFE, 0x200, 0x2FF  # Source: SDM vol. 4
 VALID = 1 << 11

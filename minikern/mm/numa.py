@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from minikern.acpi.srat import SratCpu, SratMemory, parse_slit, parse_srat
+from minikern.core.printk import Level
 from minikern.mm import zones
 from minikern.mm.mmzone import LOCAL_DISTANCE, REMOTE_DISTANCE
 from minikern.mm.numa_emulation import Block, emulated_distances, split_nodes
-from minikern.printk import Level
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 NUMA_NO_NODE = -1
 COVERAGE_SLACK_BYTES = 1 << 20  # Source: arch/x86/mm/numa.c:numa_meminfo_cover_memory()

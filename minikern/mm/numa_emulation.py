@@ -9,12 +9,12 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
-from minikern.cmdline import memparse, strtoull
+from minikern.core.cmdline import memparse, strtoull
+from minikern.core.printk import Level
 from minikern.mm.mmzone import LOCAL_DISTANCE, MAX_DMA32_PFN, REMOTE_DISTANCE
-from minikern.printk import Level
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 FAKE_NODE_MIN_SIZE = 32 << 20  # Source: include/linux/numa.h @ v6.12
 PAGE_SHIFT = 12

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from minikern.mm import early_allocs
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 PAGE_SIZE = 4096
 PMD_SIZE = 2 << 20

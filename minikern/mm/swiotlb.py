@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minikern.cmdline import strtoull
+from minikern.core.cmdline import strtoull
+from minikern.core.printk import Level
 from minikern.mm.mmzone import MAX_DMA32_PFN
-from minikern.printk import Level
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 PAGE_SIZE = 4096
 IO_TLB_SHIFT = 11  # slabs of 2 KiB; Source: include/linux/swiotlb.h

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from minikern.mm.mmzone import PAGEBLOCK_NR_PAGES, ZONE_MOVABLE, ZONE_NORMAL, Pglist, Zone
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 KIB_PER_PAGE = 4
 LOWMEM_RESERVE_RATIO = (256, 256, 32, 0, 0)  # Source: mm/page_alloc.c:sysctl_lowmem_reserve_ratio

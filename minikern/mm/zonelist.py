@@ -18,7 +18,7 @@ from minikern.mm.mmzone import (
 from minikern.mm.zones import pfn_ranges
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 STRUCT_PAGE_BYTES = 64
 PAGE_SIZE = 4096

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from minikern.cmdline import memparse
+from minikern.core.cmdline import memparse
+from minikern.core.printk import Level
 from minikern.mm.early_allocs import SMP_CACHE_BYTES
 from minikern.mm.memblock import NUMA_NO_NODE, Flags
 from minikern.mm.mmzone import (
@@ -24,10 +25,9 @@ from minikern.mm.mmzone import (
     Pglist,
     Zone,
 )
-from minikern.printk import Level
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 MAX_ORDER_NR_PAGES = 1024  # movable zones start at this alignment; Source: include/linux/mmzone.h
 PAGE_SHIFT = 12

@@ -11,7 +11,7 @@ from minikern.pci.ecam import pci_mmcfg_init
 from minikern.pci.types import EcamRegion
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 ADDRESS_PORT, DATA_PORT = 0xCF8, 0xCFC
 ENABLE = 0x8000_0000

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from minikern.pci.types import PciDev
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
     from minikern.pci.iommu import Groups
 
 HEADER_BYTES = 48

@@ -19,7 +19,7 @@ from minikern.pci.types import (
 )
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 COMMAND = 0x04
 DECODE = 3  # I/O and memory decoding

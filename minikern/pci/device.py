@@ -46,7 +46,7 @@ from minikern.pci.types import (
 )
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 HOST_BRIDGE = 0x0600
 INTX_DISABLE = 0x400

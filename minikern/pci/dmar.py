@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from minikern.pci.types import PciDev, PciState
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 HEADER_BYTES = 48
 DRHD, RMRR, ATSR, RHSA, ANDD, SATC = range(6)

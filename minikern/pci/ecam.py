@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from minikern.pci.types import EcamRegion
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 E820_RESERVED = 2
 MIN_WINDOW = 16 << 20  # what a window may shrink to: 16 buses

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from minikern.core.printk import Level
 from minikern.pci.amd_iommu import amd_iommu_enabled, amd_iommu_init
 from minikern.pci.dmar import (
     ATSR,
@@ -30,10 +31,9 @@ from minikern.pci.types import (
     TYPE_ROOT_PORT,
     PciDev,
 )
-from minikern.printk import Level
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 ACS_SV, ACS_RR, ACS_CR, ACS_UF, ACS_EC = 0x01, 0x04, 0x08, 0x10, 0x20
 REQ_ACS_FLAGS = ACS_SV | ACS_RR | ACS_CR | ACS_UF

@@ -12,7 +12,7 @@ from minikern.pci.select import probe_list
 from minikern.pci.types import IORESOURCE_BUS, IORESOURCE_IO, IORESOURCE_MEM, PciBus, Resource
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 IO_END, LAST_BUS = 0xFFFF, 0xFF
 PHYS_BITS_LEAF, PHYS_BITS_DEFAULT = 0x8000_0008, 36

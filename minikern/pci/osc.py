@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from minikern.acpi.state import PciRoot
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
     from minikern.pci.access import ConfigAccess
 
 UUID = bytes.fromhex("5b4ddb33f71f1c4096577441c03dd766")  # 33DB4D5B-1FF7-401C-9657-7441C03DD766

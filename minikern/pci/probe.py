@@ -23,7 +23,7 @@ from minikern.pci.types import (
 )
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
     from minikern.pci.access import ConfigAccess
 
 ABSENT = (0xFFFF_FFFF, 0x0000_0000, 0x0000_FFFF, 0xFFFF_0000)

@@ -19,7 +19,7 @@ from minikern.pci.types import (
 )
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 INTEL = 0x8086
 CLASS_IDE, CLASS_VGA = 0x0101, 0x0300

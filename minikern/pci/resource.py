@@ -28,7 +28,7 @@ from minikern.pci.types import (
 )
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 MIN_IO, MIN_MEM = 0x1000, 0x1000_0000  # Source: arch/x86/include/asm/pci.h @ v6.12
 BIOS_END = 0x10_0000

@@ -25,7 +25,7 @@ from minikern.pci.types import (
 
 if TYPE_CHECKING:
     from minikern.acpi.state import PciRoot, Window
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
     from minikern.pci.access import ConfigAccess
 
 BIOS_YEAR_WITHOUT_E820 = 2023  # Source: arch/x86/pci/acpi.c:pci_acpi_crs_quirks() @ v6.12

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from minikern.pci.types import PciDev
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 _IDS = re.compile(r"^pci:([0-9a-fA-F]{1,8}):([0-9a-fA-F]{1,8})(?::[0-9a-fA-F]{1,8}:[0-9a-fA-F]{1,8})?$")
 _PLACE = re.compile(r"^(?:([0-9a-fA-F]{1,8}):)?([0-9a-fA-F]{1,2}):([0-9a-fA-F]{1,2})\.([0-7])$")

@@ -22,7 +22,7 @@ from minikern.pci.types import (
 )
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 Extra = dict[int, int]
 """Optional bytes by id() of a resource: room to be given if there is enough."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from hw.cost_table import times_of
+from minikern.core.cost_table import times_of
 from minikern.lab.run import Boot
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from minikern.kernel import Kernel
-from minikern.printk import Level
+from minikern.core.kernel import Kernel
+from minikern.core.printk import Level
 
 NS_PER_S = 1_000_000_000
 

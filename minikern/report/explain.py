@@ -8,7 +8,7 @@ from importlib import resources
 import msgspec
 
 from hw.toml_file import decode_toml
-from minikern.kernel import Kernel
+from minikern.core.kernel import Kernel
 from minikern.report.dmesg import format_dmesg
 
 STAMP = re.compile(r"^\[ *\d+\.\d+\] ")

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from minikern.core.ledger import Entry
 from minikern.lab.compare import PHASES, Ladder
-from minikern.ledger import Entry
 
 NS_PER_MS = 1_000_000
 

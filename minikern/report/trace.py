@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import msgspec
 
 from hw.errors import InputError
+from minikern.core.recorder import Mark, Recorder, Span
 from minikern.lab.run import Boot
-from minikern.recorder import Mark, Recorder, Span
 from minikern.report.output import write_file
 
 PID = 1

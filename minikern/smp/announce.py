@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from minikern.smp.cpus import cpus_of
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 
 @dataclass

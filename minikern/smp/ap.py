@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import simpy
 
-from minikern.printk import Level
+from minikern.core.printk import Level
 from minikern.smp.apic import read_apic_id, setup_local_apic, x2apic_enabled
 from minikern.smp.calibrate import calibrate_delay_on
 from minikern.smp.cpus import cpus_of
@@ -26,7 +26,7 @@ from minikern.smp.tsc_sync import check_tsc_sync_target
 if TYPE_CHECKING:
     from hw.clock import Clock
     from hw.cpu import CPU
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 Steps = Generator[simpy.Event, None, None]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hw.errors import GeneralProtection
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
     from minikern.smp.cpuinfo import CpuInfo
 
 MSR_ARCH_CAPABILITIES = 0x10A

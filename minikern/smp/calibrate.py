@@ -15,7 +15,7 @@ from minikern.smp.pit import cycles_between
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 MAX_DIRECT_CALIBRATION_RETRIES = 5
 FIRST_LPJ, LPS_PREC = 1 << 12, 8  # Source: init/calibrate.c @ v6.12

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from minikern.smp.cpus import cpus_of
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 NSEC_PER_SEC = 1_000_000_000
 PIT_TICK_RATE = 1_193_182  # Hz. Source: include/linux/timex.h

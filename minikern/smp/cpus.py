@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
     from minikern.smp.cpuinfo import CpuInfo
     from minikern.smp.microcode_amd import AmdPatch
     from minikern.smp.microcode_intel import IntelUpdate, Signature

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
 from minikern.acpi import io_apic
+from minikern.core.printk import Level
 from minikern.pci import dmar
-from minikern.printk import Level
 from minikern.smp.apic import XAPIC_MAX_ID, read_apic_id, x2apic_disable, x2apic_enable, x2apic_enabled
 from minikern.smp.cpus import cpus_of, early_cpu_init
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 X2APIC_WITHOUT_REMAPPING = ("KVM", "Microsoft Hyper-V", "VMware", "Xen HVM", "Jailhouse", "ACRN")
 FADT2_REVISION, FADT_APIC_PHYSICAL = 3, 1 << 19  # Source: ACPI 6.5 table 5.10

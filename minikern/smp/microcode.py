@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import simpy
 
 from hw.errors import GeneralProtection
-from minikern.printk import Level
+from minikern.core.printk import Level
 from minikern.smp.cpus import EarlyMicrocode, cpus_of, early_cpu_init
 from minikern.smp.microcode_amd import FINAL_LEVELS, AmdRules, find_patch, needs_digest, signature_of
 from minikern.smp.microcode_cpio import CpioFile, find_cpio_data
@@ -19,7 +19,7 @@ from minikern.smp.microcode_intel import HEADER, IntelUpdate, Signature, date_te
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 MSR_IA32_PLATFORM_ID, MSR_IA32_UCODE_WRITE, MSR_IA32_UCODE_REV = 0x17, 0x79, 0x8B
 MSR_AMD64_PATCH_LOADER = 0xC001_0020

@@ -20,13 +20,13 @@ from hw.mp_table import (
 )
 from minikern.acpi.madt import mp_register_ioapic
 from minikern.acpi.state import IntSrcOvr, LapicEntry
-from minikern.printk import Level
+from minikern.core.printk import Level
 from minikern.smp import topology
 from minikern.smp.cpus import cpus_of
 from minikern.smp.interrupt_mode import acpi_madt_oem_check, has_local_apic
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 EBDA_SEGMENT = 0x40E
 PARAGRAPH = 16

@@ -13,7 +13,7 @@ from minikern.smp.clocksource import FSEC_PER_SEC, HPET_COUNTER, HPET_PERIOD, PI
 from minikern.smp.cpus import cpus_of
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 MAX_QUICK_PIT_MS = 50
 MAX_QUICK_PIT_ITERATIONS = MAX_QUICK_PIT_MS * PIT_TICK_RATE // 1000 // 256

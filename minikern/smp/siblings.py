@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from minikern.core.printk import Level
 from minikern.mm.memblock import NUMA_NO_NODE
-from minikern.printk import Level
 from minikern.smp.cpuinfo import decode_signature
 from minikern.smp.cpus import CacheIds, CpuMaps, cpus_of
 from minikern.smp.topology import AMD_VENDORS, get_count_order, has_topoext, physical_die
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 MAX_CACHE_LEAVES = 16
 CACHE_LEVEL_2, CACHE_LEVEL_3 = 2, 3

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import simpy
 
 from minikern.acpi.madt_wakeup import acpi_wakeup_cpu, wakes_by_mailbox
-from minikern.printk import Level
+from minikern.core.printk import Level
 from minikern.smp.announce import Announcer
 from minikern.smp.ap import ApRoom, ApSync, assign_logical_ids, start_secondary
 from minikern.smp.apic import apic_id_valid
@@ -27,7 +27,7 @@ from minikern.smp.trampoline import Trampoline, install_trampoline, set_smpboot_
 from minikern.smp.wakeup import wakeup_secondary_cpu_via_init
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 NS_PER_MS = 1_000_000
 ALIVE_TIMEOUT_NS = 10_000 * NS_PER_MS  # Source: cpuhp_wait_for_sync_state() @ v6.12, do_boot_cpu() @ v6.1

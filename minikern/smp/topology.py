@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from minikern.printk import Level
+from minikern.core.printk import Level
 from minikern.smp.apic import MSR_IA32_APICBASE, apic_id_valid, read_apic_id
 from minikern.smp.cpuinfo import decode_signature
 from minikern.smp.cpus import CpuId, CpuMaps, Registry, cpus_of, early_cpu_init
@@ -17,7 +17,7 @@ from minikern.smp.interrupt_mode import has_local_apic, parse_apic_options
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 APICBASE_BSP = 1 << 8
 LEVEL_SMT, LEVEL_CORE, LEVEL_DIE = 1, 2, 5  # CPUID leaf 0xB/0x1F ECX[15:8]

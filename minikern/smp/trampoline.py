@@ -18,7 +18,7 @@ from minikern.smp.cpus import cpus_of
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 STARTUP_READ_APICID = 1 << 31  # smpboot_control: every CPU looks its own number up. Source: arch/x86/include/asm/smp.h
 CONTROL_CPU_MASK = 0xFFFFFF

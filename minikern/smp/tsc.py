@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minikern.printk import Level
+from minikern.core.printk import Level
 from minikern.smp.calibrate import NO_TSC_KHZ
 from minikern.smp.clocksource import tsc_line
 from minikern.smp.cpus import TscState, cpus_of, early_cpu_init
@@ -15,7 +15,7 @@ from minikern.smp.pit import pit_hpet_ptimer_calibrate_cpu, quick_pit_calibrate
 from minikern.smp.tsc_adjust import tsc_store_and_check_tsc_adjust
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 INTEL_FAM6_ATOM_GOLDMONT_D = 0x5F  # Denverton
 DENVERTON_CRYSTAL_KHZ = 25_000

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minikern.printk import Level
+from minikern.core.printk import Level
 from minikern.smp.cpus import TscAdjust, cpus_of
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 MSR_IA32_TSC_ADJUST = 0x3B
 FW_BUG = "[Firmware Bug]: "

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import simpy
 
-from minikern.printk import Level
+from minikern.core.printk import Level
 from minikern.smp.cpus import TscAdjust, cpus_of
 from minikern.smp.tsc import mark_tsc_unstable, unsynchronized_tsc
 from minikern.smp.tsc_adjust import tsc_store_and_check_tsc_adjust, write_tsc_adjust
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 SYNC_MS_PACKAGE_KNOWN, SYNC_MS_FIRST = 2, 20  # Source: tsc_sync.c:loop_timeout()
 TEST_RUNS_WITH_ADJUST = 3

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minikern.printk import Level
+from minikern.core.printk import Level
 from minikern.smp.apic import (
     APIC_ESR,
     DELIVERY_POLLS,
@@ -23,7 +23,7 @@ from minikern.smp.apic import (
 from minikern.smp.cpus import cpus_of
 
 if TYPE_CHECKING:
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 LEGACY_INIT_UDELAY = 10_000  # us. Source: arch/x86/kernel/smpboot.c:UDELAY_10MS_DEFAULT
 STARTUPS = 2

@@ -10,7 +10,7 @@ from typing import Any
 from hw.acpi.spec import AcpiSpec
 from hw.acpi.tables import build_tables
 from hw.bus import Bus
-from minikern.cmdline import CommandLine
+from minikern.core.cmdline import CommandLine
 from minikern.smp.cpuinfo import CpuInfo
 from minikern.smp.cpus import CpuMaps
 

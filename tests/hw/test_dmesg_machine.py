@@ -14,7 +14,7 @@ from hw.adjust import Adjustments, adjust
 from hw.errors import InputError, MachineStopped
 from hw.presets import load_machine, load_preset
 from hw.spec import MachineSpec
-from minikern.config import release_for_version
+from minikern.core.config import release_for_version
 from minikern.lab.run import boot
 from minikern.report.dmesg import format_dmesg
 

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 
 from hw import boot_params
 from hw.adjust import Adjustments, adjust
-from hw.cost_table import default_costs, machine_costs
 from hw.errors import InputError
 from hw.machine import Machine
 from hw.memmap import make_e820, place_nodes
 from hw.presets import load_machine, load_preset, preset_names
 from hw.spec import CpuSpec, MachineSpec, parse_cpulist
 from hw.units import GIB, MIB, parse_size
+from minikern.core.cost_table import default_costs, machine_costs
 
 
 @pytest.mark.parametrize("name", preset_names())

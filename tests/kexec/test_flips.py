@@ -10,7 +10,7 @@ import pytest
 
 from hw import purgatory as layout
 from hw.errors import InputError, MachineStopped
-from minikern.kernel import Kernel
+from minikern.core.kernel import Kernel
 from minikern.kexec import reboot
 from minikern.kexec.digest import available
 from minikern.kexec.load import Image, Kexec, Policy

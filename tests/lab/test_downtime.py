@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from hw.cost_table import default_costs
 from hw.errors import InputError
 from hw.presets import load_machine
 from minikern.commands.downtime import downtime
-from minikern.config import load_variant
+from minikern.core.config import load_variant
+from minikern.core.cost_table import default_costs
 from minikern.lab.downtime import (
     HOST_PARTS,
     PARTS,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hw.cost_table import default_costs
 from hw.errors import InputError
+from minikern.core.cost_table import default_costs
 from minikern.host import jit
 from minikern.lab import host_costs as room
 

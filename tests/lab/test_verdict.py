@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minikern.config import load_release, load_variants
+from minikern.core.config import load_release, load_variants
 from minikern.lab.verdict import Payoff, headline, payoffs
 
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 from typing import Any
 
 from hw.clock import Clock
-from minikern.cmdline import CommandLine
-from minikern.config import Config
+from minikern.core.cmdline import CommandLine
+from minikern.core.config import Config
 from minikern.mm.hugetlb import hugetlb_early_reserve
 from minikern.mm.hugetlb_preinit import hugetlb_vmemmap_init_late
 from minikern.mm.memblock import Memblock
@@ -58,7 +58,7 @@ CONFIG: dict[str, bool | int | str] = {
 
 @dataclass
 class FakeKernel:
-    """Parts of ``minikern.kernel.Kernel`` that the rooms under test use."""
+    """Parts of ``minikern.core.kernel.Kernel`` that the rooms under test use."""
 
     nodes: list[Pglist]
     memblock: Memblock

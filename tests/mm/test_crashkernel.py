@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikern.cmdline import CommandLine
+from minikern.core.cmdline import CommandLine
 from minikern.mm.crashkernel import reserve_crashkernel
 from minikern.mm.memblock import Memblock
 from minikern.mm.swiotlb import Swiotlb, parse_swiotlb

@@ -12,8 +12,8 @@ from minikern.host import jit
 BOOT = """
 from pathlib import Path
 from hw.presets import load_machine
-from minikern.config import load_variant
-from minikern.kernel import BootOptions
+from minikern.core.config import load_variant
+from minikern.core.kernel import BootOptions
 from minikern.lab.run import boot
 from minikern.mm.page_check import check_memmap
 

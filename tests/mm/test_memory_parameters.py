@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikern.cmdline import CommandLine, memparse, strtoull
-from minikern.config import Config
+from minikern.core.cmdline import CommandLine, memparse, strtoull
+from minikern.core.config import Config
 from minikern.mm import e820, e820_params, memtest, numa, swiotlb, zones
 from minikern.mm.hash import DENTRY, TCP_ESTABLISHED, UDP, as_asked, hash_entries, hashdist
 from minikern.mm.memblock import Flags, Memblock

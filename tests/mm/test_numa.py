@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hw.adjust import Adjustments, adjust
 from hw.presets import load_preset
 from hw.spec import KernelFacts, MemoryRange
-from minikern.build_facts import with_kernel_facts
-from minikern.config import Config, load_release
+from minikern.core.build_facts import with_kernel_facts
+from minikern.core.config import Config, load_release
 from minikern.lab.run import boot
 from minikern.mm.memblock import Memblock
 from minikern.mm.mtrr import Mtrr, write_back_ranges

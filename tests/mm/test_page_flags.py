@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hw.errors import InputError
-from minikern.config import Config
+from minikern.core.config import Config
 from minikern.mm.page_flags import page_flags_layout
 
 ZONES = {"CONFIG_ZONE_DMA": True, "CONFIG_ZONE_DMA32": True, "CONFIG_ZONE_DEVICE": True}

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from minikern.acpi.srat import SratCpu, SratMemory
-from minikern.cmdline import CommandLine
-from minikern.config import Config
+from minikern.core.cmdline import CommandLine
+from minikern.core.config import Config
 from minikern.mm import numa
 from minikern.mm.memblock import Flags, Memblock
 

@@ -15,8 +15,8 @@ from hw.pci.host import PciTopology, attach_pci
 from hw.pci.spec import PciSpec
 from minikern import pci
 from minikern.acpi.state import PciRoot, Window
-from minikern.cmdline import CommandLine
-from minikern.config import Config
+from minikern.core.cmdline import CommandLine
+from minikern.core.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
 CAPTURES = ROOT.parent / "shared" / "captures"

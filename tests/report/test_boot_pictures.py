@@ -14,9 +14,9 @@ from hw.errors import InputError
 from hw.faults import FaultSpec
 from hw.presets import load_preset
 from minikern.commands.boot import boot as boot_command
-from minikern.kernel import BootOptions
+from minikern.core.kernel import BootOptions
+from minikern.core.recorder import Span
 from minikern.lab.run import Boot, boot
-from minikern.recorder import Span
 from minikern.report.dmesg import format_dmesg
 from minikern.report.explain import explained_dmesg, load_explanations
 from minikern.report.lanes import ALIVE, PREPARE, Scale, lane_bars, plot_lanes, scale_of

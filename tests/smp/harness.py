@@ -9,7 +9,6 @@ from typing import Any
 from hw.apic_bus import ApicBus
 from hw.bus import Bus
 from hw.clock import Clock
-from hw.cost_table import default_costs
 from hw.cpu import CPU, CodeStore
 from hw.cpuid import AMD_VENDORS
 from hw.machine import cpuid_tables
@@ -21,9 +20,10 @@ from hw.presets import load_preset
 from hw.spec import Cost, CpuSpec
 from hw.timers import HPET_BASE, Hpet, Pit, PmTimer
 from minikern.acpi.state import LapicEntry
-from minikern.cmdline import CommandLine
-from minikern.config import load_release
-from minikern.kernel import Kernel
+from minikern.core.cmdline import CommandLine
+from minikern.core.config import load_release
+from minikern.core.cost_table import default_costs
+from minikern.core.kernel import Kernel
 from minikern.smp import calibrate, clocksource, microcode, smpboot, topology, tsc
 
 PM_TIMER_PORT = 0x608

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hw.spec import CpuSpec
-from minikern.config import Config
+from minikern.core.config import Config
 from minikern.smp.calibrate import bogomips, calibrate_delay_converge
 from minikern.smp.cpus import early_cpu_init
 from tests import naive_smp

@@ -10,11 +10,11 @@ from click.testing import CliRunner
 from hw.faults import FaultSpec
 from hw.spec import CpuSpec
 from minikern.commands.explore import explore
-from minikern.kernel import Kernel
+from minikern.core.kernel import Kernel
+from minikern.core.recorder import Mark
 from minikern.lab.cpu_board import CpuLab, bring_up, cpu_state
 from minikern.lab.explore import explore_smp
 from minikern.lab.smp_rules import violations
-from minikern.recorder import Mark
 
 FOUR = CpuSpec(count=4, cores=2, threads=2, crystal_hz=25_000_000, tsc_khz=2_000_000)
 TALK = CpuSpec(count=128, sockets=2, cores=32, threads=2, tsc_khz=2_073_049, enumeration="threads-last", x2apic=True)

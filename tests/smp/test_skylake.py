@@ -7,7 +7,7 @@ import pytest
 from hw.adjust import Adjustments, adjust
 from hw.presets import load_preset
 from hw.spec import MachineSpec
-from minikern.config import load_variant, load_variants
+from minikern.core.config import load_variant, load_variants
 from minikern.lab.figures_table import compare_figures, load_figures
 from minikern.lab.run import boot
 

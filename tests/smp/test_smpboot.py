@@ -14,7 +14,7 @@ from hw.cpu import RunState
 from hw.errors import MachineStopped
 from hw.spec import CpuSpec
 from minikern.acpi.state import LapicEntry
-from minikern.kernel import Kernel
+from minikern.core.kernel import Kernel
 from minikern.smp.states import TABLES, by_kind
 from minikern.smp.trampoline import install_trampoline
 from tests import naive_smp

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hw.spec import CpuSpec
 from minikern.acpi.state import LapicEntry
-from minikern.cmdline import CommandLine
+from minikern.core.cmdline import CommandLine
 from minikern.smp.cpuinfo import cpu_info_text, decode_signature, identify_cpu
 from minikern.smp.interrupt_mode import parse_apic_options
 from minikern.smp.topology import Shifts, detect_shifts, get_count_order, topology_init

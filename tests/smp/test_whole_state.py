@@ -12,7 +12,7 @@ import pytest
 from hw.adjust import Adjustments, adjust
 from hw.cpu import CPU
 from hw.presets import load_preset
-from minikern.kernel import Kernel
+from minikern.core.kernel import Kernel
 from minikern.lab.cpu_board import cpu_state
 from minikern.lab.run import Boot, boot
 

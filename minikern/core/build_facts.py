@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from hw.spec import KernelFacts
-from minikern.config import ImageSizes, Release
+from minikern.core.config import ImageSizes, Release
 
 IMAGE_FIELDS = ("code_kib", "rwdata_kib", "rodata_kib", "init_kib", "bss_kib")
 LOGGED_BEHAVIOUR = ("fallback_lines", "unavailable_lines", "efi_mmio_removed")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
 
-from minikern.cmdline import dashes
+from minikern.core.cmdline import dashes
 
 SYSCTL_ALIASES = frozenset(  # Source: fs/proc/proc_sysctl.c:sysctl_aliases @ v6.12
     ("hardlockup_all_cpu_backtrace", "hung_task_panic", "numa_zonelist_order", "softlockup_all_cpu_backtrace")
@@ -45,7 +45,7 @@ def load_parameters(build: str, configured: frozenset[str]) -> Parameters:
     Those of ``BY_CONFIG`` are known if they are among ``configured``, whatever the list says.
     """
     found: dict[str, set[str]] = {"setup": set(), "early": set(), "param": set()}
-    text = resources.files("minikern").joinpath("parameters.txt").read_text(encoding="ascii")
+    text = resources.files("minikern.core").joinpath("parameters.txt").read_text(encoding="ascii")
     for line in text.splitlines():
         if not line.startswith("#"):
             kind, name, *builds = line.split()

@@ -11,15 +11,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from minikern.cmdline import CommandLine
-from minikern.config import Config, Release, Variant
+from minikern.core.cmdline import CommandLine
+from minikern.core.config import Config, Release, Variant
+from minikern.core.ledger import Ledger
+from minikern.core.parameters import InitWords
+from minikern.core.printk import Level, Printk
+from minikern.core.recorder import Recorder
 from minikern.isolation import Isolation
-from minikern.ledger import Ledger
 from minikern.mm.swiotlb import Swiotlb
-from minikern.parameters import InitWords
 from minikern.pci.types import PciState
-from minikern.printk import Level, Printk
-from minikern.recorder import Recorder
 
 if TYPE_CHECKING:
     import simpy
