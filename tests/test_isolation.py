@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikern import isolation
 from minikern.core.kernel import Kernel
-from minikern.isolation import NOHZ_FULL, TICK, format_list, parse_list
+from minikern.init import isolation
+from minikern.init.isolation import NOHZ_FULL, TICK, format_list, parse_list
 from minikern.mm.memblock import Memblock
 from tests.support import run, texts
 

@@ -17,7 +17,7 @@ from minikern.core.ledger import Ledger
 from minikern.core.parameters import InitWords
 from minikern.core.printk import Level, Printk
 from minikern.core.recorder import Recorder
-from minikern.isolation import Isolation
+from minikern.init.isolation import Isolation
 from minikern.mm.swiotlb import Swiotlb
 from minikern.pci.types import PciState
 

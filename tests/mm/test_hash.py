@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikern.mm.hash import Table, hash_entries
+from minikern.init.hash import Table, hash_entries
 from tests import naive
 
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from minikern.core.cmdline import CommandLine, memparse, strtoull
 from minikern.core.config import Config
+from minikern.init.hash import DENTRY, TCP_ESTABLISHED, UDP, as_asked, hash_entries, hashdist
 from minikern.mm import e820, e820_params, memtest, numa, swiotlb, zones
-from minikern.mm.hash import DENTRY, TCP_ESTABLISHED, UDP, as_asked, hash_entries, hashdist
 from minikern.mm.memblock import Flags, Memblock
 from minikern.mm.mmzone import Pglist, Zone
 from minikern.mm.numa_emulation import Block, emulated_distances, split_nodes

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minikern import initcalls, main_lines
 from minikern.acpi import acpi_init, tables
+from minikern.init import hash, initcalls, main_lines, mm_core
+from minikern.init.setup import copy_bootdata, setup_arch
 from minikern.kexec.setup_data import random_init_early
-from minikern.mm import early_allocs, free_reserved, hash, mm_core, percpu, zonelist
-from minikern.setup import copy_bootdata, setup_arch
+from minikern.mm import early_allocs, free_reserved, percpu, zonelist
 from minikern.smp import calibrate, microcode, smpboot, tsc
 
 if TYPE_CHECKING:

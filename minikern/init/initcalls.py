@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from minikern import efi
 from minikern.acpi import acpi_init
-from minikern.mm import e820_resources, free_reserved, hash, hugetlb, hugetlb_cma, swiotlb, watermarks
+from minikern.init import hash
+from minikern.mm import e820_resources, free_reserved, hugetlb, hugetlb_cma, swiotlb, watermarks
 from minikern.pci import access, iommu, quirks, resource, root
 from minikern.smp import microcode
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
-from minikern import isolation
 from minikern.core.cmdline import dashes, memparse
 from minikern.core.parameters import BY_CONFIG, load_parameters
 from minikern.core.printk import Level
+from minikern.init import isolation
+from minikern.init.vgacon import vgacon_startup
 from minikern.mm import free_reserved, hugetlb
 from minikern.pci import dmar
 from minikern.smp import clocksource, interrupt_mode
-from minikern.vgacon import vgacon_startup
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

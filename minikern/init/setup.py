@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hw.errors import MachineStopped
-from minikern import efi, main_lines
+from minikern import efi
 from minikern.acpi import madt, tables
 from minikern.core.cmdline import CommandLine, memparse
+from minikern.init import main_lines
 from minikern.kexec.setup_data import parse_setup_data
 from minikern.mm import (
     crashkernel,
