@@ -87,7 +87,7 @@ def _further_boots(machine: dict[str, Any], variant: str, kernel: str, append: s
 
 
 def _check(done: Any) -> None:
-    from minikern.mm.page_check import check_memmap
+    from minikern.verify.page_check import check_memmap
 
     result = check_memmap(done.kernel)
     click.echo(f"minikern: {result}", err=True)

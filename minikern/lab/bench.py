@@ -25,12 +25,12 @@ from minikern.mm.deferred import HostPool, deferred_free_pages, host_cores
 from minikern.mm.mmzone import MAX_PAGE_ORDER, PAGES_PER_SECTION, Pglist, Zone
 from minikern.mm.padata import MtJob
 from minikern.mm.page_alloc import MAX_BLOCK, PageAlloc
-from minikern.mm.page_check import first_wrong
 from minikern.mm.page_flags import PageFlags
 from minikern.mm.page_map import PageMap
 from minikern.mm.page_stream import stream_fill
 from minikern.mm.struct_page import STRUCT_PAGE_SIZE, Words
 from minikern.mm.vmemmap import Vmemmap, available_bytes
+from minikern.verify.page_check import first_wrong
 
 DEFAULT_PAGES = 1 << 25  # 2 GiB of memory map
 FIRST_SECTION = 32  # the pages start at 4 GiB

@@ -9,7 +9,7 @@ nodes and requests for huge pages. A whole test file::
     from hypothesis import given
 
     from minikern.lab.run import boot
-    from minikern.mm.page_check import check_memmap
+    from minikern.verify.page_check import check_memmap
     from minikern.testing.strategies import hugepage_requests, numa_machines
 
 

@@ -14,8 +14,8 @@ from minikern.lab.run import boot
 from minikern.mm import deferred, page_kernels
 from minikern.mm.deferred import NodeStore, page_alloc_init_late
 from minikern.mm.memblock_free import memblock_free_all
-from minikern.mm.page_check import check_memmap
 from minikern.mm.vmemmap import PageStateGone
+from minikern.verify.page_check import check_memmap
 from tests.mm.fake_kernel import COSTS, GIB, MIB, FakeKernel, booted, fake_kernel
 
 MEMORY = [(0x1000, 0x9F000, 0), (1 * MIB, 500 * MIB, 0), (512 * MIB, 1100 * MIB, 1)]

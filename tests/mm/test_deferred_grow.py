@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from minikern.mm.memblock_free import deferred_grow_zone, free_pfn_ranges, memblock_free_all
 from minikern.mm.mmzone import ZONE_NORMAL
-from minikern.mm.page_check import check_memmap
+from minikern.verify.page_check import check_memmap
 from tests.mm.fake_kernel import GIB, MIB, booted, fake_kernel
 
 SECTION, BLOCK, PAGE = 1 << 15, 1 << 10, 4096

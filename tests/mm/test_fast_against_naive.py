@@ -17,10 +17,10 @@ from minikern.mm import page_kernels as pk
 from minikern.mm.mmzone import Pglist, Zone
 from minikern.mm.padata import MtJob
 from minikern.mm.page_alloc import PageAlloc
-from minikern.mm.page_check import first_wrong
 from minikern.mm.page_flags import PageFlags
 from minikern.mm.page_map import PageMap
 from minikern.mm.vmemmap import Arena, Vmemmap
+from minikern.verify.page_check import first_wrong
 from tests.naive_mm import VMEMMAP, NaiveBuddy, flags_of, fresh_page, padata_chunks, tail_page
 
 EXAMPLES = int(os.environ.get("MINIKERN_EXAMPLES", "600" if jit.DISABLED else "2400"))

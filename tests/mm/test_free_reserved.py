@@ -16,7 +16,7 @@ from hw.presets import load_preset
 from minikern.core.config import load_release
 from minikern.lab.run import boot
 from minikern.mm.free_reserved import free_reserved_area, image_layout
-from minikern.mm.page_check import check_memmap
+from minikern.verify.page_check import check_memmap
 
 
 def lines(k: Any) -> list[str]:

@@ -15,7 +15,7 @@ from hw.presets import load_machine
 from minikern.core.config import load_variant
 from minikern.core.kernel import BootOptions
 from minikern.lab.run import boot
-from minikern.mm.page_check import check_memmap
+from minikern.verify.page_check import check_memmap
 
 done = boot(load_machine("lpc2023"), load_variant("hvo-skip"), options=BootOptions(vmemmap="full"))
 status = Path("/proc/self/status").read_text()  # ru_maxrss would carry the parent's peak over

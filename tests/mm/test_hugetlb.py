@@ -12,9 +12,9 @@ from minikern.mm.hugetlb import hugetlb_init, hugetlb_parse_cmdline
 from minikern.mm.hugetlb_cmdline import Hstate, HugetlbCommandLine, size_name
 from minikern.mm.hugetlb_vmemmap import hugetlb_vmemmap_optimizable_size
 from minikern.mm.memblock_free import memblock_free_all, register_page_bootmem_info
-from minikern.mm.page_check import check_memmap
 from minikern.mm.vmemmap import Memmap
 from minikern.mm.vmemmap_table import VmemmapPageTable, frame_ranges
+from minikern.verify.page_check import check_memmap
 from tests.mm.fake_kernel import GIB, MIB, FakeKernel, booted, fake_kernel
 from tests.naive_mm import VMEMMAP, flags_of, tail_page
 

@@ -12,8 +12,8 @@ from minikern.core.config import load_variants
 from minikern.mm.hugetlb import hugetlb_init, hugetlb_parse_cmdline
 from minikern.mm.hugetlb_cma import cma_init_reserved_areas, cma_pages, parse_hugetlb_cma
 from minikern.mm.memblock_free import memblock_free_all
-from minikern.mm.page_check import check_memmap
 from minikern.mm.struct_page import PAGE_SIZE
+from minikern.verify.page_check import check_memmap
 from tests.mm.fake_kernel import GIB, MIB, FakeKernel, booted, fake_kernel
 from tests.mm.test_hugetlb import GIGANTIC, PC_8G, SMALL, boot, huge_lines
 from tests.naive_mm import flags_of, tail_page

@@ -6,7 +6,7 @@ from minikern.mm.memblock_free import (
     register_page_bootmem_info,
     reserved_by_node,
 )
-from minikern.mm.page_check import check_memmap
+from minikern.verify.page_check import check_memmap
 from tests.mm.fake_kernel import GIB, MIB, booted, fake_kernel
 
 PAGE = 4096

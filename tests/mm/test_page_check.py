@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from minikern.mm.deferred import page_alloc_init_late
 from minikern.mm.memblock_free import memblock_free_all, register_page_bootmem_info
-from minikern.mm.page_check import check_memmap
-from minikern.mm.page_check_state import Expected, Span, overlay
+from minikern.verify.page_check import check_memmap
+from minikern.verify.page_check_state import Expected, Span, overlay
 from tests.mm.fake_kernel import MIB, FakeKernel, booted, fake_kernel
 
 NO_DEFER = {"CONFIG_DEFERRED_STRUCT_PAGE_INIT": False}

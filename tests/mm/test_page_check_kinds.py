@@ -11,7 +11,7 @@ import pytest
 from minikern.mm.deferred import page_alloc_init_late
 from minikern.mm.hugetlb import hugetlb_init, hugetlb_parse_cmdline
 from minikern.mm.memblock_free import memblock_free_all, register_page_bootmem_info
-from minikern.mm.page_check import check_memmap
+from minikern.verify.page_check import check_memmap
 from tests.mm.fake_kernel import GIB, MIB, FakeKernel, booted, fake_kernel
 
 pytestmark = pytest.mark.big

@@ -14,9 +14,9 @@ import pytest
 
 from hw.presets import load_machine, load_preset
 from minikern.lab.run import boot
-from minikern.mm.page_check import check_memmap
 from minikern.mm.watermarks import watermarks
 from minikern.report import proc
+from minikern.verify.page_check import check_memmap
 
 CAPTURES = Path(__file__).parents[2] / "../shared/captures"
 FOLDERS = sorted(path.parent for path in CAPTURES.rglob("zoneinfo.txt"))

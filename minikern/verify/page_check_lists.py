@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from minikern.mm.page_check_state import NOBODY, NOT_YET, Place, Span
+from minikern.verify.page_check_state import NOBODY, NOT_YET, Place, Span
 
 LARGEST = 10  # order of the largest free block; Source: include/linux/mmzone.h:MAX_PAGE_ORDER @ v6.12
 PAGEBLOCK = 512

@@ -1,0 +1,1 @@
+"""Independent checkers: they share no line with what they check."""
