@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from minikern.core.kernel import Kernel
 from minikern.init import isolation
 from minikern.init.isolation import NOHZ_FULL, TICK, format_list, parse_list
-from minikern.mm.memblock import Memblock
+from minikern.state.memblock import Memblock
 from tests.support import run, texts
 
 BITS = 40

@@ -10,7 +10,7 @@ import pytest
 
 from minikern.host import jit
 
-CODE = "import numpy as np; from minikern.mm.page_kernels import set_flags; w = np.zeros((2, 8), dtype=np.uint64);"
+CODE = "import numpy as np; from minikern.mm.page.page_kernels import set_flags; w = np.zeros((2, 8), dtype=np.uint64);"
 CODE += "set_flags(w, np.uint64(4)); assert w[:, 0].tolist() == [4, 4]"
 
 

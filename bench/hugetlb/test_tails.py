@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from minikern.lab.bench import NID, ZONE, Bench
-from minikern.mm.page_kernels import init_linux, prep_compound_tails
-from minikern.mm.struct_page import TAIL_MAPPING
+from minikern.mm.page.page_kernels import init_linux, prep_compound_tails
+from minikern.mm.page.struct_page import TAIL_MAPPING
 
 HUGE = 512
 

@@ -41,7 +41,7 @@ def pages(pages: int | None, threads: int | None, rounds: int, as_json: bool) ->
       minikern bench pages --pages 4194304 --json | jq '.results[] | [.kernel, .ratio_to_c]'
     """
     from minikern.lab.bench import default_threads, run_pages
-    from minikern.mm.mmzone import PAGES_PER_SECTION
+    from minikern.mm.page.mmzone import PAGES_PER_SECTION
 
     if pages is not None:
         pages = -(-pages // PAGES_PER_SECTION) * PAGES_PER_SECTION

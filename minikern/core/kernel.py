@@ -18,7 +18,7 @@ from minikern.core.parameters import InitWords
 from minikern.core.printk import Level, Printk
 from minikern.core.recorder import Recorder
 from minikern.init.isolation import Isolation
-from minikern.mm.swiotlb import Swiotlb
+from minikern.mm.early.swiotlb import Swiotlb
 from minikern.pci.types import PciState
 
 if TYPE_CHECKING:
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
     from hw.machine import Machine
     from hw.spec import Cost, Residue
-    from minikern.mm.direct_map import DirectMap
-    from minikern.mm.e820 import E820State
-    from minikern.mm.memblock import Memblock
-    from minikern.mm.mmzone import Pglist
-    from minikern.mm.numa import Numa
+    from minikern.mm.early.direct_map import DirectMap
+    from minikern.mm.early.e820 import E820State
+    from minikern.mm.early.numa import Numa
+    from minikern.mm.page.mmzone import Pglist
+    from minikern.state.memblock import Memblock
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Kernel:
         self.boot_params = BootParams()
         self.max_pfn = 0
         self.max_low_pfn = 0
-        self.dma_reserve = 0  # pages; see minikern.mm.zonelist.find_dma_reserve
+        self.dma_reserve = 0  # pages; see minikern.mm.buddy.zonelist.find_dma_reserve
         self.nr_all_pages = 0
         self.nr_free_memblock_pages = 0
         self.fallback: dict[int, list[int]] = {}  # node -> nodes to try, in order

@@ -9,7 +9,7 @@ from threading import Lock
 
 import numpy as np
 
-from minikern.mm.struct_page import Words
+from minikern.mm.page.struct_page import Words
 
 HOST_HUGE_BYTES = 2 << 20
 

@@ -6,8 +6,8 @@ import contextlib
 from pathlib import Path
 
 from hw.errors import InputError
-from minikern.mm.mmzone import PAGES_PER_SECTION
-from minikern.mm.struct_page import STRUCT_PAGE_SIZE
+from minikern.mm.page.mmzone import PAGES_PER_SECTION
+from minikern.mm.page.struct_page import STRUCT_PAGE_SIZE
 
 MIB = 1 << 20
 WINDOW_BYTES = 128 * MIB

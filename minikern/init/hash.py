@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from minikern.core.cmdline import strtoull
-from minikern.mm.mmzone import MAX_PAGE_ORDER
-from minikern.mm.zonelist import nr_kernel_pages
+from minikern.mm.buddy.zonelist import nr_kernel_pages
+from minikern.mm.page.mmzone import MAX_PAGE_ORDER
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

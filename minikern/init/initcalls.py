@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minikern import efi
 from minikern.acpi import acpi_init
 from minikern.init import hash
-from minikern.mm import e820_resources, free_reserved, hugetlb, hugetlb_cma, swiotlb, watermarks
+from minikern.mm.buddy import free_reserved, watermarks
+from minikern.mm.early import e820_resources, efi, swiotlb
+from minikern.mm.hugetlb import hugetlb, hugetlb_cma
 from minikern.pci import access, iommu, quirks, resource, root
 from minikern.smp import microcode
 

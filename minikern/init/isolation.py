@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
 from minikern.core.printk import Level
-from minikern.mm.early_allocs import SMP_CACHE_BYTES, bitmap_bytes
+from minikern.mm.early.early_allocs import SMP_CACHE_BYTES, bitmap_bytes
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

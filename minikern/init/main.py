@@ -11,7 +11,8 @@ from minikern.acpi import acpi_init, tables
 from minikern.init import hash, initcalls, main_lines, mm_core
 from minikern.init.setup import copy_bootdata, setup_arch
 from minikern.kexec.setup_data import random_init_early
-from minikern.mm import early_allocs, free_reserved, percpu, zonelist
+from minikern.mm.buddy import free_reserved, zonelist
+from minikern.mm.early import early_allocs, percpu
 from minikern.smp import calibrate, microcode, smpboot, tsc
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from minikern.core.parameters import BY_CONFIG, load_parameters
 from minikern.core.printk import Level
 from minikern.init import isolation
 from minikern.init.vgacon import vgacon_startup
-from minikern.mm import free_reserved, hugetlb
+from minikern.mm.buddy import free_reserved
+from minikern.mm.hugetlb import hugetlb
 from minikern.pci import dmar
 from minikern.smp import clocksource, interrupt_mode
 

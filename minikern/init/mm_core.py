@@ -8,7 +8,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.core.cmdline import get_bool
-from minikern.mm import deferred, early_allocs, hugetlb, hugetlb_cma, memblock_free, swiotlb, zonelist
+from minikern.mm.buddy import memblock_free, zonelist
+from minikern.mm.early import early_allocs, swiotlb
+from minikern.mm.hugetlb import hugetlb, hugetlb_cma
+from minikern.mm.map import deferred
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

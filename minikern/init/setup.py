@@ -7,34 +7,30 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hw.errors import MachineStopped
-from minikern import efi
 from minikern.acpi import madt, tables
 from minikern.core.cmdline import CommandLine, memparse
 from minikern.init import main_lines
 from minikern.kexec.setup_data import parse_setup_data
-from minikern.mm import (
+from minikern.mm.buddy import zonelist, zones
+from minikern.mm.early import (
     crashkernel,
     direct_map,
     e820,
     e820_params,
     e820_resources,
     early_allocs,
-    hugetlb,
-    hugetlb_cma,
-    hugetlb_preinit,
+    efi,
     memtest,
     mtrr,
     numa,
-    page_init,
-    sparse,
     swiotlb,
-    vmemmap,
-    zonelist,
-    zones,
 )
-from minikern.mm.memblock import Memblock
+from minikern.mm.hugetlb import hugetlb, hugetlb_cma
+from minikern.mm.map import hugetlb_preinit, page_init, sparse
+from minikern.mm.page import vmemmap
 from minikern.pci import dmar
 from minikern.smp import clocksource, interrupt_mode, mpparse, topology, tsc
+from minikern.state.memblock import Memblock
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

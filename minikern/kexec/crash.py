@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 from hw.msr import IA32_FS_BASE, IA32_GS_BASE
 from minikern.kexec.errors import KexecError
 from minikern.kexec.segments import PAGE_SIZE, Range, page_align
-from minikern.mm.mmzone import MIGRATE_TYPES, SECTION_SIZE_BITS
-from minikern.mm.page_alloc import NR_PAGE_ORDERS
-from minikern.mm.sparse import MAX_PHYSMEM_BITS_4LEVEL, MAX_PHYSMEM_BITS_5LEVEL
-from minikern.mm.struct_page import FIELDS, STRUCT_PAGE_SIZE
+from minikern.mm.map.sparse import MAX_PHYSMEM_BITS_4LEVEL, MAX_PHYSMEM_BITS_5LEVEL
+from minikern.mm.page.mmzone import MIGRATE_TYPES, SECTION_SIZE_BITS
+from minikern.mm.page.struct_page import FIELDS, STRUCT_PAGE_SIZE
+from minikern.state.page_alloc import NR_PAGE_ORDERS
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -174,7 +174,7 @@ def crash_memmap(k: Kernel, header: tuple[int, int]) -> Rows:
 
     ``header`` is (address, bytes). Source: arch/x86/kernel/crash.c:crash_setup_memmap_entries() @ v6.12
     """
-    from minikern.mm.e820 import RAM_TYPES, Type
+    from minikern.mm.early.e820 import RAM_TYPES, Type
 
     rows: Rows = []
 

@@ -10,8 +10,8 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from hw.efi_map import EFI_INFO, EFI_MEMORY_RUNTIME, INFO
-from minikern import efi
 from minikern.kexec.setup_data import SETUP_EFI
+from minikern.mm.early import efi
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

@@ -34,7 +34,7 @@ class FileImage(NamedTuple):
 
 def system_ram(k: Kernel) -> list[Range]:
     """The running kernel's System RAM. Source: arch/x86/kernel/e820.c:e820__reserve_resources() @ v6.12"""
-    from minikern.mm.e820 import RAM_TYPES
+    from minikern.mm.early.e820 import RAM_TYPES
 
     return [Range(entry.addr, entry.end) for entry in k.e820.table if entry.type in RAM_TYPES]
 

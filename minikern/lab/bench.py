@@ -20,16 +20,16 @@ from hw.errors import InputError
 from minikern.host import jit as _jit
 from minikern.host.jit import jit
 from minikern.lab.bench_c import CKernels, NoCompiler
-from minikern.mm import page_kernels
-from minikern.mm.deferred import HostPool, deferred_free_pages, host_cores
-from minikern.mm.mmzone import MAX_PAGE_ORDER, PAGES_PER_SECTION, Pglist, Zone
-from minikern.mm.padata import MtJob
-from minikern.mm.page_alloc import MAX_BLOCK, PageAlloc
-from minikern.mm.page_flags import PageFlags
-from minikern.mm.page_map import PageMap
-from minikern.mm.page_stream import stream_fill
-from minikern.mm.struct_page import STRUCT_PAGE_SIZE, Words
-from minikern.mm.vmemmap import Vmemmap, available_bytes
+from minikern.mm.map.deferred import HostPool, deferred_free_pages, host_cores
+from minikern.mm.map.padata import MtJob
+from minikern.mm.page import page_kernels
+from minikern.mm.page.mmzone import MAX_PAGE_ORDER, PAGES_PER_SECTION, Pglist, Zone
+from minikern.mm.page.page_flags import PageFlags
+from minikern.mm.page.page_map import PageMap
+from minikern.mm.page.page_stream import stream_fill
+from minikern.mm.page.struct_page import STRUCT_PAGE_SIZE, Words
+from minikern.mm.page.vmemmap import Vmemmap, available_bytes
+from minikern.state.page_alloc import MAX_BLOCK, PageAlloc
 from minikern.verify.page_check import first_wrong
 
 DEFAULT_PAGES = 1 << 25  # 2 GiB of memory map

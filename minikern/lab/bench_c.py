@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from minikern.mm.struct_page import Words
+from minikern.mm.page.struct_page import Words
 
 FLAGS = ("-O2", "-std=c11", "-shared", "-fPIC")
 SOURCE = "struct_page.c"

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from minikern.mm.mmzone import MAX_DMA32_PFN, MAX_DMA_PFN, PAGES_PER_SECTION, ZONE_DMA, ZONE_DMA32, ZONE_NORMAL
-from minikern.mm.page_flags import PageFlags
-from minikern.mm.struct_page import VMEMMAP_START_4LEVEL, VMEMMAP_START_5LEVEL
+from minikern.mm.page.mmzone import MAX_DMA32_PFN, MAX_DMA_PFN, PAGES_PER_SECTION, ZONE_DMA, ZONE_DMA32, ZONE_NORMAL
+from minikern.mm.page.page_flags import PageFlags
+from minikern.mm.page.struct_page import VMEMMAP_START_4LEVEL, VMEMMAP_START_5LEVEL
 
 MAX_PIECE = 1 << 19  # pages handed over in one call at most
 OLD = PageFlags(6, 3, 16, 0, reserved_bit=12, private_bit=13, head_bit=16)

@@ -18,9 +18,9 @@ from minikern.lab.algorithms import Found
 from minikern.lab.cases import MAX_PIECE, Case, Piece, corner_cases
 from minikern.lab.check_time import Timing, time_algorithm
 from minikern.lab.supervise import Steps
-from minikern.mm.mmzone import MAX_PAGE_ORDER, PAGES_PER_SECTION
-from minikern.mm.struct_page import FIELDS, TAIL_MAPPING, Words, as_pages
-from minikern.mm.vmemmap import Arena
+from minikern.mm.page.mmzone import MAX_PAGE_ORDER, PAGES_PER_SECTION
+from minikern.mm.page.struct_page import FIELDS, TAIL_MAPPING, Words, as_pages
+from minikern.mm.page.vmemmap import Arena
 
 GUARD = 16  # rows around the range that nobody may touch
 GARBAGE = np.uint64(0xA5A5A5A5A5A5A5A5)

@@ -25,8 +25,8 @@ from minikern.core.cmdline import CommandLine
 from minikern.core.config import Release, load_release
 from minikern.core.cost_table import default_costs
 from minikern.core.kernel import BootOptions, Kernel
-from minikern.mm.mmzone import Pglist
-from minikern.mm.numa import Numa
+from minikern.mm.early.numa import Numa
+from minikern.mm.page.mmzone import Pglist
 from minikern.smp import calibrate, microcode, smpboot, topology, tsc
 from minikern.smp.microcode_amd import lowest_revision
 

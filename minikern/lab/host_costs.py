@@ -19,12 +19,12 @@ from hw.spec import Cost
 from minikern.core.cost_table import MEASURED
 from minikern.host import jit as _jit
 from minikern.kexec.sha256 import sha256_generic
-from minikern.mm import page_kernels
-from minikern.mm.deferred import host_cores
-from minikern.mm.mmzone import PAGES_PER_SECTION
-from minikern.mm.page_alloc import MAX_BLOCK
-from minikern.mm.struct_page import PAGE_SIZE, STRUCT_PAGE_SIZE, Words
-from minikern.mm.vmemmap import Vmemmap
+from minikern.mm.map.deferred import host_cores
+from minikern.mm.page import page_kernels
+from minikern.mm.page.mmzone import PAGES_PER_SECTION
+from minikern.mm.page.struct_page import PAGE_SIZE, STRUCT_PAGE_SIZE, Words
+from minikern.mm.page.vmemmap import Vmemmap
+from minikern.state.page_alloc import MAX_BLOCK
 
 SECTIONS = 64  # 128 MiB of memory map: more than any cache holds
 ROUNDS = 3

@@ -13,7 +13,7 @@ from hw.machine import cpu_msrs, cpuid_tables
 from hw.pci.lspci import describe, format_lspci
 from hw.spec import MachineSpec
 from minikern.lab.run import Boot
-from minikern.mm.e820 import type_name
+from minikern.mm.early.e820 import type_name
 from minikern.report.dmesg import format_dmesg
 
 KERNEL_MEMMAP_NAMES = {1: "System RAM", 2: "Reserved", 3: "ACPI Tables", 4: "ACPI Non-volatile Storage"}

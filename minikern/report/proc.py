@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.errors import InputError
-from minikern.mm.mmzone import MAX_NR_ZONES, MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pglist, Zone
-from minikern.mm.page_init import memory_pfn_ranges
-from minikern.mm.struct_page import W_FLAGS
-from minikern.mm.watermarks import watermarks
+from minikern.mm.buddy.watermarks import watermarks
+from minikern.mm.map.page_init import memory_pfn_ranges
+from minikern.mm.page.mmzone import MAX_NR_ZONES, MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pglist, Zone
+from minikern.mm.page.struct_page import W_FLAGS
 
 KIB_PER_PAGE = 4
 MIGRATETYPES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic", "Isolate")  # without CMA

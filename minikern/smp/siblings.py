@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from minikern.core.printk import Level
-from minikern.mm.memblock import NUMA_NO_NODE
 from minikern.smp.cpuinfo import decode_signature
 from minikern.smp.cpus import CacheIds, CpuMaps, cpus_of
 from minikern.smp.topology import AMD_VENDORS, get_count_order, has_topoext, physical_die
+from minikern.state.memblock import NUMA_NO_NODE
 
 if TYPE_CHECKING:
     from hw.cpu import CPU

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from minikern.host.jit import jit
-from minikern.mm.struct_page import STRUCT_PAGE, Words, format_page
+from minikern.mm.page.struct_page import STRUCT_PAGE, Words, format_page
 from minikern.verify.page_check_lists import Wrong, check_accounting, check_folds, check_free_lists
 from minikern.verify.page_check_state import NO_CONTENT, Place, Span, cut, expected_spans, places
 

@@ -11,13 +11,13 @@ from typing import Any
 from hw.clock import Clock
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
-from minikern.mm.hugetlb import hugetlb_early_reserve
-from minikern.mm.hugetlb_preinit import hugetlb_vmemmap_init_late
-from minikern.mm.memblock import Memblock
-from minikern.mm.mmzone import MAX_DMA32_PFN, MAX_DMA_PFN, Pglist, Zone
-from minikern.mm.page_init import memmap_init
-from minikern.mm.sparse import sparse_init
-from minikern.mm.vmemmap import vmemmap_init
+from minikern.mm.hugetlb.hugetlb import hugetlb_early_reserve
+from minikern.mm.map.hugetlb_preinit import hugetlb_vmemmap_init_late
+from minikern.mm.map.page_init import memmap_init
+from minikern.mm.map.sparse import sparse_init
+from minikern.mm.page.mmzone import MAX_DMA32_PFN, MAX_DMA_PFN, Pglist, Zone
+from minikern.mm.page.vmemmap import vmemmap_init
+from minikern.state.memblock import Memblock
 
 MIB = 1 << 20
 GIB = 1 << 30

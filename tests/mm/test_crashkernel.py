@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minikern.core.cmdline import CommandLine
-from minikern.mm.crashkernel import reserve_crashkernel
-from minikern.mm.memblock import Memblock
-from minikern.mm.swiotlb import Swiotlb, parse_swiotlb
+from minikern.mm.early.crashkernel import reserve_crashkernel
+from minikern.mm.early.swiotlb import Swiotlb, parse_swiotlb
+from minikern.state.memblock import Memblock
 
 MIB, GIB = 1 << 20, 1 << 30
 

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hw.adjust import Adjustments, adjust
 from hw.presets import load_machine
 from minikern.lab.run import boot
-from minikern.mm import deferred, page_kernels
-from minikern.mm.deferred import NodeStore, page_alloc_init_late
-from minikern.mm.memblock_free import memblock_free_all
-from minikern.mm.vmemmap import PageStateGone
+from minikern.mm.buddy.memblock_free import memblock_free_all
+from minikern.mm.map import deferred
+from minikern.mm.map.deferred import NodeStore, page_alloc_init_late
+from minikern.mm.page import page_kernels
+from minikern.mm.page.vmemmap import PageStateGone
 from minikern.verify.page_check import check_memmap
 from tests.mm.fake_kernel import COSTS, GIB, MIB, FakeKernel, booted, fake_kernel
 

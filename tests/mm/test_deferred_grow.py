@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minikern.mm.memblock_free import deferred_grow_zone, free_pfn_ranges, memblock_free_all
-from minikern.mm.mmzone import ZONE_NORMAL
+from minikern.mm.buddy.memblock_free import deferred_grow_zone, free_pfn_ranges, memblock_free_all
+from minikern.mm.page.mmzone import ZONE_NORMAL
 from minikern.verify.page_check import check_memmap
 from tests.mm.fake_kernel import GIB, MIB, booted, fake_kernel
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikern.mm.e820 import (
+from minikern.mm.early.e820 import (
     Entry,
     Type,
     end_pfn,
@@ -18,7 +18,7 @@ from minikern.mm.e820 import (
     type_name,
     update_table,
 )
-from minikern.mm.e820_resources import largest_gap
+from minikern.mm.early.e820_resources import largest_gap
 from tests import naive
 
 SAMPLE = Path(__file__).parents[2] / "../shared/corpora/e820/sanitize-sample.json"

@@ -11,8 +11,8 @@ import pytest
 
 from hw.presets import load_machine
 from minikern.lab.run import boot
-from minikern.mm import early_allocs
-from minikern.mm.percpu import AllocInfo
+from minikern.mm.early import early_allocs
+from minikern.mm.early.percpu import AllocInfo
 
 CAPTURES = Path(__file__).parents[2] / "../shared/captures"
 LINE = re.compile(r"memblock_(reserve|free|phys_free): \[0x(\w+)-0x(\w+)\]")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hw.presets import load_preset
 from minikern.core.config import load_release
 from minikern.lab.run import boot
-from minikern.mm.free_reserved import free_reserved_area, image_layout
+from minikern.mm.buddy.free_reserved import free_reserved_area, image_layout
 from minikern.verify.page_check import check_memmap
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from minikern.host.nodes import STRETCH_SHIFT, host_nodes, node_of, parse_cpulist, usable_cpus
-from minikern.mm.deferred import HostPool
+from minikern.mm.map.deferred import HostPool
 
 
 def sysfs(folder: Path, *lists: str) -> Path:
@@ -54,8 +54,8 @@ def test_a_nodes_threads_write_its_stretches() -> None:
             place = threading.get_ident(), frozenset(os.sched_getaffinity(0))
             seen.setdefault(slot >> STRETCH_SHIFT, set()).add(place)
 
-    from minikern.mm.page_map import Task
-    from minikern.mm.vmemmap import Run
+    from minikern.mm.page.page_map import Task
+    from minikern.mm.page.vmemmap import Run
 
     pool = HostPool(Pages(), 2, nodes)  # type: ignore[arg-type]
     for at in range(6):

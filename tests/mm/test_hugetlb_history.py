@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minikern.core.config import load_variants
-from minikern.mm.hugetlb import hugetlb_init, hugetlb_parse_cmdline
-from minikern.mm.hugetlb_cma import cma_init_reserved_areas, cma_pages, parse_hugetlb_cma
-from minikern.mm.memblock_free import memblock_free_all
-from minikern.mm.struct_page import PAGE_SIZE
+from minikern.mm.buddy.memblock_free import memblock_free_all
+from minikern.mm.hugetlb.hugetlb import hugetlb_init, hugetlb_parse_cmdline
+from minikern.mm.hugetlb.hugetlb_cma import cma_init_reserved_areas, cma_pages, parse_hugetlb_cma
+from minikern.mm.page.struct_page import PAGE_SIZE
 from minikern.verify.page_check import check_memmap
 from tests.mm.fake_kernel import GIB, MIB, FakeKernel, booted, fake_kernel
 from tests.mm.test_hugetlb import GIGANTIC, PC_8G, SMALL, boot, huge_lines

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minikern.core.work import run_here
-from minikern.mm.hugetlb import dissolve_free_hugetlb_folio
-from minikern.mm.hugetlb_alloc import mark_optimized
-from minikern.mm.hugetlb_vmemmap import Hvo
-from minikern.mm.vmemmap import Memmap
-from minikern.mm.vmemmap_table import VmemmapPageTable
+from minikern.mm.hugetlb.hugetlb import dissolve_free_hugetlb_folio
+from minikern.mm.hugetlb.hugetlb_alloc import mark_optimized
+from minikern.mm.hugetlb.hugetlb_vmemmap import Hvo
+from minikern.mm.page.vmemmap import Memmap
+from minikern.mm.page.vmemmap_table import VmemmapPageTable
 from minikern.verify.page_check import check_memmap
 from tests.mm.fake_kernel import GIB, MIB, FakeKernel, fake_kernel
 from tests.mm.test_hugetlb import GIGANTIC, PC_8G, SMALL, boot

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minikern.mm.memblock import Flags, Memblock, Region
+from minikern.state.memblock import Flags, Memblock, Region
 from tests import naive
 from tests.naive import PAGE
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from minikern.mm.memblock_free import (
+from minikern.mm.buddy.memblock_free import (
     deferred_grow_zone,
     memblock_free_all,
     register_page_bootmem_info,

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from minikern.core.cmdline import CommandLine, memparse, strtoull
 from minikern.core.config import Config
 from minikern.init.hash import DENTRY, TCP_ESTABLISHED, UDP, as_asked, hash_entries, hashdist
-from minikern.mm import e820, e820_params, memtest, numa, swiotlb, zones
-from minikern.mm.memblock import Flags, Memblock
-from minikern.mm.mmzone import Pglist, Zone
-from minikern.mm.numa_emulation import Block, emulated_distances, split_nodes
+from minikern.mm.buddy import zones
+from minikern.mm.early import e820, e820_params, memtest, numa, swiotlb
+from minikern.mm.early.numa_emulation import Block, emulated_distances, split_nodes
+from minikern.mm.page.mmzone import Pglist, Zone
+from minikern.state.memblock import Flags, Memblock
 
 MIB, GIB = 1 << 20, 1 << 30
 

@@ -15,9 +15,9 @@ from hw.spec import KernelFacts, MemoryRange
 from minikern.core.build_facts import with_kernel_facts
 from minikern.core.config import Config, load_release
 from minikern.lab.run import boot
-from minikern.mm.memblock import Memblock
-from minikern.mm.mtrr import Mtrr, write_back_ranges
-from minikern.mm.numa_emulation import Block, split_nodes
+from minikern.mm.early.mtrr import Mtrr, write_back_ranges
+from minikern.mm.early.numa_emulation import Block, split_nodes
+from minikern.state.memblock import Memblock
 
 MIB, GIB = 1 << 20, 1 << 30
 

@@ -7,7 +7,7 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minikern.mm.padata import MtJob, WorkPool, padata_do_multithreaded
+from minikern.mm.map.padata import MtJob, WorkPool, padata_do_multithreaded
 from tests.naive_mm import padata_chunks
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minikern.mm.memblock_free import memblock_free_all
-from minikern.mm.page_alloc import MIGRATE_MOVABLE, MIGRATE_UNMOVABLE, PageAlloc, split_blocks
+from minikern.mm.buddy.memblock_free import memblock_free_all
+from minikern.state.page_alloc import MIGRATE_MOVABLE, MIGRATE_UNMOVABLE, PageAlloc, split_blocks
 from tests.mm.fake_kernel import MIB, FakeKernel, booted, fake_kernel
 from tests.naive_mm import NaiveBuddy
 

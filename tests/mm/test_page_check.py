@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikern.mm.deferred import page_alloc_init_late
-from minikern.mm.memblock_free import memblock_free_all, register_page_bootmem_info
+from minikern.mm.buddy.memblock_free import memblock_free_all, register_page_bootmem_info
+from minikern.mm.map.deferred import page_alloc_init_late
 from minikern.verify.page_check import check_memmap
 from minikern.verify.page_check_state import Expected, Span, overlay
 from tests.mm.fake_kernel import MIB, FakeKernel, booted, fake_kernel

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from minikern.mm.deferred import page_alloc_init_late
-from minikern.mm.hugetlb import hugetlb_init, hugetlb_parse_cmdline
-from minikern.mm.memblock_free import memblock_free_all, register_page_bootmem_info
+from minikern.mm.buddy.memblock_free import memblock_free_all, register_page_bootmem_info
+from minikern.mm.hugetlb.hugetlb import hugetlb_init, hugetlb_parse_cmdline
+from minikern.mm.map.deferred import page_alloc_init_late
 from minikern.verify.page_check import check_memmap
 from tests.mm.fake_kernel import GIB, MIB, FakeKernel, booted, fake_kernel
 

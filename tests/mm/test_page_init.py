@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minikern.mm.mmzone import Pglist, Zone
-from minikern.mm.page_init import DeferInit, memmap_init
-from minikern.mm.struct_page import as_pages
-from minikern.mm.vmemmap import PageStateGone
+from minikern.mm.map.page_init import DeferInit, memmap_init
+from minikern.mm.page.mmzone import Pglist, Zone
+from minikern.mm.page.struct_page import as_pages
+from minikern.mm.page.vmemmap import PageStateGone
 from tests import naive_mm
 from tests.mm.fake_kernel import GIB, MIB, FakeKernel, booted, fake_kernel
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minikern.mm.percpu import build_alloc_info
+from minikern.mm.early.percpu import build_alloc_info
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 
 from hw.presets import load_machine, load_preset
 from minikern.lab.run import boot
-from minikern.mm.watermarks import watermarks
+from minikern.mm.buddy.watermarks import watermarks
 from minikern.report import proc
 from minikern.verify.page_check import check_memmap
 

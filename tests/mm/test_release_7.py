@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from hw.presets import load_machine
 from minikern.lab.run import boot
-from minikern.mm.e820 import Entry
-from minikern.mm.e820_resources import largest_gap, largest_gap_upwards
+from minikern.mm.early.e820 import Entry
+from minikern.mm.early.e820_resources import largest_gap, largest_gap_upwards
 from minikern.report.dmesg import format_dmesg
 from tests import naive
 

@@ -10,8 +10,8 @@ import pytest
 from minikern.acpi.srat import SratCpu, SratMemory
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
-from minikern.mm import numa
-from minikern.mm.memblock import Flags, Memblock
+from minikern.mm.early import numa
+from minikern.state.memblock import Flags, Memblock
 
 MIB, GIB = 1 << 20, 1 << 30
 NEW = {"numa_low": "dram", "numa_uncovered": "coverage", "numa_warning_prefix": ""}

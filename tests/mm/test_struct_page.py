@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minikern.mm import struct_page as sp
+from minikern.mm.page import struct_page as sp
 
 
 def test_layout_is_linux_s() -> None:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from hw.errors import InputError
 from minikern.host import arena, backing
-from minikern.mm import vmemmap as vm
-from minikern.mm.held_ranges import HeldRanges
+from minikern.mm.page import vmemmap as vm
+from minikern.mm.page.held_ranges import HeldRanges
 from tests.naive_mm import NaiveHeld
 
 SECTION = 32768

@@ -8,9 +8,9 @@ import pytest
 
 from hw.presets import load_preset
 from minikern.lab.run import boot
-from minikern.mm import watermarks
-from minikern.mm.mmzone import ZONE_MOVABLE, ZONE_NORMAL, Pglist, Zone
-from minikern.mm.page_alloc import PageAlloc
+from minikern.mm.buddy import watermarks
+from minikern.mm.page.mmzone import ZONE_MOVABLE, ZONE_NORMAL, Pglist, Zone
+from minikern.state.page_alloc import PageAlloc
 from tests.mm.fake_kernel import fake_kernel
 
 

@@ -1,0 +1,1 @@
+"""Zones, zonelists, and memory given to the free lists."""

@@ -1,0 +1,1 @@
+"""Huge pages: pools, gathering, folding their map, CMA."""

@@ -1,0 +1,237 @@
+"""HugeTLB at boot: the pages that ``hugepagesz=`` and ``hugepages=`` ask for.
+
+Gigantic pages leave memblock while the command line is parsed (since 6.15: before the memory map is laid out), normal
+ones leave the buddy allocator in ``hugetlb_init()``. Source: mm/hugetlb.c @ v6.12
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from minikern.core.work import run_here
+from minikern.mm.hugetlb.hugetlb_alloc import BootPage, hugetlb_hstate_alloc_pages
+from minikern.mm.hugetlb.hugetlb_cma import dma_contiguous_reserve, hugetlb_cma_reserve
+from minikern.mm.hugetlb.hugetlb_cmdline import Hstate, HugetlbCommandLine, size_name
+from minikern.mm.hugetlb.hugetlb_gather import gather_bootmem_prealloc
+from minikern.mm.hugetlb.hugetlb_vmemmap import Hvo, hugetlb_vmemmap_optimizable_size
+from minikern.mm.page.struct_page import PAGE_SIZE
+from minikern.mm.page.vmemmap import PreinitMap
+from minikern.mm.page.vmemmap_table import VmemmapPageTable
+
+PMD_ORDER, PUD_ORDER = 9, 18  # 2 MiB and 1 GiB; Source: arch/x86/include/asm/pgtable_64_types.h
+PSE_BIT = 3  # CPUID.1:EDX
+PDPE1GB_BIT = 26  # CPUID.80000001H:EDX; Source: SDM vol. 2A, CPUID
+
+
+@dataclass
+class HugeTLB:
+    """All huge page sizes and pages of one boot. ``boot_pages`` wait to be gathered, in the order of allocation.
+
+    ``memory_nodes`` are the nodes with memory, ascending; ``preinit`` the pages whose memory map was made folded.
+    """
+
+    cmdline: HugetlbCommandLine
+    vmemmap_optimize: bool
+    memory_nodes: list[int]
+    boot_pages: list[BootPage] = field(default_factory=list)
+    preinit: list[PreinitMap] = field(default_factory=list)
+    hvo: Hvo | None = None
+    parsed: bool = False  # all parameters at once, before the command line as a whole
+
+    @property
+    def hstates(self) -> list[Hstate]:
+        """Sizes in the order in which they were registered."""
+        return self.cmdline.hstates
+
+    @property
+    def optimized(self) -> set[int]:
+        """Heads whose memory map is folded."""
+        return self.hvo.optimized if self.hvo is not None else set()
+
+    @property
+    def page_table(self) -> VmemmapPageTable | None:
+        """Page table of the memory map, once something was folded."""
+        return self.hvo.table if self.hvo is not None else None
+
+    def hvo_for(self, k: Any, order: int) -> Hvo | None:
+        """What folds maps of huge pages of ``order``; None if HVO is off or has nothing to gain."""
+        if not self.vmemmap_optimize or not hugetlb_vmemmap_optimizable_size(order):
+            return None
+        if self.hvo is None:
+            self.hvo = Hvo(
+                k,
+                VmemmapPageTable(k.vmemmap.memmaps, list(k.vmemmap.preinit.values())),
+                fresh_head=bool(k.behaviour.get("hvo_fresh_head", True)),
+                head_required=bool(k.behaviour.get("hvo_head_required", False)),
+                batch=bool(k.behaviour.get("hvo_batch", False)),
+            )
+        return self.hvo
+
+    def folios(self) -> Iterator[tuple[int, int]]:
+        """(head pfn, order) of every prepared huge page."""
+        for h in self.hstates:
+            for pfn in h.free_pages:
+                yield pfn, h.order
+
+
+# while the command line is parsed
+
+
+def hugetlb_early_reserve(k: Any) -> None:
+    """What is taken as soon as nodes are known: memory for contiguous allocations, then, with pre-HVO, huge pages.
+
+    Source: arch/x86/kernel/setup.c:setup_arch() @ v6.12 and v6.15
+    """
+    dma_contiguous_reserve(k)
+    hugetlb_reserve(k)
+
+
+def hugetlb_reserve(k: Any) -> None:
+    """Areas of ``hugetlb_cma=``, then, with pre-HVO, huge pages; from 7.0 on when setup_arch() is over.
+
+    Source: mm/mm_init.c:mm_core_init_early() @ v7.2
+    """
+    if has_gbpages(k):
+        hugetlb_cma_reserve(k, online_nodes(k))
+        hugetlb_bootmem_alloc(k)
+
+
+def hugetlb_bootmem_alloc(k: Any) -> None:
+    """With pre-HVO, act on the huge page parameters as soon as nodes are known, before there is a memory map.
+
+    Source: mm/hugetlb.c:hugetlb_bootmem_alloc() @ v6.15
+    """
+    if k.behaviour.get("hugetlb_prehvo", False):
+        hugetlb_parse_cmdline(k)
+
+
+def hugetlb_parse_cmdline(k: Any) -> None:
+    """Act on all huge page parameters in their order. Does nothing if that was done before."""
+    if k.hugetlb is None:
+        state = hugetlb_cmdline(k)
+        for name, value in k.cmdline.args:
+            hugetlb_parameter(k, name, value)
+        state.parsed = True
+
+
+def hugetlb_parameter(k: Any, name: str, value: str | None) -> None:
+    """Act on one huge page parameter; gigantic pages are taken from memblock at once.
+
+    Charges ``hugetlb_page_alloc``. Others, and all of them once they were parsed, are left alone.
+    Source: mm/hugetlb.c:hugepages_setup(), hugepagesz_setup(), default_hugepagesz_setup() @ v6.12
+    """
+    if value is not None and not k.hugetlb.parsed:
+        k.hugetlb.cmdline.parameter(name, value)
+
+
+def hugetlb_cmdline(k: Any) -> HugeTLB:
+    """``k.hugetlb``, made ready for the parameters unless it is there."""
+    if isinstance(k.hugetlb, HugeTLB):
+        return k.hugetlb
+    can_fold = k.config.enabled("CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP")
+    default_on = k.config.enabled("CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP_DEFAULT_ON")
+    optimize = can_fold and k.cmdline.get_bool("hugetlb_free_vmemmap", default_on)
+    parser = HugetlbCommandLine(
+        valid_sizes={PAGE_SIZE << order for order in valid_orders(k)},
+        online_nodes=online_nodes(k),
+        printk=k.printk,
+        alloc_gigantic=lambda h: hugetlb_hstate_alloc_pages(k, h),
+    )
+    k.hugetlb = state = HugeTLB(parser, optimize, memory_nodes(k))
+    return state
+
+
+def valid_orders(k: Any) -> tuple[int, ...]:
+    """Page orders the CPU can map. Source: arch/x86/mm/hugetlbpage.c:arch_hugetlb_valid_size() @ v6.12"""
+    return (PMD_ORDER, PUD_ORDER) if has_gbpages(k) else (PMD_ORDER,)
+
+
+def has_gbpages(k: Any) -> bool:
+    """True if the CPU has 1 GiB pages."""
+    return bool(k.machine.boot_cpu.cpuid(0x80000001).edx >> PDPE1GB_BIT & 1)
+
+
+def hugepages_supported(k: Any) -> bool:
+    """True if the CPU has 2 MiB pages. Source: arch/x86/include/asm/hugetlb.h"""
+    return bool(k.machine.boot_cpu.cpuid(1).edx >> PSE_BIT & 1)
+
+
+def online_nodes(k: Any) -> list[int]:
+    """Nodes that are online; before zones are laid out, those with memory stand for them."""
+    return [node.nid for node in k.nodes] or memory_nodes(k)
+
+
+def memory_nodes(k: Any) -> list[int]:
+    """Nodes with memory, ascending. Source: mm/hugetlb.c:hugetlb_bootmem_set_nodes() @ v6.15 for the early case"""
+    if k.nodes:
+        return [node.nid for node in k.nodes if node.last_zone is not None]
+    return sorted({max(region.nid, 0) for region in k.memblock.memory_regions() if region.size >= PAGE_SIZE})
+
+
+# initcalls
+
+
+def hugetlb_bootmem_struct_page_init(k: Any) -> None:
+    """Gather gigantic pages as soon as all struct pages are there, where the release does it then.
+
+    Source: mm/hugetlb.c:hugetlb_bootmem_struct_page_init() @ stable 6.12
+    """
+    if k.behaviour.get("hugetlb_gather", "hugetlb_init") == "page_alloc_init_late":
+        gather_bootmem_prealloc(k)
+
+
+def hugetlb_init(k: Any) -> None:
+    """Register the default size, allocate normal pages, prepare gigantic ones, report.
+
+    Charges ``hugetlb_page_alloc``, ``compound_head_prep``, ``compound_tail_prep`` or ``compound_tail_init_prep``,
+    ``hugetlb_pool_add``, ``hvo_remap_page`` and ``tlb_flush_cpu``. Source: mm/hugetlb.c:hugetlb_init() @ v6.12
+    """
+    parser = k.hugetlb.cmdline
+    if not hugepages_supported(k):
+        if parser.hstates or parser.default_max_huge_pages:
+            k.printk("HugeTLB: huge pages not supported, ignoring associated command-line parameters")
+        return
+    if k.config.enabled("CONFIG_CONTIG_ALLOC") and has_gbpages(k):
+        parser.add_hstate(PUD_ORDER)  # an initcall of its own: arch/x86/mm/hugetlbpage.c:gigantic_pages_init()
+    parser.set_default(PMD_ORDER)
+    for h in parser.hstates:
+        if not h.gigantic:
+            hugetlb_hstate_alloc_pages(k, h)
+    gather_bootmem_prealloc(k)
+    report_hugepages(k)
+
+
+def report_hugepages(k: Any) -> None:
+    """Two lines for each size; the second says what HVO could free, whether it is on or not.
+
+    Source: mm/hugetlb.c:report_hugepages() @ v6.12
+    """
+    for h in k.hugetlb.hstates:
+        name = size_name(h.order)
+        k.printk(f"HugeTLB: registered {name} page size, pre-allocated {len(h.free_pages)} pages")
+        if h.invalid:
+            h.max_huge_pages -= h.invalid
+            plural = "" if h.invalid == 1 else "s"
+            k.printk(f"HugeTLB: {name} page size: {h.invalid} invalid page{plural} discarded")
+        kib = hugetlb_vmemmap_optimizable_size(h.order) >> 10
+        k.printk(f"HugeTLB: {kib} KiB vmemmap can be freed for a {name} page")
+
+
+# afterwards
+
+
+def dissolve_free_hugetlb_folio(k: Any, pfn: int) -> bool:
+    """Break a huge page up into ordinary free pages; False (it stays) if there is no memory for its memory map.
+
+    Source: mm/hugetlb.c:dissolve_free_hugetlb_folio() @ v6.12
+    """
+    h = next(h for h in k.hugetlb.hstates if pfn in h.free_pages)
+    if k.hugetlb.hvo is not None and not run_here(k, k.hugetlb.hvo.restore_folio(pfn, h.order)):
+        return False
+    h.free_pages.remove(pfn)
+    h.max_huge_pages -= 1
+    k.charge("struct_page_free", k.page_alloc.pages.free_bootmem_range(pfn, pfn + (1 << h.order)))
+    k.page_alloc.free_range(k.page_alloc.zone_of(pfn), pfn, pfn + (1 << h.order))
+    return True

@@ -1,0 +1,123 @@
+"""memmap_init(): the early part of the memory map, holes, and the point from which the rest is left for later.
+
+Source: mm/mm_init.c @ v6.12 (mm/page_alloc.c up to 6.3)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from minikern.mm.page.mmzone import PAGEBLOCK_NR_PAGES, PAGES_PER_SECTION, Pglist, Zone
+from minikern.mm.page.page_flags import page_flags_layout
+from minikern.mm.page.page_kernels import algorithm
+from minikern.mm.page.page_map import PageMap
+from minikern.mm.page.struct_page import PAGE_SIZE
+from minikern.state.page_alloc import PageAlloc
+
+
+@dataclass
+class DeferInit:
+    """The state of the deferral test: pages of the current zone seen so far."""
+
+    enabled: bool
+    reset_first: bool = False  # 6.1: the counter is reset before the test for low zones
+    prev_end_pfn: int = 0
+    nr_initialised: int = 0
+
+    def stop(self, node: Pglist, zone_end_pfn: int, start: int, end: int) -> int:
+        """First pfn of [start, end) that is not initialised early, ``end`` if all are; sets first_deferred_pfn.
+
+        Gives what the page-by-page test gives: more than a section of the zone has been counted, and the pfn starts a
+        section. Source: mm/mm_init.c:defer_init() @ v6.12
+        """
+        if not self.enabled:
+            return end
+        if self.reset_first:
+            self._enter(zone_end_pfn)
+        if zone_end_pfn < node.end_pfn:
+            return end
+        if node.first_deferred_pfn is not None:
+            return start
+        self._enter(zone_end_pfn)
+        earliest = start + max(0, PAGES_PER_SECTION - self.nr_initialised)
+        point = align_up(earliest, PAGES_PER_SECTION)
+        if point >= end:
+            self.nr_initialised += end - start
+            return end
+        self.nr_initialised += point - start + 1
+        node.first_deferred_pfn = point
+        return point
+
+    def _enter(self, zone_end_pfn: int) -> None:
+        if self.prev_end_pfn != zone_end_pfn:
+            self.prev_end_pfn, self.nr_initialised = zone_end_pfn, 0
+
+
+def align_up(value: int, to: int) -> int:
+    """Smallest multiple of ``to`` that is at least ``value``."""
+    return -(-value // to) * to
+
+
+def memory_pfn_ranges(k: Any) -> list[tuple[int, int, int]]:
+    """memblock's memory in whole pages: (start pfn, end pfn, nid). Source: mm/memblock.c:__next_mem_pfn_range()"""
+    ranges = ((-(-r.base // PAGE_SIZE), r.end // PAGE_SIZE, r.nid) for r in k.memblock.memory_regions())
+    return [(start, end, max(nid, 0)) for start, end, nid in ranges if start < end]
+
+
+def memmap_init(k: Any) -> None:
+    """Initialise the memory map of all memory that is not deferred, and of holes in present sections.
+
+    Needs ``k.vmemmap`` and ``k.nodes``; sets ``k.page_alloc`` and each node's first_deferred_pfn. Charges
+    ``struct_page_init``. Source: mm/mm_init.c:memmap_init() @ v6.12
+    """
+    flags = page_flags_layout(k.config, k.behaviour["page_flags"])
+    pages = PageMap(k.vmemmap, flags, algorithm(k.options.kernel))
+    k.page_alloc = PageAlloc(pages, k.nodes, k.vmemmap.groups[-1].end_pfn)
+    defer = DeferInit(
+        enabled=k.config.enabled("CONFIG_DEFERRED_STRUCT_PAGE_INIT") and not k.cmdline.has("early_page_ext"),
+        reset_first=bool(k.behaviour.get("defer_reset_first", False)),
+    )
+    hole_pfn, end_pfn, zone_id, nid = 0, 0, 0, 0
+    for start_pfn, end_pfn, nid in memory_pfn_ranges(k):
+        node = k.page_alloc.nodes[nid]
+        for zone in node.zones:
+            if not zone.present_pages:
+                continue
+            hole_pfn = _memmap_init_zone_range(k, defer, node, zone, start_pfn, end_pfn, hole_pfn)
+            zone_id = zone.index
+    # The rest of the last section belongs to whatever node and zone came last.
+    end_pfn = align_up(end_pfn, PAGES_PER_SECTION)
+    if hole_pfn < end_pfn:
+        _init_unavailable_range(k, hole_pfn, end_pfn, k.page_alloc.nodes[nid].zones[zone_id])
+
+
+def _memmap_init_zone_range(
+    k: Any, defer: DeferInit, node: Pglist, zone: Zone, start_pfn: int, end_pfn: int, hole_pfn: int
+) -> int:
+    start, end = max(start_pfn, zone.start_pfn), min(end_pfn, zone.end_pfn)
+    if start >= end:
+        return hole_pfn
+    page_alloc: PageAlloc = k.page_alloc
+    page_alloc.pages.add_links(start, end, node.nid, zone.index)
+    stop = defer.stop(node, zone.end_pfn, start, end)
+    k.charge("struct_page_init", page_alloc.pages.init_range(start, stop))
+    page_alloc.set_movable(start, stop)
+    if hole_pfn < start:
+        _init_unavailable_range(k, hole_pfn, start, zone)
+    return end
+
+
+def _init_unavailable_range(k: Any, start: int, end: int, zone: Zone) -> None:
+    # Source: mm/mm_init.c:init_unavailable_range() @ v6.12. Blocks of 512 pages lie in one section, so testing the
+    # first pfn of each block is the same as leaving absent sections out.
+    pages: PageMap = k.page_alloc.pages
+    pages.add_links(start, end, zone.nid, zone.index)
+    count = pages.init_range(start, end, reserved=True)
+    if count:
+        k.charge("struct_page_init", count)
+        if k.behaviour.get("unavailable_lines", True):
+            k.printk(f"On node {zone.nid}, zone {zone.name}: {count} pages in unavailable ranges")
+
+
+assert PAGES_PER_SECTION % PAGEBLOCK_NR_PAGES == 0

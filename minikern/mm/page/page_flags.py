@@ -1,0 +1,148 @@
+"""How ``page->flags`` is divided: node, zone and last CPU from the top, flag bits from the bottom.
+
+Source: include/linux/page-flags-layout.h, page-flags.h, mmzone.h @ v6.12
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from hw.errors import InputError
+from minikern.mm.page.mmzone import ZONE_NAMES
+
+BITS_PER_LONG = 64
+LAST_PID_SHIFT = 8  # Source: include/linux/page-flags-layout.h:LAST__PID_SHIFT
+LRU_GEN_WIDTH = 3  # order_base_2(MAX_NR_GENS + 1); Source: kernel/bounds.c @ v6.12
+NR_PAGEFLAGS = 25  # Source: 6.1; 6.12 has 24
+
+# page_type of a free block before one-byte types: all ones less PG_buddy. Source: include/linux/page-flags.h @ v6.1
+PAGE_BUDDY_MAPCOUNT = 0xFFFFFF7F
+
+
+class ConfigLike(Protocol):
+    """What is needed of the configuration."""
+
+    def enabled(self, name: str) -> bool: ...
+
+    def number(self, name: str) -> int: ...
+
+
+@dataclass(frozen=True)
+class PageFlags:
+    """One kernel build's layout of ``page->flags``; widths, shifts and bit numbers in bits.
+
+    ``buddy_type`` is the page_type word of a free block's head; ``hugetlb_type`` that of a hugetlb head, None where
+    releases keep this in the first tail.
+    """
+
+    nodes_width: int
+    zones_width: int
+    cpupid_width: int
+    lru_gen_width: int
+    reserved_bit: int
+    private_bit: int
+    head_bit: int
+    buddy_type: int = PAGE_BUDDY_MAPCOUNT
+    hugetlb_type: int | None = None
+
+    @property
+    def nodes_shift(self) -> int:
+        """Lowest bit of the node number."""
+        return BITS_PER_LONG - self.nodes_width
+
+    @property
+    def zones_shift(self) -> int:
+        """Lowest bit of the zone number."""
+        return self.nodes_shift - self.zones_width
+
+    @property
+    def cpupid_shift(self) -> int:
+        """Lowest bit of last_cpupid."""
+        return self.zones_shift - self.cpupid_width
+
+    @property
+    def reserved(self) -> int:
+        """Mask of PG_reserved."""
+        return 1 << self.reserved_bit
+
+    @property
+    def private(self) -> int:
+        """Mask of PG_private."""
+        return 1 << self.private_bit
+
+    @property
+    def head(self) -> int:
+        """Mask of PG_head."""
+        return 1 << self.head_bit
+
+    def links(self, nid: int, zone: int) -> int:
+        """Flags of a freshly initialised page of ``nid`` and ``zone``: last_cpupid all ones, no flag set.
+
+        Source: include/linux/mm.h:set_page_links(), page_cpupid_reset_last() @ v6.12
+        """
+        if nid >> self.nodes_width or zone >> self.zones_width:
+            raise InputError(
+                f"node {nid}, zone {zone}: page->flags has {self.nodes_width} bits for the node and "
+                f"{self.zones_width} for the zone (CONFIG_NODES_SHIFT)"
+            )
+        cpupid = ((1 << self.cpupid_width) - 1) << self.cpupid_shift if self.cpupid_width else 0
+        return nid << self.nodes_shift | zone << self.zones_shift | cpupid
+
+    def nid(self, flags: int) -> int:
+        """Node number in ``flags``."""
+        return flags >> self.nodes_shift if self.nodes_width else 0
+
+    def zone(self, flags: int) -> int:
+        """Zone number in ``flags``."""
+        return flags >> self.zones_shift & ((1 << self.zones_width) - 1)
+
+    def describe(self, flags: int) -> str:
+        """``flags`` in words, for error messages."""
+        zone = self.zone(flags)
+        names = [name for name in ("reserved", "private", "head") if flags & getattr(self, name)]
+        zone_name = ZONE_NAMES[zone] if zone < len(ZONE_NAMES) else f"#{zone}"
+        return f"node {self.nid(flags)} zone {zone_name} {'|'.join(names) or 'no flags'}"
+
+
+def page_flags_layout(config: ConfigLike, numbers: Mapping[str, Any]) -> PageFlags:
+    """The layout that Kconfig values and one release's flag numbers give.
+
+    ``numbers`` names bits ``reserved`` and ``head``; optional are ``private`` (the bit after reserved), ``nr`` (how
+    many flags there are), ``buddy_type`` and ``hugetlb_type``. Raises InputError when the fields do not fit.
+    """
+    nodes = config.number("CONFIG_NODES_SHIFT")
+    zones = zones_width(config)
+    lru_gen = LRU_GEN_WIDTH if config.enabled("CONFIG_LRU_GEN") else 0
+    cpupid = 0
+    if config.enabled("CONFIG_NUMA_BALANCING"):
+        cpupid = LAST_PID_SHIFT + (config.number("CONFIG_NR_CPUS") - 1).bit_length()
+    room = BITS_PER_LONG - int(numbers.get("nr", NR_PAGEFLAGS)) - lru_gen - nodes - zones
+    if room < 0:
+        raise InputError(f"CONFIG_NODES_SHIFT={nodes} leaves no room in page->flags: {-room} bits too many")
+    if cpupid > room:
+        raise InputError(
+            f"last_cpupid needs {cpupid} bits, page->flags has {room} left (CONFIG_NR_CPUS, CONFIG_NODES_SHIFT): "
+            "struct page would grow beyond 64 bytes"
+        )
+    reserved = int(numbers["reserved"])
+    hugetlb = numbers.get("hugetlb_type")
+    return PageFlags(
+        nodes_width=nodes,
+        zones_width=zones,
+        cpupid_width=cpupid,
+        lru_gen_width=lru_gen,
+        reserved_bit=reserved,
+        private_bit=int(numbers.get("private", reserved + 1)),
+        head_bit=int(numbers["head"]),
+        buddy_type=int(numbers.get("buddy_type", PAGE_BUDDY_MAPCOUNT)),
+        hugetlb_type=None if hugetlb is None else int(hugetlb),
+    )
+
+
+def zones_width(config: ConfigLike) -> int:
+    """Bits for the zone number; Normal and Movable always exist. Source: include/linux/mmzone.h, gfp.h:ZONES_SHIFT"""
+    optional = ("CONFIG_ZONE_DMA", "CONFIG_ZONE_DMA32", "CONFIG_ZONE_DEVICE")
+    count = 2 + sum(config.enabled(name) for name in optional)
+    return (count - 1).bit_length()
