@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hw.errors import MachineStopped
-from minikern.acpi import madt, tables
+from minikern.acpi import tables
 from minikern.core.cmdline import CommandLine, memparse
 from minikern.init import main_lines
 from minikern.kexec.setup_data import parse_setup_data
@@ -29,7 +29,7 @@ from minikern.mm.hugetlb import hugetlb, hugetlb_cma
 from minikern.mm.map import hugetlb_preinit, page_init, sparse
 from minikern.mm.page import vmemmap
 from minikern.pci import dmar
-from minikern.smp import clocksource, interrupt_mode, mpparse, topology, tsc
+from minikern.smp import clocksource, interrupt_mode, madt, mpparse, topology, tsc
 from minikern.state.memblock import Memblock
 
 if TYPE_CHECKING:

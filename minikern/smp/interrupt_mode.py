@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
-from minikern.acpi import io_apic
 from minikern.core.printk import Level
 from minikern.pci import dmar
+from minikern.smp import io_apic
 from minikern.smp.apic import XAPIC_MAX_ID, read_apic_id, x2apic_disable, x2apic_enable, x2apic_enabled
 from minikern.smp.cpus import cpus_of, early_cpu_init
 

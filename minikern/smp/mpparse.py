@@ -18,12 +18,12 @@ from hw.mp_table import (
     POINTER,
     PROCESSOR,
 )
-from minikern.acpi.madt import mp_register_ioapic
 from minikern.acpi.state import IntSrcOvr, LapicEntry
 from minikern.core.printk import Level
 from minikern.smp import topology
 from minikern.smp.cpus import cpus_of
 from minikern.smp.interrupt_mode import acpi_madt_oem_check, has_local_apic
+from minikern.smp.madt import mp_register_ioapic
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

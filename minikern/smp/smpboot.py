@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import simpy
 
-from minikern.acpi.madt_wakeup import acpi_wakeup_cpu, wakes_by_mailbox
 from minikern.core.printk import Level
 from minikern.smp.announce import Announcer
 from minikern.smp.ap import ApRoom, ApSync, assign_logical_ids, start_secondary
@@ -21,6 +20,7 @@ from minikern.smp.calibrate import bogomips, next_tick, tick_ns
 from minikern.smp.cpuinfo import cpu_info_text
 from minikern.smp.cpus import CpuMaps, cpus_of
 from minikern.smp.interrupt_mode import PIC, SYMMETRIC_IO_NO_ROUTING, VIRTUAL_WIRE_NO_CONFIG
+from minikern.smp.madt_wakeup import acpi_wakeup_cpu, wakes_by_mailbox
 from minikern.smp.siblings import set_cpu_sibling_map
 from minikern.smp.states import TABLES, by_kind
 from minikern.smp.trampoline import Trampoline, install_trampoline, set_smpboot_control

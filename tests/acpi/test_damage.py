@@ -12,8 +12,9 @@ from hw.acpi.spec import AcpiSpec
 from hw.acpi.tables import build_tables
 from hw.bus import Bus
 from hw.spec import CpuSpec
-from minikern.acpi import acpi_init, io_apic, madt, tables
+from minikern.acpi import acpi_init, tables
 from minikern.acpi.srat import parse_slit, parse_srat
+from minikern.smp import io_apic, madt
 from tests.acpi.support import StubIoApic, StubKernel
 
 SPEC = AcpiSpec(base=0x10_0000, size=0x1_0000, aml="server", oem_loads=1)

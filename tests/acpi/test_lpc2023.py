@@ -12,7 +12,8 @@ import pytest
 from hw.acpi.tables import build_tables
 from hw.bus import Bus
 from hw.spec import parse_cpulist, read_spec
-from minikern.acpi import acpi_init, madt, tables
+from minikern.acpi import acpi_init, tables
+from minikern.smp import madt
 from tests.acpi.support import StubIoApic, StubKernel
 
 MACHINE = Path(__file__).parents[2] / "hw" / "machines" / "lpc2023.toml"
