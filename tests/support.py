@@ -9,9 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from hw.adjust import Adjustments, adjust
-from hw.presets import load_machine
 from minikern.core.config import load_variant
+from minikern.describe.adjust import Adjustments, adjust
+from minikern.describe.presets import load_machine
 from minikern.lab.run import Boot, boot
 from minikern.report.dmesg import format_dmesg
 
@@ -20,7 +20,7 @@ CAPTURES = SHARED / "captures"
 
 
 def run(machine: str, variant: str = "", append: str = "", release: str = "", **changes: object) -> Boot:
-    """Boot a machine; ``changes`` are the fields of :class:`hw.adjust.Adjustments`."""
+    """Boot a machine; ``changes`` are the fields of :class:`minikern.describe.adjust.Adjustments`."""
     spec = load_machine(machine)
     adjust(spec, Adjustments(**changes))  # type: ignore[arg-type]
     return boot(spec, load_variant(variant) if variant else None, release, append)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.presets import load_machine
+from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
 from minikern.report.dmesg import format_dmesg
 from tests.support import CAPTURES, captured_folders, class_lines

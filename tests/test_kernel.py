@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw.presets import load_machine
 from hw.spec import Cost, Residue
 from minikern.core.config import load_release
 from minikern.core.kernel import BootOptions, Kernel
+from minikern.describe.presets import load_machine
 from minikern.lab.run import prepare
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.presets import load_machine
+from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
 from minikern.report import proc
 from minikern.report.dmesg import format_dmesg

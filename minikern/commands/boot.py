@@ -75,7 +75,7 @@ def boot(
 
 def _further_boots(machine: dict[str, Any], variant: str, kernel: str, append: str, explain: bool) -> None:
     """A log of several boots is booted as often as the machine was, each kernel on what its own part tells."""
-    from hw.presets import further_boots
+    from minikern.describe.presets import further_boots
     from minikern.lab.run import boot as run
     from minikern.report.dmesg import format_dmesg
     from minikern.report.explain import explained_dmesg

@@ -79,8 +79,8 @@ def _print_failure(algorithm: str, done: Any, as_json: bool) -> None:
 
 
 def _machine_case(name: str) -> Any:
-    from hw.presets import load_machine
     from minikern.core.kernel import BootOptions
+    from minikern.describe.presets import load_machine
     from minikern.lab.cases import case_of_kernel
     from minikern.lab.run import boot
 

@@ -108,10 +108,10 @@ def _drop_output() -> None:
 
 
 def load_machine_fields(fields: dict[str, Any]) -> tuple[MachineSpec, BootOptions]:
-    from hw.adjust import Adjustments, adjust
     from hw.faults import add_fault, without_effect
-    from hw.presets import load_machine
     from minikern.core.kernel import BootOptions
+    from minikern.describe.adjust import Adjustments, adjust
+    from minikern.describe.presets import load_machine
 
     spec = load_machine(fields["machine"])
     for note in spec.notes:

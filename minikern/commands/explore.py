@@ -79,8 +79,8 @@ def explore_smp_command(
 
 
 def _cpu_spec(text: str) -> CpuSpec:
-    from hw.adjust import Adjustments, adjust
-    from hw.presets import load_preset
+    from minikern.describe.adjust import Adjustments, adjust
+    from minikern.describe.presets import load_preset
 
     if text.isdigit() and int(text) % 2 == 0:
         text += ",threads=2"

@@ -30,7 +30,7 @@ def machine_list(as_json: bool) -> None:
     Example:
       minikern machine list
     """
-    from hw.presets import load_preset, preset_names
+    from minikern.describe.presets import load_preset, preset_names
 
     rows = [{"name": name, "title": load_preset(name).title} for name in preset_names()]
     if as_json:

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from hw import boot_params
-from hw.acpi.acpidump import DumpedTable, write_acpidump, write_dat_folder
 from hw.machine import cpu_msrs, cpuid_tables
 from hw.pci.lspci import describe, format_lspci
 from hw.spec import MachineSpec
+from minikern.describe.acpidump import DumpedTable, write_acpidump, write_dat_folder
 from minikern.lab.run import Boot
 from minikern.mm.early.e820 import type_name
 from minikern.report.dmesg import format_dmesg

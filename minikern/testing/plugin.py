@@ -41,8 +41,8 @@ def _wanted(request: pytest.FixtureRequest) -> tuple[str, Mapping[str, Any]]:
 @pytest.fixture
 def machine(request: pytest.FixtureRequest) -> MachineSpec:
     """The description of a machine: this test's own copy."""
-    from hw.adjust import Adjustments, adjust
-    from hw.presets import load_machine
+    from minikern.describe.adjust import Adjustments, adjust
+    from minikern.describe.presets import load_machine
 
     name, options = _wanted(request)
     spec = load_machine(name)

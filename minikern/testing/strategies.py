@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from hw.adjust import Adjustments, adjust
-from hw.presets import load_preset
 from hw.spec import MachineSpec, MemoryRange
+from minikern.describe.adjust import Adjustments, adjust
+from minikern.describe.presets import load_preset
 from minikern.lab.cases import NEW, NO_NUMA, OLD, Case
 
 MIB, GIB, PAGE = 1 << 20, 1 << 30, 4096

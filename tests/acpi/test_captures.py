@@ -9,8 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from hw.acpi.acpidump import acpi_from_capture
 from minikern.acpi import acpi_init, tables
+from minikern.describe.acpidump import acpi_from_capture
 from minikern.smp import io_apic, madt
 from tests.acpi.support import CAPTURES, StubKernel, capture_folders, machine_of, pci_config
 

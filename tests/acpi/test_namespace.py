@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from hw.acpi.acpidump import read_acpidump
 from hw.bus import Bus
 from minikern.acpi.aml_load import acpi_load_tables
 from minikern.acpi.state import AcpiState, Table
+from minikern.describe.acpidump import read_acpidump
 from tests.acpi.support import CORPORA, StubKernel
 
 pytestmark = pytest.mark.oracle

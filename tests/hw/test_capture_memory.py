@@ -5,10 +5,11 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw import boot_params, capture_memory
+from hw import boot_params
 from hw.efi_map import DESCRIPTOR, EFI_INFO, EFI_MAP_ADDRESS, INFO, write_efi_map
 from hw.memory import PhysicalMemory
 from hw.spec import BootSpec, MemoryRange
+from minikern.describe import capture_memory
 
 E820 = [
     MemoryRange(0, 0xA0000, 1), MemoryRange(0x100000, 0x800000, 1), MemoryRange(0x800000, 0x900000, 4),

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.adjust import Adjustments, adjust
 from hw.errors import InputError, MachineStopped
-from hw.presets import load_machine, load_preset
 from hw.spec import MachineSpec
 from minikern.core.config import release_for_version
+from minikern.describe.adjust import Adjustments, adjust
+from minikern.describe.presets import load_machine, load_preset
 from minikern.lab.run import boot
 from minikern.report.dmesg import format_dmesg
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hw.dmesg_text import boots, looks_like_log, read_log
 from hw.errors import InputError
-from hw.presets import load_machine
+from minikern.describe.dmesg_text import boots, looks_like_log, read_log
+from minikern.describe.presets import load_machine
 
 PLAIN = [
     "Linux version 6.8.0-51-generic (build@host) #52 SMP",

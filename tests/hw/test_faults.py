@@ -11,9 +11,9 @@ from hw.cpu import RunState
 from hw.errors import InputError
 from hw.faults import FaultSpec, add_fault, madt_places, without_effect
 from hw.machine import Machine
-from hw.presets import load_machine, load_preset
 from hw.spec import CpuSpec, MachineSpec
 from hw.tsc import Tsc
+from minikern.describe.presets import load_machine, load_preset
 
 VECTOR = 0x99
 TABLE = """

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hw import boot_params
-from hw.adjust import Adjustments, adjust
 from hw.errors import InputError
 from hw.machine import Machine
 from hw.memmap import make_e820, place_nodes
-from hw.presets import load_machine, load_preset, preset_names
 from hw.spec import CpuSpec, MachineSpec, parse_cpulist
 from hw.units import GIB, MIB, parse_size
 from minikern.core.cost_table import default_costs, machine_costs
+from minikern.describe.adjust import Adjustments, adjust
+from minikern.describe.presets import load_machine, load_preset, preset_names
 
 
 @pytest.mark.parametrize("name", preset_names())

@@ -12,9 +12,9 @@ from hw.cpu_listed import madt_entries
 from hw.errors import InputError, MachineStopped
 from hw.faults import add_fault
 from hw.machine import Machine
-from hw.presets import load_machine
 from hw.spec import MachineSpec
 from hw.wakeup_mailbox import APIC_ID, COMMAND, MADT_WAKEUP, POLL_NS, VECTOR, WAKEUP
+from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
 
 MAILBOX = 0xFEF0_0000

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from hw.presets import load_machine
+from minikern.describe.presets import load_machine
 from minikern.lab.run import Boot, boot
 
 

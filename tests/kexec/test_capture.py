@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hw import boot_params, purgatory
-from hw.presets import load_machine
+from minikern.describe.presets import load_machine
 from minikern.kexec.load import Kexec
 from minikern.kexec.purgatory import MODES, digest_segments
 from minikern.kexec.segments import Segment, locate_mem_hole

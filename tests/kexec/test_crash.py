@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from hw.errors import MachineStopped
 from hw.msr import IA32_FS_BASE, IA32_GS_BASE
-from hw.presets import load_machine
 from minikern.commands.kexec import kexec
+from minikern.describe.presets import load_machine
 from minikern.kexec import crash
 from minikern.kexec.errors import KexecError
 from minikern.kexec.load import KEXEC_FILE_ON_CRASH, KEXEC_ON_CRASH, Image, Kexec

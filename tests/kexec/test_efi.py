@@ -6,8 +6,8 @@ import struct
 
 from hw import boot_params
 from hw.efi_map import DESCRIPTOR, EFI_INFO, INFO
-from hw.presets import load_machine
 from hw.spec import MachineSpec, MemoryRange
+from minikern.describe.presets import load_machine
 from minikern.kexec import efi_state
 from minikern.kexec.load import Kexec
 from minikern.kexec.setup_data import SETUP_EFI, SETUP_RNG_SEED

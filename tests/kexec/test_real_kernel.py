@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.presets import load_machine
+from minikern.describe.presets import load_machine
 from minikern.kexec.bzimage import load_bzimage
 from minikern.kexec.errors import KexecError
 from minikern.kexec.load import Kexec

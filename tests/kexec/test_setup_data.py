@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hw.presets import load_machine
+from minikern.describe.presets import load_machine
 from minikern.kexec.ima import KEXEC_HEADER, measurement_list
 from minikern.kexec.load import Kexec
 from minikern.kexec.setup_data import SETUP_IMA, SETUP_RNG_SEED

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from hw.cpu import RunState
-from hw.presets import load_machine
+from minikern.describe.presets import load_machine
 from minikern.kexec.reboot import shutdown
 from minikern.kexec.stop import crash_stop_other_cpus, stop_other_cpus
 from minikern.lab.run import Boot, boot

@@ -9,8 +9,8 @@ import pytest
 
 from hw import boot_params, purgatory
 from hw.errors import MachineStopped
-from hw.presets import load_machine
 from hw.spec import MemoryRange
+from minikern.describe.presets import load_machine
 from minikern.kexec.bzimage import ENTRY_64, load_bzimage
 from minikern.kexec.errors import KexecError
 from minikern.kexec.load import KEXEC_ARCH_X86_64, KEXEC_ON_CRASH, Kexec

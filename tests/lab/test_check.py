@@ -195,7 +195,7 @@ def test_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_booted_machine_is_a_case() -> None:
-    from hw.presets import load_machine
+    from minikern.describe.presets import load_machine
     from minikern.lab.run import boot
 
     case = case_of_kernel("tiny", boot(load_machine("tiny")).kernel)

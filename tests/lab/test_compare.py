@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hw.presets import load_machine
+from minikern.describe.presets import load_machine
 from minikern.lab.compare import Ladder, choose_variants, run_ladder
 
 pytestmark = pytest.mark.big

@@ -9,10 +9,10 @@ import pytest
 from click.testing import CliRunner
 
 from hw.errors import InputError
-from hw.presets import load_machine
 from minikern.commands.downtime import downtime
 from minikern.core.config import load_variant
 from minikern.core.cost_table import default_costs
+from minikern.describe.presets import load_machine
 from minikern.lab.downtime import (
     HOST_PARTS,
     PARTS,

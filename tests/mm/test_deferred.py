@@ -8,8 +8,8 @@ import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.adjust import Adjustments, adjust
-from hw.presets import load_machine
+from minikern.describe.adjust import Adjustments, adjust
+from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
 from minikern.mm.buddy.memblock_free import memblock_free_all
 from minikern.mm.map import deferred

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hw.presets import load_machine
+from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
 from minikern.mm.early import early_allocs
 from minikern.mm.early.percpu import AllocInfo

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw.presets import load_preset
 from minikern.core.config import load_release
+from minikern.describe.presets import load_preset
 from minikern.lab.run import boot
 from minikern.mm.buddy.free_reserved import free_reserved_area, image_layout
 from minikern.verify.page_check import check_memmap

@@ -11,7 +11,7 @@ from minikern.host import jit
 
 BOOT = """
 from pathlib import Path
-from hw.presets import load_machine
+from minikern.describe.presets import load_machine
 from minikern.core.config import load_variant
 from minikern.core.kernel import BootOptions
 from minikern.lab.run import boot

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.adjust import Adjustments, adjust
-from hw.presets import load_preset
 from hw.spec import KernelFacts, MemoryRange
 from minikern.core.build_facts import with_kernel_facts
 from minikern.core.config import Config, load_release
+from minikern.describe.adjust import Adjustments, adjust
+from minikern.describe.presets import load_preset
 from minikern.lab.run import boot
 from minikern.mm.early.mtrr import Mtrr, write_back_ranges
 from minikern.mm.early.numa_emulation import Block, split_nodes

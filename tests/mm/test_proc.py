@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hw.presets import load_machine, load_preset
+from minikern.describe.presets import load_machine, load_preset
 from minikern.lab.run import boot
 from minikern.mm.buddy.watermarks import watermarks
 from minikern.report import proc

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw.presets import load_machine
+from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
 from minikern.mm.early.e820 import Entry
 from minikern.mm.early.e820_resources import largest_gap, largest_gap_upwards

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hw.presets import load_preset
+from minikern.describe.presets import load_preset
 from minikern.lab.run import boot
 from minikern.mm.buddy import watermarks
 from minikern.mm.page.mmzone import ZONE_MOVABLE, ZONE_NORMAL, Pglist, Zone

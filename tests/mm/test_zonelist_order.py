@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hw.adjust import Adjustments, adjust
-from hw.presets import load_preset
+from minikern.describe.adjust import Adjustments, adjust
+from minikern.describe.presets import load_preset
 from minikern.lab.run import boot
 from minikern.report import proc
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hw.pci.capture import pci_from_capture
+from minikern.describe.pci_capture import pci_from_capture
 from tests.pci.fakes import CAPTURES, ROOT, FakeKernel, dmesg, release_behaviour, windows_from_log
 
 SAMPLE = ROOT / "tests" / "pci" / "data" / "q35-pci-iommu"

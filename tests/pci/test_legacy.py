@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hw.pci.capture import _first_free
 from hw.pci.spec import BarSpec, HostBridgeSpec, PciFunctionSpec, PciSpec, WindowSpec
 from minikern import pci
+from minikern.describe.pci_capture import _first_free
 from minikern.pci.amd_iommu import ivhd_blocks, parse_ivhd
 from minikern.pci.resource import _kind, _need_to_release
 from minikern.pci.types import IORESOURCE_IO, IORESOURCE_MEM, IORESOURCE_PREFETCH, PciBus, PciDev, Resource

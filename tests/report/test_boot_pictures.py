@@ -12,10 +12,10 @@ from click.testing import CliRunner
 
 from hw.errors import InputError
 from hw.faults import FaultSpec
-from hw.presets import load_preset
 from minikern.commands.boot import boot as boot_command
 from minikern.core.kernel import BootOptions
 from minikern.core.recorder import Span
+from minikern.describe.presets import load_preset
 from minikern.lab.run import Boot, boot
 from minikern.report.dmesg import format_dmesg
 from minikern.report.explain import explained_dmesg, load_explanations

@@ -16,7 +16,6 @@ from hw.memory import PhysicalMemory
 from hw.microcode import Microcode
 from hw.microcode_update import NAMES, update_for
 from hw.msr import default_msrs
-from hw.presets import load_preset
 from hw.spec import Cost, CpuSpec
 from hw.timers import HPET_BASE, Hpet, Pit, PmTimer
 from minikern.acpi.state import LapicEntry
@@ -24,6 +23,7 @@ from minikern.core.cmdline import CommandLine
 from minikern.core.config import load_release
 from minikern.core.cost_table import default_costs
 from minikern.core.kernel import Kernel
+from minikern.describe.presets import load_preset
 from minikern.smp import calibrate, clocksource, microcode, smpboot, topology, tsc
 
 PM_TIMER_PORT = 0x608

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.adjust import Adjustments, adjust
 from hw.errors import InputError
 from hw.faults import FaultSpec
 from hw.microcode_update import amd_container, early_cpio, intel_update
-from hw.presets import load_machine, load_preset
 from hw.spec import CpuSpec
 from minikern.core.kernel import Kernel
+from minikern.describe.adjust import Adjustments, adjust
+from minikern.describe.presets import load_machine, load_preset
 from minikern.lab.cpu_board import CpuLab
 from minikern.lab.run import boot as boot_machine
 from minikern.smp.microcode_amd import AmdRules, find_patch, lowest_revision, needs_digest, signature_of

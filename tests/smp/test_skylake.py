@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from hw.adjust import Adjustments, adjust
-from hw.presets import load_preset
 from hw.spec import MachineSpec
 from minikern.core.config import load_variant, load_variants
+from minikern.describe.adjust import Adjustments, adjust
+from minikern.describe.presets import load_preset
 from minikern.lab.figures_table import compare_figures, load_figures
 from minikern.lab.run import boot
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hw.adjust import Adjustments, adjust
 from hw.cpu import CPU
-from hw.presets import load_preset
 from minikern.core.kernel import Kernel
+from minikern.describe.adjust import Adjustments, adjust
+from minikern.describe.presets import load_preset
 from minikern.lab.cpu_board import cpu_state
 from minikern.lab.run import Boot, boot
 

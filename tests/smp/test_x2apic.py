@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hw.cpu import CPU
-from hw.presets import load_machine
+from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
 
 MACHINE = """

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.acpi.acpidump import (
+from hw.acpi.layout import HEADER, TableIds, sdt
+from hw.errors import InputError
+from minikern.describe.acpidump import (
     DumpedTable,
     acpi_from_capture,
     logged_tables,
@@ -16,8 +18,6 @@ from hw.acpi.acpidump import (
     write_acpidump,
     write_dat_folder,
 )
-from hw.acpi.layout import HEADER, TableIds, sdt
-from hw.errors import InputError
 from tests.acpi.support import capture_folders
 from tests.naive_acpi import checksum_ok
 

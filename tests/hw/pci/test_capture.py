@@ -9,9 +9,9 @@ from hw.acpi.layout import TableIds
 from hw.acpi.static import dmar
 from hw.bus import Bus
 from hw.errors import InputError
-from hw.pci.capture import pci_from_capture
 from hw.pci.host import attach_pci
 from hw.pci.spec import DrhdSpec, check_pci
+from minikern.describe.pci_capture import pci_from_capture
 
 ROOT = Path(__file__).resolve().parents[3]
 SAMPLE = ROOT / "tests" / "pci" / "data" / "q35-pci-iommu"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from hw.dmesg_log import Log
 from hw.msr import IA32_PLATFORM_ID
 from hw.spec import MachineSpec
+from minikern.describe.dmesg_log import Log
 
 ROOM = 1 << 14  # bytes of an initial RAM disk that holds an update
 MAX_PLATFORM = 7

@@ -5,13 +5,13 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from hw.capture import is_capture, spec_from_capture
-from hw.dmesg_machine import spec_from_dmesg
-from hw.dmesg_text import boots, looks_like_log, read_log
 from hw.errors import InputError
 from hw.pci.spec import PciSpec
 from hw.spec import MachineSpec, read_spec
 from hw.toml_file import decode_toml
+from minikern.describe.capture import is_capture, spec_from_capture
+from minikern.describe.dmesg_machine import spec_from_dmesg
+from minikern.describe.dmesg_text import boots, looks_like_log, read_log
 
 STANDARD_INPUT = "-"
 LOG_SUFFIXES = (".txt", ".log", ".dmesg", ".gz", ".bz2", ".xz", ".zst")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from hw.dmesg_log import RANGE, Log
-from hw.dmesg_tables import Affinity, Firmware
 from hw.spec import MAX_CPUS, MachineSpec, NodeMemory, NodeSpec
+from minikern.describe.dmesg_log import RANGE, Log
+from minikern.describe.dmesg_tables import Affinity, Firmware
 
 _SRAT_CPU = re.compile(r"^SRAT: PXM (\d+) -> APIC 0x([0-9a-f]+) -> Node (\d+)")
 _SRAT_MEMORY = re.compile(rf"^(?:ACPI: )?SRAT: Node (\d+) PXM (\d+) {RANGE}(.*)$")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from hw.dmesg_log import RANGE, Log
 from hw.errors import InputError
 from hw.spec import MAX_E820, BootSpec, MemoryRange, SetupData
+from minikern.describe.dmesg_log import RANGE, Log
 
 E820_TYPES = {
     "usable": 1,

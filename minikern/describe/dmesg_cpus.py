@@ -6,9 +6,9 @@ import re
 
 from hw.cpu_features import FEATURES
 from hw.cpuid import DEFAULT_FEATURES, CpuDescription, build_cpuid
-from hw.dmesg_log import RANGE, Log
 from hw.msr import IA32_MTRR_DEF_TYPE, IA32_MTRR_PHYSBASE0, IA32_MTRRCAP
 from hw.spec import MAX_CPUS, CpuidDump, CpuSpec
+from minikern.describe.dmesg_log import RANGE, Log
 
 THREADS_PER_CORE = r"^CPU topo: Max\. threads per core: +(\d+)"
 LA57_MAX_ARCH_PFN = 1 << 40  # 52 physical bits, with five page-table levels

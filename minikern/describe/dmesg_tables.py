@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from hw.acpi import layout, static
-from hw.acpi.acpidump import LoggedTable, logged_hpet_period, logged_ioapics, logged_tables
 from hw.acpi.checksum import fix_checksum
 from hw.acpi.layout import TableIds, sdt
 from hw.acpi.spec import AcpiSpec, IoApicSpec, LapicNmi, Override, RawTable
+from minikern.describe.acpidump import LoggedTable, logged_hpet_period, logged_ioapics, logged_tables
 
 MAX_TABLE_BYTES = 32 << 20
 MAX_TABLES = 512

@@ -11,16 +11,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hw.acpi.dsdt import Described, build_dsdt
-from hw.dmesg_cpus import cpus, hotplug
-from hw.dmesg_kernel import kernel_facts
-from hw.dmesg_log import Log
-from hw.dmesg_map import boot, command_line, e820
-from hw.dmesg_microcode import microcode
-from hw.dmesg_numa import affinity, bringup_order, cpu_nodes, distances, plain_nodes
-from hw.dmesg_tables import Firmware, hardware_facts, spec_from_lines
-from hw.dmesg_text import boots, read_log
 from hw.errors import InputError
 from hw.spec import CpuSpec, MachineSpec
+from minikern.describe.dmesg_cpus import cpus, hotplug
+from minikern.describe.dmesg_kernel import kernel_facts
+from minikern.describe.dmesg_log import Log
+from minikern.describe.dmesg_map import boot, command_line, e820
+from minikern.describe.dmesg_microcode import microcode
+from minikern.describe.dmesg_numa import affinity, bringup_order, cpu_nodes, distances, plain_nodes
+from minikern.describe.dmesg_tables import Firmware, hardware_facts, spec_from_lines
+from minikern.describe.dmesg_text import boots, read_log
 
 FIRST_SERVER_CPUS = 17  # with more CPUs, or more nodes, the server preset is nearer than the laptop
 GIB, FOUR_GIB = 1 << 30, 1 << 32

@@ -10,12 +10,13 @@ import re
 import stat
 from pathlib import Path
 
-from hw import boot_params, capture_memory, purgatory
-from hw.acpi.acpidump import acpi_from_capture
+from hw import boot_params, purgatory
 from hw.cpu_listed import add_listed_cpus
 from hw.errors import InputError
-from hw.pci.capture import pci_from_capture, restore_interrupt_links
 from hw.spec import BootSpec, CpuidDump, CpuSpec, MachineSpec, MemoryRange, read_spec
+from minikern.describe import capture_memory
+from minikern.describe.acpidump import acpi_from_capture
+from minikern.describe.pci_capture import pci_from_capture, restore_interrupt_links
 
 MAX_TEXT = 64 << 20
 MAX_FILES = 100_000

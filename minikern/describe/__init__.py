@@ -1,0 +1,1 @@
+"""Files become a case: presets, captured folders, boot logs, acpidump, lspci."""
