@@ -1,9 +1,9 @@
 """Users' own algorithms: the hook points, the decorator that names one, and where functions are found.
 
 A function for a hook point gets ``words``: consecutive struct pages as rows of eight 64-bit words (see
-``minikern.mm.page.struct_page``), a C-contiguous numpy array of uint64 whose rows start cache lines. ``flags`` are the
-node and zone links, ``lru`` the virtual address of the first page's list head; both are numpy uint64. It may be compiled
-by numba or be plain Python.
+``minikern.mm.page.struct_page``), a C-contiguous numpy array of uint64 whose rows start cache lines. ``flags``
+are the node and zone links, ``lru`` the virtual address of the first page's list head; both are numpy uint64. It may be
+compiled by numba or be plain Python.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from minikern.mm.hugetlb.hugetlb_cma import cma_init_reserved_areas, cma_pages, 
 from minikern.mm.page.struct_page import PAGE_SIZE
 from minikern.verify.page_check import check_memmap
 from tests.mm.fake_kernel import GIB, MIB, FakeKernel, booted, fake_kernel
-from tests.mm.test_hugetlb import GIGANTIC, PC_8G, SMALL, boot, huge_lines
+from tests.mm.hugetlb.test_hugetlb import GIGANTIC, PC_8G, SMALL, boot, huge_lines
 from tests.naive_mm import flags_of, tail_page
 
 pytestmark = pytest.mark.big

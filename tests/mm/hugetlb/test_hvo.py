@@ -17,7 +17,7 @@ from minikern.mm.page.vmemmap import Memmap
 from minikern.mm.page.vmemmap_table import VmemmapPageTable
 from minikern.verify.page_check import check_memmap
 from tests.mm.fake_kernel import GIB, MIB, FakeKernel, fake_kernel
-from tests.mm.test_hugetlb import GIGANTIC, PC_8G, SMALL, boot
+from tests.mm.hugetlb.test_hugetlb import GIGANTIC, PC_8G, SMALL, boot
 from tests.naive_mm import NaiveMapTable, flags_of, tail_page
 
 pytestmark = pytest.mark.big

@@ -16,7 +16,7 @@ CODE += "set_flags(w, np.uint64(4)); assert w[:, 0].tolist() == [4, 4]"
 
 def run(tmp_path: Path, **env: str) -> None:
     base = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA_", "XDG_"))}
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     subprocess.run([sys.executable, "-c", CODE], env={**base, "PYTHONPATH": root, **env}, cwd=tmp_path, check=True)
 
 

@@ -21,7 +21,7 @@ from minikern.mm.early.e820 import (
 from minikern.mm.early.e820_resources import largest_gap
 from tests import naive
 
-SAMPLE = Path(__file__).parents[2] / "../shared/corpora/e820/sanitize-sample.json"
+SAMPLE = Path(__file__).parents[3] / "../shared/corpora/e820/sanitize-sample.json"
 
 entries = st.lists(
     st.builds(Entry, st.integers(0, 60), st.integers(0, 30), st.sampled_from([1, 2, 3, 4, 5, 7])),

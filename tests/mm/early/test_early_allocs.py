@@ -14,7 +14,7 @@ from minikern.lab.run import boot
 from minikern.mm.early import early_allocs
 from minikern.mm.early.percpu import AllocInfo
 
-CAPTURES = Path(__file__).parents[2] / "../shared/captures"
+CAPTURES = Path(__file__).parents[3] / "../shared/captures"
 LINE = re.compile(r"memblock_(reserve|free|phys_free): \[0x(\w+)-0x(\w+)\]")
 
 

@@ -13,7 +13,7 @@ from hw.pci.host import attach_pci
 from hw.pci.spec import DrhdSpec, check_pci
 from minikern.describe.pci_capture import pci_from_capture
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "tests" / "pci" / "data" / "q35-pci-iommu"
 CAPTURES = ROOT.parent / "shared" / "captures"
 
