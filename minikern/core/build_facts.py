@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from hw.spec import KernelFacts
-from minikern.core.config import ImageSizes, Release
+from minikern.core.config import Release
+from minikern.core.image import ImageSizes
 
 IMAGE_FIELDS = ("code_kib", "rwdata_kib", "rodata_kib", "init_kib", "bss_kib")
 LOGGED_BEHAVIOUR = ("fallback_lines", "unavailable_lines", "efi_mmio_removed")
@@ -25,7 +26,7 @@ def with_kernel_facts(release: Release, facts: KernelFacts | None) -> Release:
         config["CONFIG_NR_CPUS"] = facts.nr_cpus
         config["CONFIG_NODES_SHIFT"] = 10 if facts.nr_cpus > SMALL_NR_CPUS else 6
     if facts.node_data_bytes:
-        behaviour["node_data_bytes"] = facts.node_data_bytes
+        image = msgspec.structs.replace(image, node_data_bytes=facts.node_data_bytes)
     if facts.percpu_static_bytes:
         image = msgspec.structs.replace(image, percpu_static_bytes=facts.percpu_static_bytes)
     if len(facts.image_kib) == len(IMAGE_FIELDS):
@@ -36,7 +37,7 @@ def with_kernel_facts(release: Release, facts: KernelFacts | None) -> Release:
         brk = image.brk_start - image.text_start + facts.image_address
         image = msgspec.structs.replace(image, text_start=facts.image_address, brk_start=brk)
     if image.text_start != release.image.text_start or image.brk_start != release.image.brk_start:
-        behaviour.pop("kernel_end", None)  # measured in another image
+        image = msgspec.structs.replace(image, kernel_end=0)  # measured in another one
     if facts.dma_reserve_pages >= 0:
         behaviour["dma_reserve"] = facts.dma_reserve_pages
     if facts.log_buf_shift:

@@ -14,28 +14,9 @@ from typing import Any
 import msgspec
 
 from hw.errors import InputError
+from minikern.core.image import ImageSizes
 
 ConfigValue = bool | int | str
-
-
-class ImageSizes(msgspec.Struct, forbid_unknown_fields=True):
-    """Linker sizes of one kernel build: KiB for the ``Memory:`` line, bytes for addresses."""
-
-    code_kib: int
-    rwdata_kib: int
-    rodata_kib: int
-    init_kib: int
-    bss_kib: int
-    text_start: int  # physical, without KASLR
-    brk_start: int
-    brk_bytes: int  # used when memblock takes over
-    percpu_static_bytes: int
-    write_protect_kib: int
-    source: str
-    smp_locks_kib: int = 0  # given back after boot; 0 where not known
-    decrypted_kib: int = 0  # same, the unused rest of .bss..decrypted
-    text_rodata_gap_kib: int = 0
-    rodata_data_gap_kib: int = 0
 
 
 class Release(msgspec.Struct, forbid_unknown_fields=True):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
 PRB_AVG_BITS = 5  # average record of 32 bytes; Source: kernel/printk/printk.c
-PRB_DESC_BYTES, PRINTK_INFO_BYTES = 24, 88  # Source: kernel/printk/printk_ringbuffer.h @ v6.12
+PRB_DESC_BYTES = 24  # Source: kernel/printk/printk_ringbuffer.h @ v6.12
 
 
 def linux_banner(k: Kernel) -> None:
@@ -81,7 +81,7 @@ def alloc_log_buf(k: Kernel, size: int) -> None:
 
 
 def _info_bytes(k: Kernel) -> int:
-    return int(k.behaviour.get("printk_info_bytes", PRINTK_INFO_BYTES))
+    return k.release.image.printk_info_bytes
 
 
 def log_buf_line(k: Kernel, size: int) -> str:

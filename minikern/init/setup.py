@@ -93,10 +93,7 @@ def _relocate(k: Kernel, address: int) -> None:
     delta = address - image.text_start if address else 0
     if delta <= 0 or delta % PMD_SIZE:
         return
-    moved = {name: getattr(image, name) + delta for name in ("text_start", "brk_start")}
-    k.release = msgspec.structs.replace(k.release, image=msgspec.structs.replace(image, **moved))
-    if "kernel_end" in k.behaviour:
-        k.behaviour["kernel_end"] += delta
+    k.release = msgspec.structs.replace(k.release, image=image.moved(delta))
 
 
 def _read_setup_data(k: Kernel, node: int) -> None:

@@ -156,8 +156,7 @@ def prepare_elf_headers(k: Kernel, notes: CrashNotes, ram: Sequence[Range]) -> b
 
 def kernel_end(k: Kernel) -> int:
     """Physical address behind the kernel image, all of its early heap included."""
-    image = k.release.image
-    return int(k.behaviour.get("kernel_end", page_align(image.brk_start + image.brk_bytes)))
+    return page_align(k.release.image.end)
 
 
 def headers_memsz(k: Kernel, bufsz: int) -> int:

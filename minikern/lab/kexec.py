@@ -44,8 +44,8 @@ def release_of_image(image: BzImage | None, running: Release) -> Release:
     return msgspec.structs.replace(release, banner=f"Linux version {version}")
 
 
-def place_image(release: Release, address: int, init_size: int) -> tuple[Release, int]:
-    """The release with its kernel running at ``address``, and by how many bytes that moved it.
+def place_image(release: Release, address: int, init_size: int) -> Release:
+    """The release with its kernel running at ``address``.
 
     A kernel that is loaded above its preferred address unpacks itself where it was put. An image whose ``init_size``
     has no room for the release's kernel is not that kernel, so nothing is moved.
@@ -54,9 +54,8 @@ def place_image(release: Release, address: int, init_size: int) -> tuple[Release
     image = release.image
     moved = address - image.text_start
     if moved <= 0 or init_size < image.brk_start + image.brk_bytes - image.text_start:
-        return release, 0
-    image = msgspec.structs.replace(image, text_start=address, brk_start=image.brk_start + moved)
-    return msgspec.structs.replace(release, image=image), moved
+        return release
+    return msgspec.structs.replace(release, image=image.moved(moved))
 
 
 def reboot(first: Boot, image: Image, digest: str = "generic", checks: bool = True, release: str = "") -> Rebooted:
@@ -78,12 +77,9 @@ def reboot(first: Boot, image: Image, digest: str = "generic", checks: bool = Tr
         machine.spec.banner = chosen.banner
     old.release_memory()
     entry_ns = machine.clock.now
-    placed, moved = place_image(
-        chosen, handover.entry - ENTRY_64, machine.bus.memory.read_int(handover.rsi + INIT_SIZE, 4)
-    )
+    init_size = machine.bus.memory.read_int(handover.rsi + INIT_SIZE, 4)
+    placed = place_image(chosen, handover.entry - ENTRY_64, init_size)
     new = Kernel(machine, placed, first.variant, machine_costs(machine.spec), machine.spec.residue, old.options)
-    if "kernel_end" in new.behaviour:
-        new.behaviour["kernel_end"] += moved
     try:
         start_kernel(new)
     except Exception as error:

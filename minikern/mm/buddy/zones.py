@@ -87,7 +87,8 @@ def free_area_init(k: Kernel, bounds: Bounds) -> None:
             k.printk(f"Initializing node {nid} as memoryless")
         if nid not in online and not late:
             # Its pg_data_t, which is not rounded up to pages as those of the nodes with memory may be.
-            k.memblock.alloc(k.behaviour.get("pglist_data_bytes", k.behaviour["node_data_bytes"]), SMP_CACHE_BYTES)
+            image = k.release.image
+            k.memblock.alloc(image.pglist_data_bytes or image.node_data_bytes, SMP_CACHE_BYTES)
         k.nodes.append(_free_area_init_node(k, nid, bounds, movable.get(nid, 0)))
     k.charge("node_init", len(k.nodes))
 

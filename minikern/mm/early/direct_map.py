@@ -61,7 +61,7 @@ def init_mem_mapping(k: Kernel, gbpages: bool) -> DirectMap:
     _init_memory_mapping(k, state, 0, ISA_END, True)
     if k.memblock.bottom_up:
         # Tables are to lie above the kernel, so what is there is mapped first.
-        kernel_end = k.behaviour.get("kernel_end", image.brk_start + image.brk_bytes)
+        kernel_end = image.end
         _memory_map_bottom_up(k, state, kernel_end, end)
         _memory_map_bottom_up(k, state, ISA_END, kernel_end)
     else:

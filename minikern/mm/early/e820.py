@@ -265,7 +265,7 @@ def add_kernel_range(k: Kernel) -> None:
     """The kernel's own memory is RAM, whatever the map says. Source: arch/x86/kernel/setup.c:e820_add_kernel_range()"""
     image = k.release.image
     start = image.text_start
-    size = k.behaviour.get("kernel_end", image.brk_start + image.brk_bytes) - start
+    size = image.end - start
     if mapped_all(k.e820.table, start, start + size, Type.RAM):
         return
     k.printk(".text .data .bss are not marked as E820_TYPE_RAM!", Level.WARNING)

@@ -97,7 +97,7 @@ def _is_reserved(k: Kernel, start: int, end: int) -> bool:
 
 def _holds_kernel(k: Kernel, start: int, end: int) -> bool:
     image = k.release.image
-    return end > image.text_start and start <= k.behaviour.get("kernel_end", image.brk_start + image.brk_bytes)
+    return end > image.text_start and start <= image.end
 
 
 def free_boot_services(k: Kernel) -> None:

@@ -332,7 +332,7 @@ def _check_coverage(k: Kernel) -> None:
 
 def alloc_node_data(k: Kernel, nid: int) -> None:
     """Place the node's ``pg_data_t`` on the node. Source: arch/x86/mm/numa.c:alloc_node_data() @ v6.1"""
-    size = k.behaviour["node_data_bytes"]
+    size = k.release.image.node_data_bytes
     place = k.memblock.alloc(size, k.behaviour["node_data_align"], nid)
     if place is None:
         k.printk(f"NUMA: Cannot find {size} bytes in any node (initial node: {nid})", Level.ERR)

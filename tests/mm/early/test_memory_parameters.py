@@ -38,7 +38,7 @@ def kernel(append: str = "", **more: Any) -> Any:
         "cpus": SimpleNamespace(possible=[0, 1, 2]),
         "numa": numa.Numa(),
         "max_pfn": GIB >> 12,
-        "release": SimpleNamespace(image=SimpleNamespace(text_start=16 * MIB, brk_start=60 * MIB, brk_bytes=MIB)),
+        "release": SimpleNamespace(image=SimpleNamespace(text_start=16 * MIB, end=61 * MIB)),
         "lines": lines,
         "printk": lambda text, level=6: lines.append(text),
         "charge": lambda kind, count=1: None,

@@ -142,7 +142,7 @@ def test_kernel_facts_of_a_log() -> None:
     changed = with_kernel_facts(release, facts)
     assert changed.config["CONFIG_NR_CPUS"] == 64
     assert changed.config["CONFIG_NODES_SHIFT"] == 6
-    assert changed.behaviour["node_data_bytes"] == 4096
+    assert changed.image.node_data_bytes == 4096
     assert (changed.image.code_kib, changed.image.bss_kib) == (1, 5)
     assert changed.image.brk_start > changed.image.text_start == 8 * GIB  # laid out anew from the parts
     assert release.config["CONFIG_NR_CPUS"] == 8192

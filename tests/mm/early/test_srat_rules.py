@@ -16,7 +16,7 @@ from minikern.state.memblock import Flags, Memblock
 MIB, GIB = 1 << 20, 1 << 30
 NEW = {"numa_low": "dram", "numa_uncovered": "coverage", "numa_warning_prefix": ""}
 OLD = {"numa_low": "zero", "numa_uncovered": "e820"}
-COMMON = {"node_data_bytes": 4096, "node_data_align": 64, "numa_distance_align": 4096, "srat_cpu_lines": False}
+COMMON = {"node_data_align": 64, "numa_distance_align": 4096, "srat_cpu_lines": False}
 
 
 def memory(pxm: int, base: int, length: int, hotplug: bool = False, enabled: bool = True) -> SratMemory:
@@ -34,6 +34,7 @@ def run(
     k = SimpleNamespace(
         cmdline=CommandLine(append), memblock=memblock, max_pfn=4 * GIB >> 12, numa=numa.Numa(),
         config=Config({"CONFIG_NODES_SHIFT": 6, "CONFIG_NUMA": True}), behaviour=COMMON | (OLD if old else NEW),
+        release=SimpleNamespace(image=SimpleNamespace(node_data_bytes=4096)),
         acpi=SimpleNamespace(table=tables.get), log=log, printk=lambda text, level=6: log.append(text),
     )  # fmt: skip
     memblock.bottom_up = memblock.skip_hotplug = "movable_node" in append

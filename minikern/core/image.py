@@ -1,0 +1,39 @@
+"""Sizes of one kernel build: what its linker laid out and what its structures take."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class ImageSizes(msgspec.Struct, forbid_unknown_fields=True):
+    """Linker sizes of one kernel build: KiB for the ``Memory:`` line, bytes for addresses."""
+
+    code_kib: int
+    rwdata_kib: int
+    rodata_kib: int
+    init_kib: int
+    bss_kib: int
+    text_start: int  # physical, without KASLR
+    brk_start: int
+    brk_bytes: int  # used when memblock takes over
+    percpu_static_bytes: int
+    write_protect_kib: int
+    node_data_bytes: int  # pg_data_t as nodes with memory get it
+    source: str
+    pglist_data_bytes: int = 0  # pg_data_t of a node without memory; 0: as large as the others'
+    printk_info_bytes: int = 88  # of a log record; Source: kernel/printk/printk_ringbuffer.h @ v6.12
+    kernel_end: int = 0  # physical address behind the early heap where a log told it; 0: not known
+    smp_locks_kib: int = 0  # given back after boot; 0 where not known
+    decrypted_kib: int = 0  # same, the unused rest of .bss..decrypted
+    text_rodata_gap_kib: int = 0
+    rodata_data_gap_kib: int = 0
+
+    @property
+    def end(self) -> int:
+        """Physical address behind the image, its early heap included."""
+        return self.kernel_end or self.brk_start + self.brk_bytes
+
+    def moved(self, delta: int) -> ImageSizes:
+        """The same image ``delta`` bytes further up."""
+        names = ["text_start", "brk_start", *(["kernel_end"] if self.kernel_end else [])]
+        return msgspec.structs.replace(self, **{name: getattr(self, name) + delta for name in names})
