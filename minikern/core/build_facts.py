@@ -38,16 +38,13 @@ def with_kernel_facts(release: Release, facts: KernelFacts | None) -> Release:
         image = msgspec.structs.replace(image, text_start=facts.image_address, brk_start=brk)
     if image.text_start != release.image.text_start or image.brk_start != release.image.brk_start:
         image = msgspec.structs.replace(image, kernel_end=0)  # measured in another one
-    if facts.dma_reserve_pages >= 0:
-        behaviour["dma_reserve"] = facts.dma_reserve_pages
     if facts.log_buf_shift:
         config["CONFIG_LOG_BUF_SHIFT"] = facts.log_buf_shift
     config["CONFIG_NUMA"] = facts.numa
     config["CONFIG_ZONE_DMA"], config["CONFIG_ZONE_DMA32"] = facts.zone_dma, facts.zone_dma32
     config["CONFIG_ZONE_DEVICE"] = facts.zone_device
     behaviour |= {name: facts.lines[name] for name in LOGGED_BEHAVIOUR if name in facts.lines}
-    behaviour["debug_lines"] = facts.debug_lines
-    return msgspec.structs.replace(release, config=config, behaviour=behaviour, image=image)
+    return msgspec.structs.replace(release, config=config, behaviour=behaviour, image=image, facts=facts)
 
 
 def _linked(image: ImageSizes, sizes: dict[str, int]) -> ImageSizes:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from hw.errors import InputError
+from hw.spec import KernelFacts
 from minikern.core.image import ImageSizes
 
 ConfigValue = bool | int | str
@@ -29,6 +30,7 @@ class Release(msgspec.Struct, forbid_unknown_fields=True):
     config: dict[str, ConfigValue]
     behaviour: dict[str, Any]
     image: ImageSizes
+    facts: KernelFacts = msgspec.field(default_factory=KernelFacts)  # what a log told of it
 
 
 class Variant(msgspec.Struct, forbid_unknown_fields=True):

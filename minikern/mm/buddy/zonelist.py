@@ -119,10 +119,10 @@ def initial_managed(k: Kernel, zone: Zone) -> int:
 def find_dma_reserve(k: Kernel) -> int:
     """Pages of memory below 16 MiB that are not wholly free. Source: arch/x86/mm/init.c:memblock_find_dma_reserve()
 
-    ``behaviour["dma_reserve"]`` is the figure where a log told it: firmware's boot services lie there too.
+    Where a log told the figure, it is that: firmware's boot services lie there too.
     """
-    if "dma_reserve" in k.behaviour:
-        return int(k.behaviour["dma_reserve"])
+    if k.release.facts.dma_reserve_pages >= 0:
+        return k.release.facts.dma_reserve_pages
     pages = sum(max(0, min(end, MAX_DMA_PFN) - start) for start, end, _ in pfn_ranges(k) if start < MAX_DMA_PFN)
     free = 0
     for start, end, _ in k.memblock.free_ranges():
