@@ -50,23 +50,23 @@ def captured(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("capture", "release", "spec", "lines"),
+    ("capture", "release", "spec"),
     [
-        ("q35-numa2-smp8", "debian-6.1", SMP8, SMT_LINES),
-        ("q35-numa2-smp8-612", "debian-6.12", SMP8, SMT_LINES),
+        ("q35-numa2-smp8", "debian-6.1", SMP8),
+        ("q35-numa2-smp8-612", "debian-6.12", SMP8),
         ("q35-2cpu-2g", "debian-6.1", CpuSpec(
             count=2, cores=2, vendor="AuthenticAMD", family=0xF, model=0x6B, stepping=1,
-            model_name="QEMU TCG CPU version 2.5+", features=SKYLAKE_FEATURES[:-1]), []),
+            model_name="QEMU TCG CPU version 2.5+", features=SKYLAKE_FEATURES[:-1])),
         ("q35-6g-hotplug-612", "debian-6.12", CpuSpec(
             count=2, cores=2, vendor="AuthenticAMD", family=0xF, model=0x6B, stepping=1,
-            model_name="QEMU TCG CPU version 2.5+", features=SKYLAKE_FEATURES[:-1]), []),
+            model_name="QEMU TCG CPU version 2.5+", features=SKYLAKE_FEATURES[:-1])),
         ("pc-1cpu-512m", "debian-6.1", CpuSpec(
             count=1, vendor="AuthenticAMD", family=0xF, model=0x6B, stepping=1,
-            model_name="QEMU Virtual CPU version 2.5+", features=SKYLAKE_FEATURES[:-1]), []),
+            model_name="QEMU Virtual CPU version 2.5+", features=SKYLAKE_FEATURES[:-1])),
     ],
 )  # fmt: skip
-def test_lines_of_captures(capture: str, release: str, spec: CpuSpec, lines: list[str]) -> None:
-    k = run(spec, release=release, behaviour={"smt_vulnerability_lines": lines})
+def test_lines_of_captures(capture: str, release: str, spec: CpuSpec) -> None:
+    k = run(spec, release=release)
     assert smp_lines(texts(k)) == captured(capture)
 
 
@@ -193,7 +193,7 @@ def test_maxcpus_counts_first_threads_before_siblings() -> None:
 @pytest.mark.parametrize("release", ["debian-6.1", "debian-6.12"])
 @pytest.mark.parametrize("word", ["nosmt", "nosmt=force"])
 def test_nosmt_boots_siblings_once_and_drops_them(release: str, word: str) -> None:
-    k = run(SMP8, word, release=release, behaviour={"smt_vulnerability_lines": SMT_LINES})
+    k = run(SMP8, word, release=release)
     assert k.cpus.online == [0, 2, 4, 6]
     assert k.cpus.booted_once == set(range(8))
     line = "SMT: Force disabled" if word.endswith("force") else "SMT: disabled"

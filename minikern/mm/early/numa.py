@@ -21,6 +21,7 @@ NUMA_NO_NODE = -1
 COVERAGE_SLACK_BYTES = 1 << 20  # Source: arch/x86/mm/numa.c:numa_meminfo_cover_memory()
 NODE_MIN_SIZE = 4 << 20  # Source: arch/x86/include/asm/numa.h @ v6.1
 PAGE_SIZE = 4096
+SMP_CACHE_BYTES = 64
 ULLONG_MAX = 2**64 - 1
 
 
@@ -205,7 +206,7 @@ def _parse_slit(k: Kernel) -> None:
 def _alloc_distance(k: Kernel, count: int) -> None:
     # Source: mm/numa_memblks.c:numa_alloc_distance() @ v6.12
     size = count * count
-    place = k.memblock.phys_alloc_range(size, k.behaviour["numa_distance_align"], 0, k.max_pfn << 12)
+    place = k.memblock.phys_alloc_range(size, PAGE_SIZE, 0, k.max_pfn << 12)
     k.numa.distance_place = None if place is None else (place, size)
     if k.behaviour.get("numa_distance_line", True):
         k.printk(f"NUMA: Initialized distance table, cnt={count}", Level.DEBUG)
@@ -333,7 +334,7 @@ def _check_coverage(k: Kernel) -> None:
 def alloc_node_data(k: Kernel, nid: int) -> None:
     """Place the node's ``pg_data_t`` on the node. Source: arch/x86/mm/numa.c:alloc_node_data() @ v6.1"""
     size = k.release.image.node_data_bytes
-    place = k.memblock.alloc(size, k.behaviour["node_data_align"], nid)
+    place = k.memblock.alloc(size, SMP_CACHE_BYTES, nid)
     if place is None:
         k.printk(f"NUMA: Cannot find {size} bytes in any node (initial node: {nid})", Level.ERR)
         return

@@ -16,7 +16,7 @@ from minikern.state.memblock import Flags, Memblock
 MIB, GIB = 1 << 20, 1 << 30
 NEW = {"numa_low": "dram", "numa_uncovered": "coverage", "numa_warning_prefix": ""}
 OLD = {"numa_low": "zero", "numa_uncovered": "e820"}
-COMMON = {"node_data_align": 64, "numa_distance_align": 4096, "srat_cpu_lines": False}
+COMMON = {"srat_cpu_lines": False}
 
 
 def memory(pxm: int, base: int, length: int, hotplug: bool = False, enabled: bool = True) -> SratMemory:
