@@ -30,6 +30,7 @@ class Release(msgspec.Struct, forbid_unknown_fields=True):
     config: dict[str, ConfigValue]
     behaviour: dict[str, Any]
     image: ImageSizes
+    parameters: str = ""  # whose list of parameters it is, in parameters.txt; empty: all that is listed
     facts: KernelFacts = msgspec.field(default_factory=KernelFacts)  # what a log told of it
 
 

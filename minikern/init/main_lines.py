@@ -37,7 +37,7 @@ def kernel_command_line(k: Kernel) -> None:
     """
     k.printk(f"Kernel command line: {k.cmdline.text}", Level.NOTICE)
     configured = frozenset(name for name, option in BY_CONFIG.items() if k.config.enabled(option))
-    known = load_parameters(k.behaviour.get("parameters", ""), configured)
+    known = load_parameters(k.release.parameters, configured)
     hugetlb.hugetlb_cmdline(k)
     for name, value in k.cmdline.args:
         k.init_words.word(known, name, value, _parameter(k, dashes(name), value))
@@ -105,8 +105,10 @@ def rcu_init(k: Kernel) -> None:
     k.printk("rcu: Preemptible hierarchical RCU implementation.")
     if nr_cpu_ids < nr_cpus:
         k.printk(f"rcu: \tRCU restricting CPUs from NR_CPUS={nr_cpus} to nr_cpu_ids={nr_cpu_ids}.")
-    for line in k.behaviour["rcu_flavour_lines"]:
-        k.printk(line)
+    k.printk("\tTrampoline variant of Tasks RCU enabled.")
+    if k.config.enabled("CONFIG_TASKS_RUDE_RCU"):
+        k.printk("\tRude variant of Tasks RCU enabled.")
+    k.printk("\tTracing variant of Tasks RCU enabled.")
     delay = max(1, k.config.number("CONFIG_HZ") // 10)
     k.printk(f"rcu: RCU calculated value of scheduler-enlistment delay is {delay} jiffies.")
     if nr_cpu_ids < nr_cpus:

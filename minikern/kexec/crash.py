@@ -164,8 +164,10 @@ def headers_memsz(k: Kernel, bufsz: int) -> int:
 
     Source: arch/x86/kernel/crash.c:crash_load_segments() @ v6.12
     """
-    most = 2 + int(k.behaviour.get("crash_hotplug_ranges", 0))
-    return bufsz if most == 2 or most >= PN_XNUM else EHDR.size + most * PHDR.size
+    if not k.config.enabled("CONFIG_CRASH_HOTPLUG"):
+        return bufsz
+    most = 2 + k.config.number("CONFIG_NR_CPUS") + k.config.number("CONFIG_CRASH_MAX_MEMORY_RANGES")
+    return bufsz if most >= PN_XNUM else EHDR.size + most * PHDR.size
 
 
 def crash_memmap(k: Kernel, header: tuple[int, int]) -> Rows:

@@ -92,7 +92,7 @@ def test_readelf_reads_the_header(first: Boot, tmp_path: Path) -> None:
 def test_what_hotplug_may_change_is_not_digested(first: Boot) -> None:
     """With CONFIG_CRASH_HOTPLUG there is room for every CPU there can be, and the header is no part of the digest."""
     image = load(first)
-    head, hotplug = image.segment("elfcorehdr"), "crash_hotplug_ranges" in first.kernel.behaviour
+    head, hotplug = image.segment("elfcorehdr"), first.kernel.config.enabled("CONFIG_CRASH_HOTPLUG")
     assert head.memsz == (0xE1000 if hotplug else head.bufsz)
     assert image.known is not None
     assert ("elfcorehdr" in image.known.names) != hotplug
@@ -115,7 +115,7 @@ def test_panic_boots_the_crash_kernel_in_its_own_memory(first: Boot) -> None:
     top = [line for line in usable if f"{start + size - 1:#018x}" in line]
     assert len(usable) == 2 and len(top) == 1
     head = image.segment("elfcorehdr")
-    assert f"{start + (917_680 if 'crash_hotplug_ranges' in k.behaviour else head.memsz):#018x}" in top[0]
+    assert f"{start + (917_680 if k.config.enabled('CONFIG_CRASH_HOTPLUG') else head.memsz):#018x}" in top[0]
     assert log[-1] == "Run /init as init process"
     assert done.handover.relocation is not None and done.handover.relocation.pages == 0
 
