@@ -64,7 +64,8 @@ def downtime(
     spec, options = load_machine_fields(machine)
     chosen = choose_variants(spec, [name for name in variants.split(",") if name])
     if not variants:
-        chosen += [one for one in load_variants().values() if one not in chosen and "purgatory_digest" in one.behaviour]
+        others = (one for one in load_variants().values() if one not in chosen)
+        chosen += [one for one in others if one.experiment.purgatory_digest != "generic"]
     guests = Guests(vms, vcpus, parse_size(vm_memory, "--vm-memory"), packet_us * 1000, at_once)
     guests.check()
     link = Link(bandwidth * 1e9 / 8, float(parse_size(dirty_rate, "--dirty-rate")))

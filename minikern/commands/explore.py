@@ -62,12 +62,13 @@ def explore_smp_command(
     Example:
       minikern explore smp --cpus 8 --seeds 200 --without-lock
     """
+    from minikern.core.experiment import Experiment
     from minikern.lab.explore import explore_smp
 
     spec = _cpu_spec(cpus)
-    behaviour = {"trampoline_lock": False} if without_lock else {}
+    experiment = Experiment(trampoline_lock=not without_lock)
     with Progress("seed", seeds) as step:
-        result = explore_smp(spec, seeds, first_seed, append, kernel, behaviour, step)
+        result = explore_smp(spec, seeds, first_seed, append, kernel, experiment, step)
     if as_json:
         import msgspec
 

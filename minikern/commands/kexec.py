@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from hw.errors import InputError, MachineStopped
 from minikern.commands.common import load_machine_fields, load_named_variant, machine_options, reported, show_sheets
 
 if TYPE_CHECKING:
+    from minikern.core.experiment import Experiment
     from minikern.kexec.load import Image, Policy
     from minikern.lab.kexec import Rebooted
     from minikern.lab.run import Boot
@@ -82,15 +84,16 @@ def kexec(
     Example:
       minikern kexec tiny --kernel /boot/vmlinuz --initrd /boot/initrd.img --append console=ttyS0
     """
+    from minikern.core.experiment import Experiment
     from minikern.kexec.load import KEXEC_FILE_ON_CRASH, Kexec
-    from minikern.kexec.purgatory import LOSES, mode_of
+    from minikern.kexec.purgatory import LOSES
     from minikern.lab.kexec import reboot
     from minikern.lab.run import boot as run
     from minikern.report.dmesg import format_dmesg, stamp
 
     image_bytes, initrd_bytes = read_file("--kernel", kernel_file), read_file("--initrd", initrd) if initrd else None
-    if purgatory:
-        mode_of(purgatory)
+    chosen = load_named_variant(variant)
+    experiment = with_digest(chosen.experiment if chosen else Experiment(), purgatory)
     flips = [parse_flip(text) for text in flip]
     policy = signature_policy(trusted_cert, sig_enforce, lockdown)
     if crash and times > 1:
@@ -99,11 +102,9 @@ def kexec(
     rounds: list[Rebooted] = []
     try:
         words = f"crashkernel={crashkernel}" if crash else ""
-        running = run(spec, load_named_variant(variant), release, words, options)
+        running = run(spec, chosen, release, words, options, experiment)
         _show_log(running, as_json)
         for _ in range(times):
-            if purgatory:
-                running.kernel.behaviour["purgatory_digest"] = purgatory
             cmdline = running.kernel.cmdline.text if append is None else append
             flags = KEXEC_FILE_ON_CRASH if crash else 0
             image = Kexec(running.kernel, policy).kexec_file_load(image_bytes, initrd_bytes, cmdline, flags)
@@ -135,6 +136,16 @@ def read_file(option: str, name: str) -> bytes:
         return Path(name).read_bytes()
     except OSError as error:
         raise InputError(f"{option}: {name}: cannot be read: {error.strerror}") from error
+
+
+def with_digest(experiment: Experiment, purgatory: str) -> Experiment:
+    """The experiment with another purgatory; InputError for one that does not exist. An empty word changes nothing."""
+    from minikern.kexec.purgatory import mode_of
+
+    if not purgatory:
+        return experiment
+    mode_of(purgatory)
+    return msgspec.structs.replace(experiment, purgatory_digest=purgatory)
 
 
 def parse_flip(text: str) -> tuple[str, int, int]:

@@ -15,6 +15,7 @@ import msgspec
 
 from hw.errors import InputError
 from hw.spec import KernelFacts
+from minikern.core.experiment import Experiment
 from minikern.core.image import ImageSizes
 
 ConfigValue = bool | int | str
@@ -47,6 +48,7 @@ class Variant(msgspec.Struct, forbid_unknown_fields=True):
     behaviour: dict[str, Any] = {}
     append: str = ""
     requires: str = ""  # what a machine needs for it: kernel version, option, word; for the reader
+    experiment: Experiment = Experiment()  # what no release does
     needs: dict[str, str] = {}  # placeholder in ``append`` -> key of the machine's ``[needs]``
 
 
@@ -132,6 +134,7 @@ def _resolve(name: str, raw: Mapping[str, Variant], seen: tuple[str, ...]) -> Va
         variant,
         config={**parent.config, **variant.config},
         behaviour={**parent.behaviour, **variant.behaviour},
+        experiment=parent.experiment if variant.experiment == Experiment() else variant.experiment,
         append=" ".join(part for part in (parent.append, variant.append) if part),
         needs={**parent.needs, **variant.needs},
     )

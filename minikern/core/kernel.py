@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config, Release, Variant
+from minikern.core.experiment import Experiment
 from minikern.core.ledger import Ledger
 from minikern.core.parameters import InitWords
 from minikern.core.printk import Level, Printk
@@ -46,7 +47,7 @@ class Kernel:
     """State of one kernel on one machine.
 
     ``costs`` are the machine's unit costs by kind of work, ``residue`` its named unmodelled time; both belong to the
-    ledger, not to the emulated hardware.
+    ledger, not to the emulated hardware. ``experiment`` stands in for the variant's.
     """
 
     def __init__(
@@ -57,12 +58,14 @@ class Kernel:
         costs: Mapping[str, Cost],
         residue: list[Residue],
         options: BootOptions | None = None,
+        experiment: Experiment | None = None,
     ) -> None:
         self.machine = machine
         self.release = release
         self.variant = variant
         self.config = Config({**release.config, **(variant.config if variant else {})})
         self.behaviour: dict[str, Any] = {**release.behaviour, **(variant.behaviour if variant else {})}
+        self.experiment = experiment or (variant.experiment if variant else Experiment())
         self.options = options or BootOptions()
         self.cmdline = CommandLine("")
         self.log = Printk(lambda: self.machine.clock.now, lambda: self._phase)

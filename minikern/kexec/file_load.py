@@ -107,7 +107,7 @@ def _rest(
     if initrd:
         rest.append(Segment("initrd", initrd, *ramdisk))
     # A loader that checks nothing still fills its tables; the purgatory is what leaves the check out.
-    mode = mode_of(k.behaviour.get("purgatory_digest", "generic"))
+    mode = mode_of(k.experiment.purgatory_digest)
     loaded = digest_segments([*early, *rest], mode)
     entry = kernel + ENTRY_64
     registers = {"rip": entry, "rsi": params, "rsp": purgatory + layout.SIZE}

@@ -35,7 +35,7 @@ MODES: dict[str, Mode] = {
     "parallel": Mode("sha256_generic_byte", False, True, True),
     "none": Mode("sha256_generic_byte", False, False, False),
 }
-"""Behaviour ``purgatory_digest``. What each gives up: see ``LOSES``."""
+"""By ``Experiment.purgatory_digest``. What each gives up: see ``LOSES``."""
 MAX_DIGESTED_BYTES = 4 << 30
 SYSSIZE, INIT_SIZE = 0x1F4, 0x260  # in the zero page: paragraphs of the kernel file's part, bytes of memory
 PACKED_TO = 3  # of a kernel's bytes, the usual ratio of zstd and xz
@@ -51,7 +51,7 @@ LOSES: dict[str, str] = {
 def mode_of(name: object) -> Mode:
     """The mode called ``name``; InputError lists the known ones."""
     if name not in MODES:
-        raise InputError(f"behaviour purgatory_digest is {name!r}: expected one of {', '.join(MODES)}")
+        raise InputError(f"purgatory_digest is {name!r}: expected one of {', '.join(MODES)}")
     return MODES[str(name)]
 
 
@@ -181,13 +181,13 @@ def _first_difference(memory: PhysicalMemory, regions: Sequence[layout.Region], 
 def purgatory_of_running_image(k: Kernel) -> None:
     """The check that ran before a kernel started by kexec: verify in memory and book, before the log clock starts.
 
-    Nothing happens on a machine started by another loader or with behaviour ``purgatory_digest`` "none". The loader's
+    Nothing happens on a machine started by another loader or with ``purgatory_digest`` "none". The loader's
     side is hw.firmware. MachineStopped on a mismatch.
     """
     cpu = k.machine.boot_cpu
     if cpu.read(cpu.rsi + 0x210, 1) >> 4 != layout.STARTED_BY_KEXEC:
         return
-    mode = mode_of(k.behaviour.get("purgatory_digest", "generic"))
+    mode = mode_of(k.experiment.purgatory_digest)
     memory = k.machine.bus.memory
     if not mode.check or not any(length for _, length in layout.read_regions(memory, layout.MIN_ADDRESS)):
         return

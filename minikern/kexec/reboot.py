@@ -44,7 +44,7 @@ class Handover:
 def kernel_kexec(k: Kernel, image: Image, digest: str = "generic", checks: bool = True) -> Handover:
     """Shut ``k`` down, relocate ``image``, verify it and point the boot CPU at it.
 
-    ``digest`` is how this computer computes the digest; simulated time follows behaviour ``purgatory_digest``.
+    ``digest`` is how this computer computes the digest; simulated time follows ``Experiment.purgatory_digest``.
     MachineStopped for an image that was damaged.
     """
     from time import perf_counter_ns
@@ -106,9 +106,9 @@ def _purgatory(k: Kernel, image: Image, digest: str, checks: bool, done: Handove
     if not image.purgatory:
         done.entry, done.rsi = image.entry, image.boot_params
         return
-    mode = mode_of(k.behaviour.get("purgatory_digest", "generic"))
+    mode = mode_of(k.experiment.purgatory_digest)
     if checks and mode.check:
-        done.purgatory, done.digest = str(k.behaviour.get("purgatory_digest", "generic")), code_path(digest)
+        done.purgatory, done.digest = k.experiment.purgatory_digest, code_path(digest)
         done.verified = verify(memory, image.purgatory, digest, mode, image.known)
         charge(k, mode, done.verified, mode.apart)
     done.entry = layout.read_register(memory, image.purgatory, "rip")

@@ -24,6 +24,7 @@ from minikern.acpi.state import AcpiState, LapicEntry
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Release, load_release
 from minikern.core.cost_table import default_costs
+from minikern.core.experiment import Experiment
 from minikern.core.kernel import BootOptions, Kernel
 from minikern.mm.early.numa import Numa
 from minikern.mm.page.mmzone import Pglist
@@ -101,10 +102,12 @@ class CpuLab:
         release: str | Release = "debian-6.12",
         behaviour: Mapping[str, Any] | None = None,
         costs: Mapping[str, Cost] | None = None,
+        experiment: Experiment | None = None,
     ) -> None:
         self.spec = spec
         self.release = load_release(release) if isinstance(release, str) else release
         self.behaviour = dict(behaviour or {})
+        self.experiment = experiment
         self.costs = {**default_costs(), **(costs or {})}
         self._tables = cpuid_tables(spec)
 
@@ -118,7 +121,7 @@ class CpuLab:
         """A kernel that stands before its first look at the CPUs."""
         board = CpuBoard(self.spec, faults, self._tables)
         k = JitteredKernel(
-            cast(Machine, board), self.release, None, self.costs, [], BootOptions(record=record)
+            cast(Machine, board), self.release, None, self.costs, [], BootOptions(record=record), self.experiment
         )
         k.jitter = jitter
         k.behaviour.update(self.behaviour)

@@ -212,7 +212,7 @@ def measure(spec: MachineSpec, variant: Variant | None, guests: Guests, packer: 
     guests.check()
     done = boot(spec, variant, release, append, options)
     host = host_parts(done, packer)
-    name, mode = done.name, str(done.kernel.behaviour.get("purgatory_digest", "generic"))
+    name, mode = done.name, done.kernel.experiment.purgatory_digest
     digested = sum(done.kernel.ledger.count(kind) for kind in ("sha256_generic_byte", "sha256_accelerated_byte"))
     done.kernel.release_memory()
     costs = machine_costs(spec)

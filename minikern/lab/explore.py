@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from hw.errors import MachineStopped
 from hw.spec import CpuSpec
+from minikern.core.experiment import Experiment
 from minikern.core.kernel import Kernel
 from minikern.core.recorder import Mark
 from minikern.lab.cpu_board import CpuLab, bring_up, cpu_state
@@ -46,11 +47,11 @@ def explore_smp(
     first_seed: int = 0,
     append: str = "",
     release: str = "debian-6.12",
-    behaviour: Mapping[str, Any] | None = None,
+    experiment: Experiment | None = None,
     on_seed: Callable[[str], None] = lambda name: None,
 ) -> Exploration:
     """Bring the CPUs of ``spec`` up under ``seeds`` timings; same arguments, same outcome."""
-    lab = CpuLab(spec, release, behaviour)
+    lab = CpuLab(spec, release, experiment=experiment)
     expected = cpu_state(lab.boot(append=append))
     result = Exploration(spec.count, seeds)
     orders: set[int] = set()
@@ -67,7 +68,7 @@ def explore_smp(
     result.orders = len(orders)
     result.fastest_ns, result.slowest_ns = min(times), max(times)
     if result.findings:
-        result.shortest = _shrink(spec, result.findings, append, release, behaviour)
+        result.shortest = _shrink(spec, result.findings, append, release, experiment)
     return result
 
 
@@ -97,14 +98,14 @@ def _finding(seed: int, cpus: int, violation: Violation, marks: list[Mark]) -> F
 
 
 def _shrink(
-    spec: CpuSpec, findings: list[Finding], append: str, release: str, behaviour: Mapping[str, Any] | None
+    spec: CpuSpec, findings: list[Finding], append: str, release: str, experiment: Experiment | None
 ) -> Finding:
     """The finding with the fewest steps, looked for on smaller machines too."""
     best = min(findings, key=lambda item: (len(item.trace), item.cpus, item.seed))
     for count in range(2, spec.count):
         if count % spec.threads:
             continue
-        lab = CpuLab(CpuSpec(count=count, threads=spec.threads), release, behaviour)
+        lab = CpuLab(CpuSpec(count=count, threads=spec.threads), release, experiment=experiment)
         for seed in range(SHRINK_SEEDS):
             found = _try(lab.kernel(append=append, jitter=random.Random(seed), record=True), seed, count, None)
             if found is not None and (len(found.trace), found.cpus) < (len(best.trace), best.cpus):

@@ -79,7 +79,8 @@ def reboot(first: Boot, image: Image, digest: str = "generic", checks: bool = Tr
     entry_ns = machine.clock.now
     init_size = machine.bus.memory.read_int(handover.rsi + INIT_SIZE, 4)
     placed = place_image(chosen, handover.entry - ENTRY_64, init_size)
-    new = Kernel(machine, placed, first.variant, machine_costs(machine.spec), machine.spec.residue, old.options)
+    costs, residue = machine_costs(machine.spec), machine.spec.residue
+    new = Kernel(machine, placed, first.variant, costs, residue, old.options, old.experiment)
     try:
         start_kernel(new)
     except Exception as error:

@@ -12,6 +12,7 @@ from hw.spec import MachineSpec
 from minikern.core.build_facts import with_kernel_facts
 from minikern.core.config import Release, Variant, load_release, release_for_version
 from minikern.core.cost_table import machine_costs
+from minikern.core.experiment import Experiment
 from minikern.core.kernel import BootOptions, Kernel
 from minikern.init.main import start_kernel
 from minikern.kexec.purgatory import purgatory_of_running_image
@@ -61,12 +62,17 @@ def variant_words(spec: MachineSpec, variant: Variant) -> str:
 
 
 def prepare(
-    spec: MachineSpec, variant: Variant | None, release: Release, append: str, options: BootOptions
+    spec: MachineSpec,
+    variant: Variant | None,
+    release: Release,
+    append: str,
+    options: BootOptions,
+    experiment: Experiment | None = None,
 ) -> Kernel:
     """Power the machine on and stand before ``start_kernel``."""
     words = variant_words(spec, variant) if variant else ""
     machine = Machine.power_on(copy.deepcopy(spec), " ".join(part for part in (words, append) if part))
-    return Kernel(machine, release, variant, machine_costs(spec), spec.residue, options)
+    return Kernel(machine, release, variant, machine_costs(spec), spec.residue, options, experiment)
 
 
 def boot(
@@ -75,14 +81,15 @@ def boot(
     release: str = "",
     append: str = "",
     options: BootOptions | None = None,
+    experiment: Experiment | None = None,
 ) -> Boot:
-    """Boot a machine to /init.
+    """Boot a machine to /init; ``experiment`` stands in for the variant's.
 
     InputError: the description, variant or release is wrong. MachineStopped: the machine cannot go on; its ``kernel``
     attribute then holds the log so far.
     """
     begin = time.perf_counter_ns()
-    kernel = prepare(spec, variant, choose_release(spec, release), append, options or BootOptions())
+    kernel = prepare(spec, variant, choose_release(spec, release), append, options or BootOptions(), experiment)
     try:
         purgatory_of_running_image(kernel)
         start_kernel(kernel)

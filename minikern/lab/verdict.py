@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import msgspec
 
 from minikern.core.config import Release, Variant
+from minikern.core.experiment import Experiment
 
 WORTH_SAYING = 0.005  # of the total it is held against
 
@@ -60,7 +61,8 @@ def _has(release: Release, words: str, variant: Variant, other: Variant) -> bool
     behaviour = _changes(variant.behaviour, other.behaviour)
     added = set(variant.append.split()) - set(other.append.split())
     return (
-        all(release.config.get(key) == value for key, value in options.items())
+        variant.experiment in (other.experiment, Experiment())
+        and all(release.config.get(key) == value for key, value in options.items())
         and all(release.behaviour.get(key) == value for key, value in behaviour.items())
         and added <= set(words.split())
     )

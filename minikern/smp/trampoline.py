@@ -104,7 +104,7 @@ def _secondary_startup(
         # The talk's log has it on every CPU but the boot CPU's sibling, whose core is awake when it is called.
         yield k.charge_on(number, "ap_wakeup_unexplained")
     k.mark(number, "started")
-    if k.behaviour.get("trampoline_lock", True):
+    if k.experiment.trampoline_lock:
         with trampoline.stack.request() as granted:
             yield granted
             yield from _use_stack(k, trampoline, number, cpu)

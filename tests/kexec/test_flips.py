@@ -10,6 +10,7 @@ import pytest
 
 from hw import purgatory as layout
 from hw.errors import InputError, MachineStopped
+from minikern.core.experiment import Experiment
 from minikern.core.kernel import Kernel
 from minikern.kexec import reboot
 from minikern.kexec.digest import available
@@ -73,7 +74,7 @@ def test_every_flip_is_found_and_nothing_else(relocated: tuple[Kernel, Image]) -
 def test_what_each_way_to_check_finds(booted: Callable[[], Boot], mode: str) -> None:
     """Flips in files' bytes are found by all, flips in the zeros behind them by all but one; "none" finds nothing."""
     k, rng = booted().kernel, random.Random(7)
-    k.behaviour["purgatory_digest"] = mode
+    k.experiment = Experiment(purgatory_digest=mode)
     image = Kexec(k).kexec_file_load(bytes(make_bzimage(init_size=0x20000)), INITRD, "console=ttyS0")
     reboot._relocate(k, image, reboot.Handover())
     memory = k.machine.bus.memory
@@ -84,7 +85,7 @@ def test_what_each_way_to_check_finds(booted: Callable[[], Boot], mode: str) -> 
                 memory.write_int(at, 1, memory.read_int(at, 1) ^ bit)
                 assert purgatory_finds(k, image) == found, (segment.name, hex(at - segment.mem))
                 memory.write_int(at, 1, memory.read_int(at, 1) ^ bit)
-    k.behaviour["purgatory_digest"] = "none"
+    k.experiment = Experiment(purgatory_digest="none")
     memory.write_int(image.segment("kernel").mem + 0x5000, 1, 0x77)
     assert not purgatory_finds(k, image)
 

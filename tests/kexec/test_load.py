@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from hw import boot_params, purgatory
 from hw.errors import MachineStopped
+from minikern.core.experiment import Experiment
 from minikern.kexec.digest import available
 from minikern.kexec.errors import KexecError
 from minikern.kexec.load import KEXEC_FILE_NO_INITRAMFS, Kexec
@@ -162,9 +164,9 @@ def test_swapped_and_copied_pages_end_alike(booted: Booted, swap: bool) -> None:
 
 
 @pytest.mark.parametrize("mode", ["generic", "accelerated", "file-bytes", "parallel", "none"])
-def test_every_way_to_check_hands_over(booted: Booted, mode: str) -> None:
+def test_every_way_to_check_hands_over(booted: Booted, mode: Any) -> None:
     first = booted()
-    first.kernel.behaviour["purgatory_digest"] = mode
+    first.kernel.experiment = Experiment(purgatory_digest=mode)
     image = Kexec(first.kernel).kexec_file_load(bytes(make_bzimage()), INITRD, CMDLINE)
     done = kernel_kexec(first.kernel, image, "hashlib")
     assert (done.verified is None) == (mode == "none")
@@ -175,7 +177,7 @@ def test_parallel_digests_wait_for_the_largest_only(booted: Booted) -> None:
     spent = {}
     for mode in ("generic", "parallel"):
         first = booted()
-        first.kernel.behaviour["purgatory_digest"] = mode
+        first.kernel.experiment = Experiment(purgatory_digest=mode)
         image = Kexec(first.kernel).kexec_file_load(bytes(make_bzimage()), INITRD * 20, CMDLINE)
         spent[mode] = kernel_kexec(first.kernel, image, "hashlib").parts_ns["purgatory"]
     total = sum(s.memsz for s in image.kimage.segments if s.digested)

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from hw.faults import FaultSpec
 from hw.spec import CpuSpec
 from minikern.commands.explore import explore
+from minikern.core.experiment import Experiment
 from minikern.core.kernel import Kernel
 from minikern.core.recorder import Mark
 from minikern.lab.cpu_board import CpuLab, bring_up, cpu_state
@@ -62,7 +63,7 @@ def test_every_timing_keeps_the_rules(append: str) -> None:
 
 def test_a_lock_taken_away_is_found_and_its_shortest_trace_shown() -> None:
     spec = CpuSpec(count=8, cores=4, threads=2, crystal_hz=25_000_000, tsc_khz=2_000_000)
-    found = explore_smp(spec, 100, behaviour={"trampoline_lock": False})
+    found = explore_smp(spec, 100, experiment=Experiment(trampoline_lock=False))
     assert found.findings and found.shortest is not None
     assert {item.violation.rule for item in found.findings} == {"one trampoline stack user"}
     shortest = found.shortest

@@ -1,0 +1,16 @@
+"""What no Linux release does, but a variant, a test or the command line may ask of a boot."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+PurgatoryDigest = Literal["generic", "accelerated", "file-bytes", "parallel", "none"]
+
+
+class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Patches and faults of one boot; the defaults are Linux as it is."""
+
+    purgatory_digest: PurgatoryDigest = "generic"  # how the purgatory checks the loaded kernel
+    trampoline_lock: bool = True  # one CPU at a time uses the trampoline's stack
