@@ -9,7 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from minikern.core.config import load_variant
+from minikern.core.variant import load_variant
 from minikern.describe.adjust import Adjustments, adjust
 from minikern.describe.presets import load_machine
 from minikern.lab.run import Boot, boot

@@ -14,8 +14,8 @@ from hw.errors import BusError, GeneralProtection, InputError, MachineStopped
 
 if TYPE_CHECKING:
     from hw.spec import MachineSpec
-    from minikern.core.config import Variant
     from minikern.core.kernel import BootOptions
+    from minikern.core.variant import Variant
 
 EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_INTERRUPTED = 1, 2, 3, 130
 DEFAULT_MACHINE = "lpc2023"
@@ -139,7 +139,7 @@ def _measure_costs(spec: MachineSpec) -> None:
 
 
 def load_named_variant(name: str) -> Variant | None:
-    from minikern.core.config import load_variant
+    from minikern.core.variant import load_variant
 
     return load_variant(name) if name else None
 

@@ -51,7 +51,7 @@ def downtime(
       minikern downtime lpc2023 --vms 32 --vm-memory 8G --variants baseline,parallel-smp
     """
     from hw.units import parse_size
-    from minikern.core.config import load_variants
+    from minikern.core.variant import load_variants
     from minikern.lab.compare import choose_variants
     from minikern.lab.downtime import Guests, Link, measure, migrate, published
     from minikern.report.downtime import downtime_json, downtime_sheets

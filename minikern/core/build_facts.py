@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from hw.spec import KernelFacts
-from minikern.core.config import Release
 from minikern.core.image import ImageSizes
+from minikern.core.release import Release
 
 IMAGE_FIELDS = ("code_kib", "rwdata_kib", "rodata_kib", "init_kib", "bss_kib")
 LOGGED_BEHAVIOUR = ("fallback_lines", "unavailable_lines", "efi_mmio_removed")

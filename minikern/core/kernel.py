@@ -12,12 +12,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from minikern.core.cmdline import CommandLine
-from minikern.core.config import Config, Release, Variant
+from minikern.core.config import Config
 from minikern.core.experiment import Experiment
 from minikern.core.ledger import Ledger
 from minikern.core.parameters import InitWords
 from minikern.core.printk import Level, Printk
 from minikern.core.recorder import Recorder
+from minikern.core.release import Release
+from minikern.core.variant import Variant
 from minikern.init.isolation import Isolation
 from minikern.mm.early.swiotlb import Swiotlb
 from minikern.pci.types import PciState

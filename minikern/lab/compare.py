@@ -14,9 +14,9 @@ import msgspec
 
 from hw.errors import InputError
 from hw.spec import MachineSpec
-from minikern.core.config import Variant, load_variants
 from minikern.core.cost_table import times_of
 from minikern.core.kernel import BootOptions
+from minikern.core.variant import Variant, load_variants
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
 from minikern.lab.run import Boot, boot, choose_release
 from minikern.lab.verdict import Payoff, headline, payoffs

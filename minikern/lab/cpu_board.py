@@ -22,10 +22,10 @@ from hw.spec import Cost, CpuSpec
 from hw.timers import Pit, PmTimer
 from minikern.acpi.state import AcpiState, LapicEntry
 from minikern.core.cmdline import CommandLine
-from minikern.core.config import Release, load_release
 from minikern.core.cost_table import default_costs
 from minikern.core.experiment import Experiment
 from minikern.core.kernel import BootOptions, Kernel
+from minikern.core.release import Release, load_release
 from minikern.mm.early.numa import Numa
 from minikern.mm.page.mmzone import Pglist
 from minikern.smp import calibrate, microcode, smpboot, topology, tsc

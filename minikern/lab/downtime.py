@@ -19,9 +19,9 @@ from hw.errors import InputError
 from hw.spec import Cost, MachineSpec
 from hw.toml_file import decode_toml
 from hw.units import GIB
-from minikern.core.config import Variant
 from minikern.core.cost_table import machine_costs
 from minikern.core.kernel import BootOptions
+from minikern.core.variant import Variant
 from minikern.kexec.purgatory import LOSES
 from minikern.kexec.reboot import shutdown
 from minikern.lab.run import Boot, boot

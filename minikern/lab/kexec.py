@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import msgspec
 
 from hw.boot_params import SETUP_HEADER
-from minikern.core.config import Release, load_release, release_for_version
 from minikern.core.cost_table import machine_costs
 from minikern.core.kernel import Kernel
+from minikern.core.release import Release, load_release, release_for_version
 from minikern.init.main import start_kernel
 from minikern.kexec.bzimage import ENTRY_64, BzImage
 from minikern.kexec.load import Image

@@ -10,10 +10,11 @@ from hw.errors import InputError
 from hw.machine import Machine
 from hw.spec import MachineSpec
 from minikern.core.build_facts import with_kernel_facts
-from minikern.core.config import Release, Variant, load_release, release_for_version
 from minikern.core.cost_table import machine_costs
 from minikern.core.experiment import Experiment
 from minikern.core.kernel import BootOptions, Kernel
+from minikern.core.release import Release, load_release, release_for_version
+from minikern.core.variant import Variant
 from minikern.init.main import start_kernel
 from minikern.kexec.purgatory import purgatory_of_running_image
 

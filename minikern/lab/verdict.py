@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from minikern.core.config import Release, Variant
 from minikern.core.experiment import Experiment
+from minikern.core.release import Release
+from minikern.core.variant import Variant
 
 WORTH_SAYING = 0.005  # of the total it is held against
 

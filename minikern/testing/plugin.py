@@ -53,8 +53,8 @@ def machine(request: pytest.FixtureRequest) -> MachineSpec:
 @pytest.fixture
 def booted(machine: MachineSpec, request: pytest.FixtureRequest) -> Boot:
     """That machine after its boot."""
-    from minikern.core.config import load_variant
     from minikern.core.kernel import BootOptions
+    from minikern.core.variant import load_variant
     from minikern.lab.run import boot
 
     options = _wanted(request)[1]

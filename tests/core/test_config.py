@@ -5,16 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hw.errors import InputError
-from minikern.core.config import (
-    Config,
-    Variant,
-    _resolve,
-    load_release,
-    load_variant,
-    load_variants,
-    release_for_version,
-    release_names,
-)
+from minikern.core.config import Config
+from minikern.core.release import load_release, release_for_version, release_names
+from minikern.core.variant import Variant, _resolve, load_variant, load_variants
 
 
 @pytest.mark.parametrize("name", release_names())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from minikern.core.config import load_release
+from minikern.core.release import load_release
 
 MIB = 1 << 20
 

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hw.spec import Cost, Residue
-from minikern.core.config import load_release
 from minikern.core.kernel import BootOptions, Kernel
+from minikern.core.release import load_release
 from minikern.describe.presets import load_machine
 from minikern.lab.run import prepare
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hw.errors import InputError, MachineStopped
 from hw.spec import MachineSpec
-from minikern.core.config import release_for_version
+from minikern.core.release import release_for_version
 from minikern.describe.adjust import Adjustments, adjust
 from minikern.describe.presets import load_machine, load_preset
 from minikern.lab.run import boot

@@ -12,7 +12,7 @@ from minikern.host import jit
 BOOT = """
 from pathlib import Path
 from minikern.describe.presets import load_machine
-from minikern.core.config import load_variant
+from minikern.core.variant import load_variant
 from minikern.core.kernel import BootOptions
 from minikern.lab.run import boot
 from minikern.verify.page_check import check_memmap

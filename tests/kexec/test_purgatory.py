@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hw import purgatory as layout
 from hw.errors import InputError, MachineStopped
 from hw.memory import BLOCK_SIZE, PhysicalMemory
-from minikern.core.config import load_variant
 from minikern.core.kernel import BootOptions, Kernel
+from minikern.core.variant import load_variant
 from minikern.describe.presets import load_machine
 from minikern.kexec.digest import available, digest_memory
 from minikern.kexec.purgatory import MODES, digest_segments, purgatory_of_running_image, verify

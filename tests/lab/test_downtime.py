@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from hw.errors import InputError
 from minikern.commands.downtime import downtime
-from minikern.core.config import load_variant
 from minikern.core.cost_table import default_costs
+from minikern.core.variant import load_variant
 from minikern.describe.presets import load_machine
 from minikern.lab.downtime import (
     HOST_PARTS,

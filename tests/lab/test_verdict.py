@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from minikern.core.config import load_release, load_variants
+from minikern.core.release import load_release
+from minikern.core.variant import load_variants
 from minikern.lab.verdict import Payoff, headline, payoffs
 
 

@@ -20,9 +20,9 @@ from hw.spec import Cost, CpuSpec
 from hw.timers import HPET_BASE, Hpet, Pit, PmTimer
 from minikern.acpi.state import LapicEntry
 from minikern.core.cmdline import CommandLine
-from minikern.core.config import load_release
 from minikern.core.cost_table import default_costs
 from minikern.core.kernel import Kernel
+from minikern.core.release import load_release
 from minikern.describe.presets import load_preset
 from minikern.smp import calibrate, clocksource, microcode, smpboot, topology, tsc
 

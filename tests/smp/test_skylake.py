@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hw.spec import MachineSpec
-from minikern.core.config import load_variant, load_variants
+from minikern.core.variant import load_variant, load_variants
 from minikern.describe.adjust import Adjustments, adjust
 from minikern.describe.presets import load_preset
 from minikern.lab.figures_table import compare_figures, load_figures

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikern.core.config import load_release
+from minikern.core.release import load_release
 from minikern.describe.presets import load_preset
 from minikern.lab.run import boot
 from minikern.mm.buddy.free_reserved import free_reserved_area, image_layout

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from hw.spec import KernelFacts, MemoryRange
 from minikern.core.build_facts import with_kernel_facts
-from minikern.core.config import Config, load_release
+from minikern.core.config import Config
+from minikern.core.release import load_release
 from minikern.describe.adjust import Adjustments, adjust
 from minikern.describe.presets import load_preset
 from minikern.lab.run import boot

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minikern.core.config import load_variants
+from minikern.core.variant import load_variants
 from minikern.mm.buddy.memblock_free import memblock_free_all
 from minikern.mm.hugetlb.hugetlb import hugetlb_init, hugetlb_parse_cmdline
 from minikern.mm.hugetlb.hugetlb_cma import cma_init_reserved_areas, cma_pages, parse_hugetlb_cma
