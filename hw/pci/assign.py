@@ -1,7 +1,8 @@
 """What the firmware does to PCI before the kernel starts: bus numbers, BARs, bridge windows, decoding on.
 
-It works as firmware does, through the configuration spaces, sizing BARs by writing ones. Captured functions
-come assigned and are left alone. What finds no room stays unassigned, for the kernel to see.
+It works as firmware does, through the configuration spaces, sizing BARs by writing ones. Captured functions, and
+those whose addresses are given, come assigned and are left alone. What finds no room stays unassigned, for the kernel
+to see.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def assign_resources(topology: PciTopology, windows: dict[tuple[int, int], list[
 
 
 def _described(functions: Iterable[Function]) -> Iterator[Function]:
-    return (function for function in functions if not function.spec.raw)
+    return (function for function in functions if not function.spec.raw and not function.spec.assigned)
 
 
 def _below(functions: Iterable[Function]) -> Iterator[Function]:

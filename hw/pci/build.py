@@ -24,6 +24,7 @@ from hw.pci.config import (
     ConfigSpace,
     Structure,
 )
+from hw.pci.placed import encode_assignment
 from hw.pci.spec import BRIDGE_KINDS, PCIE_KINDS, BarSpec, PciFunctionSpec
 
 ROM_ADDRESS = 0xFFFF_F800  # Source: PCI Local Bus Specification 3.0, 6.2.5.2
@@ -33,6 +34,8 @@ PIIX_IDS = frozenset({0x122E, 0x7000, 0x7110})  # with four links instead of eig
 PME_BITS = {"D0": 0x0800, "D1": 0x1000, "D2": 0x2000, "D3hot": 0x4000, "D3cold": 0x8000}
 ACS_BITS = 0x1D  # source validation, request and completion redirect, upstream forwarding
 DECODE_32_BIT_IO, DECODE_64_BIT_MEMORY = 0x1, 0x1
+HEADER_CARDBUS = 2
+LINKLESS_KINDS = ("rciep", "event_collector")  # inside the root complex
 
 
 def build_config(spec: PciFunctionSpec, multifunction: bool) -> ConfigSpace:
@@ -51,7 +54,8 @@ def _encode(spec: PciFunctionSpec, multifunction: bool) -> ConfigSpace:
     space.set(COMMON, "device", device)
     space.set(COMMON, "revision", spec.revision)
     space.set(COMMON, "class_code", spec.class_code)
-    space.set(COMMON, "header_type", (0x80 if multifunction else 0) | (1 if bridge else 0))
+    kind = 1 if bridge else HEADER_CARDBUS if spec.kind == "cardbus" else 0
+    space.set(COMMON, "header_type", (0x80 if multifunction else 0) | kind)
     header = TYPE1 if bridge else TYPE0
     space.set(header, "interrupt_pin", spec.interrupt_pin)
     for bar in spec.bars:
@@ -68,14 +72,16 @@ def _encode(spec: PciFunctionSpec, multifunction: bool) -> ConfigSpace:
     _encode_capabilities(space, spec, pcie)
     if pcie:
         _encode_ext_capabilities(space, spec)
+    if spec.assigned:
+        encode_assignment(space, spec)
     return space
 
 
 def _encode_capabilities(space: ConfigSpace, spec: PciFunctionSpec, pcie: bool) -> None:
     chain: list[tuple[Structure, dict[str, int]]] = []
-    if "pm" in spec.capabilities or spec.pme:
+    if "pm" in spec.capabilities or spec.pme or spec.low_power:
         pme = sum(PME_BITS[state] for state in spec.pme)
-        low = (0x0200 if pme & PME_BITS["D1"] else 0) | (0x0400 if pme & PME_BITS["D2"] else 0)
+        low = sum(bit for state, bit in (("D1", 0x0200), ("D2", 0x0400)) if state in (*spec.pme, *spec.low_power))
         chain.append((PM, {"cap": 3 | low | pme}))
     if "msi" in spec.capabilities:
         chain.append((MSI, {"control": 0x0080}))
@@ -101,7 +107,7 @@ def _pcie_values(spec: PciFunctionSpec) -> dict[str, int]:
         "device_cap": 0x8000 | (0x20 if spec.ext_tag else 0) | 1,
         "device_control": 0x2810,
     }
-    if spec.kind != "rciep":
+    if spec.kind not in LINKLESS_KINDS:
         values["link_cap"] = 0x0043_0104 if spec.kind == "endpoint" else 0x0073_0104
         values["link_status"] = 0x3104
     if spec.kind in ("root_port", "downstream"):
@@ -118,7 +124,9 @@ def _encode_ext_capabilities(space: ConfigSpace, spec: PciFunctionSpec) -> None:
     if "acs" in spec.capabilities:
         isolating = ACS_BITS if spec.kind in ("root_port", "downstream") else 0
         chain.append((ACS, 1, {"cap": isolating}))
-    if "ari" in spec.capabilities:
+    if spec.ari_next is not None:
+        chain.append((ARI, 1, {"cap": spec.ari_next << 8}))
+    elif "ari" in spec.capabilities:
         function = spec.address().devfn & 7
         chain.append((ARI, 1, {"cap": (function + 1) << 8 if function < 1 else 0}))
     if "dsn" in spec.capabilities:

@@ -162,7 +162,17 @@ EXT_IDS = {0x01: AER, 0x03: DSN, 0x0D: ACS, 0x0E: ARI}
 CAP_ID = {structure.name: number for number, structure in CAP_IDS.items()}
 EXT_ID = {structure.name: number for number, structure in EXT_IDS.items()}
 
-PORT_TYPES = {"endpoint": 0, "root_port": 4, "upstream": 5, "downstream": 6, "pcie_pci_bridge": 7, "rciep": 9}
+PORT_TYPES = {
+    "endpoint": 0,
+    "legacy_endpoint": 1,
+    "root_port": 4,
+    "upstream": 5,
+    "downstream": 6,
+    "pcie_pci_bridge": 7,
+    "pci_pcie_bridge": 8,
+    "rciep": 9,
+    "event_collector": 10,
+}
 """Device/port types of the PCI Express capability. Source: PCI Express Base Specification, 7.5.3.2"""
 
 

@@ -23,12 +23,41 @@ Size = Annotated[int, Meta(ge=1, le=1 << 52)]
 Id = Annotated[str, Meta(pattern=r"^[0-9a-fA-F]{4}:[0-9a-fA-F]{4}$")]
 
 FunctionKind = Literal[
-    "root_port", "upstream", "downstream", "endpoint", "rciep", "pcie_pci_bridge", "pci_bridge", "conventional"
+    "root_port",
+    "upstream",
+    "downstream",
+    "endpoint",
+    "legacy_endpoint",
+    "rciep",
+    "event_collector",
+    "pcie_pci_bridge",
+    "pci_pcie_bridge",
+    "pci_bridge",
+    "conventional",
+    "cardbus",
 ]
+PowerState = Literal["D0", "D1", "D2", "D3hot", "D3cold"]
 Capability = Literal["pm", "msi", "msix", "aer", "acs", "ari", "dsn"]
 
-BRIDGE_KINDS = frozenset({"root_port", "upstream", "downstream", "pcie_pci_bridge", "pci_bridge"})
-PCIE_KINDS = frozenset({"root_port", "upstream", "downstream", "endpoint", "rciep", "pcie_pci_bridge"})
+BRIDGE_KINDS = frozenset(
+    {"root_port", "upstream", "downstream", "pcie_pci_bridge", "pci_pcie_bridge", "pci_bridge"}
+)
+PCIE_KINDS = frozenset(
+    {
+        "root_port",
+        "upstream",
+        "downstream",
+        "endpoint",
+        "legacy_endpoint",
+        "rciep",
+        "event_collector",
+        "pcie_pci_bridge",
+        "pci_pcie_bridge",
+    }
+)
+
+OSC_GRANTED = 0x3D
+"""Native hot-plug, PME, AER, capability structure, LTR; not SHPC. Source: PCI Firmware Specification 3.3, table 4-6"""
 
 _BDF = re.compile(r"^(?:([0-9a-fA-F]{4,8}):)?([0-9a-fA-F]{2}):([0-9a-fA-F]{2})\.([0-7])$")
 _PLACE = re.compile(
@@ -56,19 +85,34 @@ def parse_address(text: str, where: str) -> Address:
 
 
 class BarSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """One base address register: bytes it decodes, a power of two. A mem64 BAR takes ``index`` and the next."""
+    """One base address register: bytes it decodes, a power of two. A mem64 BAR takes ``index`` and the next.
+
+    ``address`` is what the register holds in a function that is ``assigned``.
+    """
 
     index: Annotated[int, Meta(ge=0, le=5)]
     type: Literal["io", "mem32", "mem64"]
     size: Size
     prefetch: bool = False
+    address: NonNegative = 0
+
+
+class WindowSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Addresses a bridge forwards to its bus; ``end`` is inclusive, as firmware reports it."""
+
+    type: Literal["io", "mem"]
+    start: NonNegative
+    end: NonNegative
+    prefetch: bool = False
+    wide: bool = False  # a 64-bit window of a bridge between buses
 
 
 class PciFunctionSpec(msgspec.Struct, forbid_unknown_fields=True):
     """One function: described by the fields below, or ``raw`` (configuration bytes) with BAR sizes in ``bars``.
 
     ``secondary`` and ``subordinate`` are the bus numbers the firmware gives a bridge. ``pme`` lists the power states
-    from which the function can signal PME#.
+    from which the function can signal PME#, ``low_power`` the middle states it has. Of an ``assigned`` function the
+    firmware's work is known: ``address`` of its BARs, ``rom_address``, a bridge's ``windows``, its ``command``.
     """
 
     bdf: str
@@ -80,13 +124,20 @@ class PciFunctionSpec(msgspec.Struct, forbid_unknown_fields=True):
     bars: list[BarSpec] = []
     rom_size: NonNegative = 0
     capabilities: list[Capability] = []
-    pme: list[Literal["D0", "D1", "D2", "D3hot", "D3cold"]] = []
+    pme: list[PowerState] = []
     ext_tag: bool = False
     hotplug: bool = False
     interrupt_pin: Annotated[int, Meta(ge=0, le=4)] = 0
     secondary: Byte | None = None
     subordinate: Byte | None = None
     raw: bytes = b""
+    low_power: list[Literal["D1", "D2"]] = []
+    assigned: bool = False
+    rom_address: Annotated[int, Meta(ge=0, lt=1 << 32)] = 0
+    windows: list[WindowSpec] = []
+    command: Annotated[int, Meta(ge=0, le=0xFFFF)] = 0
+    bridge_control: Annotated[int, Meta(ge=0, le=0xFFFF)] = 0
+    ari_next: Byte | None = None  # next function where device numbers count as functions; 0: the last one
 
     def address(self) -> Address:
         """Where it sits; InputError if ``bdf`` is no PCI address."""
@@ -114,7 +165,7 @@ class PciKind(msgspec.Struct, forbid_unknown_fields=True):
     bars: list[BarSpec] = []
     rom_size: NonNegative = 0
     capabilities: list[Capability] = []
-    pme: list[Literal["D0", "D1", "D2", "D3hot", "D3cold"]] = []
+    pme: list[PowerState] = []
     ext_tag: bool = False
     hotplug: bool = False
     interrupt_pin: Annotated[int, Meta(ge=0, le=4)] = 0
@@ -123,15 +174,6 @@ class PciKind(msgspec.Struct, forbid_unknown_fields=True):
         """The function of this kind at ``bdf``."""
         fields = {name: getattr(self, name) for name in self.__struct_fields__ if name != "title"}
         return PciFunctionSpec(bdf=bdf, secondary=secondary, subordinate=subordinate, **fields)
-
-
-class WindowSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    """Addresses a host bridge forwards to its bus; ``end`` is inclusive, as firmware reports it."""
-
-    type: Literal["io", "mem"]
-    start: NonNegative
-    end: NonNegative
-    prefetch: bool = False
 
 
 class HostBridgeSpec(msgspec.Struct, forbid_unknown_fields=True):
@@ -145,6 +187,7 @@ class HostBridgeSpec(msgspec.Struct, forbid_unknown_fields=True):
     uid: NonNegative = 0
     hid: Literal["PNP0A03", "PNP0A08"] = "PNP0A08"
     pxm: int | None = None
+    osc: Annotated[int, Meta(ge=0, le=0x1FF)] | None = OSC_GRANTED  # control given to the kernel; None: no _OSC method
 
 
 class DeviceScope(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -244,7 +287,7 @@ def _check_function(function: PciFunctionSpec, where: str) -> None:
     if function.raw:
         if len(function.raw) not in (64, 256, 4096):
             raise InputError(f"{where}: {function.bdf}: {len(function.raw)} raw bytes: expected 64, 256 or 4096")
-    elif function.kind in BRIDGE_KINDS and (function.secondary is None or function.subordinate is None):
+    elif function.kind in BRIDGE_KINDS and None in (function.secondary, function.subordinate):
         raise InputError(f"{where}: {function.bdf}: a bridge needs secondary and subordinate bus numbers")
     taken: set[int] = set()
     for bar in function.bars:
