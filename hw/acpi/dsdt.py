@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 OSC_UUID = bytes.fromhex("5b4ddb33f71f1c4096577441c03dd766")
 """PCI host bridge _OSC, 33DB4D5B-1FF7-401C-9657-7441C03DD766. Source: PCI Firmware 3.3 clause 4.5.1"""
-OSC_GRANTED = 0x3D  # native hot-plug, PME, AER, capability structure, LTR; not SHPC
 FIRST_PCI_GSI = 16
 FOUR_GIB = 1 << 32
 DSDT_REVISION = 2  # 64-bit integers
@@ -84,7 +83,7 @@ def _root(described: Described, number: int) -> bytes:
         terms.append(aml.name("_PXM", aml.integer(root.pxm)))
     terms.append(aml.name("_CRS", _root_resources(root, configuration_ports=number == 0)))
     terms += _routing(number)
-    terms.append(_osc())
+    terms += [_osc(root.osc)] if root.osc is not None else []
     terms += _slots(described, root)
     if number == 0:
         terms += _platform_devices(described)
@@ -118,12 +117,12 @@ def _routing(number: int) -> list[bytes]:
     ]
 
 
-def _osc() -> bytes:
-    """Grant the control bits the platform gives away, say so when that is fewer than asked."""
+def _osc(control: int) -> bytes:
+    """Grant the ``control`` bits, say so when that is fewer than asked."""
     first, third = aml.name_path("CDW1"), aml.name_path("CDW3")
     granted = [
         aml.create_dword_field(aml.arg(3), aml.integer(8), "CDW3"),
-        aml.and_(third, aml.integer(OSC_GRANTED), aml.local(0)),
+        aml.and_(third, aml.integer(control), aml.local(0)),
         aml.if_(aml.not_(aml.equal(aml.local(0), third)), [aml.or_(first, aml.integer(0x10), first)]),
         aml.store(aml.local(0), third),
     ]
