@@ -19,6 +19,7 @@ from minikern.describe.dmesg_log import Log
 from minikern.describe.dmesg_map import boot, command_line, e820
 from minikern.describe.dmesg_microcode import microcode
 from minikern.describe.dmesg_numa import affinity, bringup_order, cpu_nodes, distances, plain_nodes
+from minikern.describe.dmesg_pci import pci_from_log
 from minikern.describe.dmesg_tables import Firmware, hardware_facts, spec_from_lines
 from minikern.describe.dmesg_text import boots, read_log
 
@@ -52,7 +53,7 @@ def _spec(log: Log, name: str, preset: Callable[[str], MachineSpec]) -> MachineS
     processors = cpus(log, bringup_order(log, cpu_pxm))
     nodes = len({area.pxm for area in memory})
     base = preset("lpc2023" if processors.count >= FIRST_SERVER_CPUS or nodes > 1 else "laptop")
-    log.assumed.append(f"unit costs and PCI devices of preset {base.name!r}; contents of ACPI tables beyond the log")
+    log.assumed.append(f"unit costs of preset {base.name!r}; contents of ACPI tables beyond the log")
     spec = MachineSpec(
         name=name,
         title=f"made from the boot log {name}",
@@ -62,9 +63,8 @@ def _spec(log: Log, name: str, preset: Callable[[str], MachineSpec]) -> MachineS
         banner=_banner(log, base),
         dmi=[match[0] for match in log.all(re.compile(r"^(?:SMBIOS .* present\.|DMI: .*)$"))],
         e820=ranges,
-        pci=base.pci,
+        pci=pci_from_log(log),
         costs=base.costs,
-        needs=base.needs,
         boot=boot(log, ranges),
         kernel=kernel_facts(log),
     )
