@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from minikern.acpi.aml_load import acpi_load_tables
 from minikern.acpi.interpreter import Interpreter
 from minikern.acpi.namespace import Kind, Node
+from minikern.acpi.osi import OsiStrings
+from minikern.acpi.package_init import init_packages
 from minikern.acpi.scan import STA_FUNCTIONING, STA_PRESENT, acpi_bus_scan, status
 from minikern.acpi.state import AcpiState, PciRoot
 from minikern.acpi.tables import acpi_early_init as acpi_early_init
@@ -78,7 +80,8 @@ def acpi_bus_init(k: Kernel) -> bool:
 
     Source: drivers/acpi/bus.c:acpi_bus_init() @ v6.12
     """
-    _osi_lines(k)
+    k.acpi.osi = OsiStrings(k)
+    k.acpi.osi.install(k)
     if not acpi_load_tables(k):
         return False
     run: Interpreter = k.acpi.interpreter
@@ -90,20 +93,12 @@ def acpi_bus_init(k: Kernel) -> bool:
     return True
 
 
-def _osi_lines(k: Kernel) -> None:
-    words = ["Module Device", "Processor Device"]
-    if k.behaviour.get("acpi_osi_scp"):
-        words.append("3.0 _SCP Extensions")
-    words.append("Processor Aggregator Device")
-    for word in words:
-        k.printk(f"ACPI: Added _OSI({word})")
-
-
 def acpi_initialize_objects(k: Kernel, run: Interpreter) -> None:
     r"""Run \_INI, \_SB._INI, then _STA and _INI of every device; the subtree of an absent device is skipped.
 
     Source: drivers/acpi/acpica/nsinit.c:acpi_ns_initialize_devices() @ v6.12
     """
+    init_packages(run)
     root = run.namespace.root
     before = run.opcodes
     for node in (root, root.children.get("_SB_")):
@@ -229,10 +224,10 @@ def acpi_processor_init(k: Kernel) -> int:
     with_states = 0
     for node in processors(run):
         before = run.opcodes
-        package = run.value(run.evaluate(node, "_CST"))
+        package = run.evaluate(node, "_CST")
         if not isinstance(package, list) or len(package) < 2:
             continue
-        declared = run.value(package[0])
+        declared = package[0]
         if declared != len(package) - 1:
             k.printk(f"ACPI: {node.name}: Found {len(package) - 1} idle states, expected {declared}", Level.DEBUG)
         with_states += 1

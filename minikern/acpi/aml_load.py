@@ -1,4 +1,7 @@
-"""Loading AML: the DSDT and the secondary tables, in root-table order."""
+"""Loading AML: the DSDT and the secondary tables, in root-table order.
+
+Source: drivers/acpi/acpica/tbxfload.c, nsload.c @ v6.12
+"""
 
 from __future__ import annotations
 
@@ -7,64 +10,94 @@ from typing import TYPE_CHECKING
 from hw.acpi.layout import HEADER
 from minikern.acpi.interpreter import Interpreter
 from minikern.acpi.messages import error
-from minikern.acpi.namespace import Namespace
+from minikern.acpi.namespace import Namespace, Node
 from minikern.acpi.tables import fix_string
 from minikern.acpi.values import AmlError
 from minikern.core.printk import Level
 
 if TYPE_CHECKING:
+    from minikern.acpi.spaces import SpaceHandler
     from minikern.acpi.state import AcpiState
     from minikern.core.kernel import Kernel
 
 SECONDARY = ("SSDT", "PSDT", "OSDT")  # Source: drivers/acpi/acpica/tbxfload.c:acpi_tb_load_namespace() @ v6.12
 
 
-def load_definition_block(run: Interpreter, data: bytes) -> bool:
-    """Load one table into the namespace; damaged AML is one warning line, what came before it stays loaded.
+def load_definition_block(run: Interpreter, data: bytes, scope: Node | None = None) -> str:
+    """Load one table into the namespace; return why it could not be, "" when it was.
 
-    Books the table, its bytes and the objects it made.
+    What a failed table made is taken out again. Books the table, its bytes and the objects it made.
     """
     before = run.objects
-    sound = True
+    run.loaded_tables += 1
+    run.owner = run.loaded_tables
+    status = ""
     try:
-        run.run_table(data, HEADER.size)
+        run.run_table(data, HEADER.size, scope)
     except AmlError as problem:
-        sound = False
-        where = f"[{fix_string(data[:4], 4)}] at offset 0x{max(problem.offset, 0):X}"
-        if problem.opcode >= 0:
-            where += f", opcode 0x{problem.opcode:X}"
-        error(run.k, f"{problem.status}: {problem}, in table {where}; rest of the table ignored", {"": "psloop-502"})
+        status = problem.status
+        remove_owned(run.namespace, run.owner)
     run.k.charge("acpi_table_load")
     run.k.charge("aml_byte_parse", max(0, len(data) - HEADER.size))
     run.k.charge("aml_object_create", run.objects - before)
-    run.loaded_tables += 1
-    return sound
+    return status
 
 
-def acpi_load_tables(k: Kernel) -> bool:
+def remove_owned(namespace: Namespace, owner: int) -> None:
+    """Take out what a table made. Source: drivers/acpi/acpica/nsalloc.c:acpi_ns_delete_namespace_by_owner() @ v6.12"""
+    for node in list(namespace.walk()):
+        if node.owner == owner and node.parent is not None and node.parent.children.get(node.name) is node:
+            del node.parent.children[node.name]
+
+
+def acpi_load_tables(
+    k: Kernel, slack: bool | None = None, spaces: dict[int, SpaceHandler] | None = None
+) -> bool:
     """Load DSDT and secondary tables into a fresh namespace (``k.acpi.namespace``); False when there is no DSDT.
 
+    ``slack`` overrides what the command line says of strictness, ``spaces`` the handlers of address spaces.
     Source: drivers/acpi/acpica/tbxfload.c:acpi_load_tables() @ v6.12
     """
     state: AcpiState = k.acpi
     state.namespace = Namespace()
-    state.interpreter = run = Interpreter(k, state.namespace)
+    tolerant = "strict" not in k.cmdline.getall("acpi") if slack is None else slack
+    state.interpreter = run = Interpreter(k, state.namespace, tolerant, spaces)
     dsdt = state.table("DSDT")
     if dsdt is None or len(dsdt) < HEADER.size:
         error(k, "AE_NO_ACPI_TABLES, While loading namespace from ACPI tables", {"": "tbxfload-72"})
         k.printk("ACPI: Unable to load the System Description Tables", Level.ERR)
         return False
-    seen = [dsdt]
-    failed = 0 if load_definition_block(run, dsdt) else 1
+    status = load_definition_block(run, dsdt)
+    if status:
+        error(k, f"{status}, [DSDT] table load failed", {"": "tbxfload-162"})
+    failed = int(bool(status))
+    loaded = 1
+    for data in secondary_tables(state):
+        loaded += 1
+        failed += _load_secondary(k, run, data)
+    _report(k, failed, loaded - failed)
+    return True
+
+
+def secondary_tables(state: AcpiState) -> list[bytes]:
+    """The tables that are loaded behind the DSDT; one that is listed twice once."""
+    seen = [state.table("DSDT")]
     for table in state.tables:
-        data = table.data
-        if table.signature not in SECONDARY or data is None or data in seen:
-            continue
-        seen.append(data)
-        failed += 0 if load_definition_block(run, data) else 1
-    loaded = len(seen) - failed
+        if table.signature in SECONDARY and table.data is not None and table.data not in seen:
+            seen.append(table.data)
+    return [data for data in seen[1:] if data is not None]
+
+
+def _load_secondary(k: Kernel, run: Interpreter, data: bytes) -> int:
+    status = load_definition_block(run, data)
+    if status:
+        name = f"({fix_string(data[:4], 4)}:{fix_string(data[16:24], 8)})"
+        error(k, f"{status}, {name} while loading table", {"": "tbxfload-210"})
+    return int(bool(status))
+
+
+def _report(k: Kernel, failed: int, loaded: int) -> None:
     if failed:
         error(k, f"{failed} table load failures, {loaded} successful", {"": "tbxfload-252"})
     else:
         k.printk(f"ACPI: {loaded} ACPI AML tables successfully acquired and loaded")
-    return True

@@ -29,3 +29,8 @@ def bios_warning(k: Kernel, text: str, modules: dict[str, str]) -> None:
 def error(k: Kernel, text: str, modules: dict[str, str]) -> None:
     """Log ``text`` as ACPICA logs an error of its own. Source: include/acpi/acoutput.h:ACPI_ERROR @ v6.12"""
     k.printk(f"ACPI Error: {text} {mark(k, modules)}", Level.ERR)
+
+
+def warning(k: Kernel, text: str, modules: dict[str, str]) -> None:
+    """Log ``text`` as ACPICA logs a warning of its own. Source: include/acpi/acoutput.h:ACPI_WARNING @ v6.12"""
+    k.printk(f"ACPI Warning: {text} {mark(k, modules)}", Level.WARNING)

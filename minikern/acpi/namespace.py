@@ -34,6 +34,7 @@ class Kind(Enum):
     BANK_FIELD = "BankField"
     INDEX_FIELD = "IndexField"
     ALIAS = "Alias"
+    REFERENCE = "Reference"
     SCOPE = "Scope"
 
 
@@ -51,15 +52,20 @@ DEVICES = frozenset({Kind.DEVICE, Kind.PROCESSOR, Kind.THERMAL, Kind.POWER})
 
 
 class Node:
-    """One named object. ``value`` is data (int, str, bytearray, list) or a record (method, field, region)."""
+    """One named object. ``value`` is data (int, str, bytearray, list) or a record (method, field, region).
 
-    __slots__ = ("children", "kind", "name", "parent", "value")
+    ``owner`` is the number of the table that made it, in the order of loading from 1; 0 for the kernel's own.
+    """
+
+    __slots__ = ("children", "kind", "name", "owner", "parent", "value", "warned")
 
     def __init__(self, name: str, parent: Node | None, kind: Kind, value: Any = None) -> None:
         self.name = name
         self.parent = parent
         self.kind = kind
         self.value = value
+        self.owner = 0
+        self.warned = False  # a repair of its value has been logged
         self.children: dict[str, Node] = {}
 
     @property

@@ -1,6 +1,6 @@
 """AML opcodes that create named objects or open scopes.
 
-Source: ACPI 6.5 clauses 20.2.5.1 and 20.2.5.2
+Source: ACPI 6.5 clauses 20.2.5.1 and 20.2.5.2; drivers/acpi/acpica/dswload2.c, excreate.c @ v6.12
 """
 
 from __future__ import annotations
@@ -8,33 +8,43 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from minikern.acpi.messages import bios_error, error
-from minikern.acpi.namespace import CONTAINERS, Kind, Node, shown
-from minikern.acpi.regions import MAX_FIELD_BITS, BufferField, FieldUnit, Region
-from minikern.acpi.stream import NAME_START, Frame
-from minikern.acpi.values import AmlError, NodeRef, SlotRef, to_buffer
+from minikern.acpi.creation import create
+from minikern.acpi.messages import error, warning
+from minikern.acpi.methods import MethodCode
+from minikern.acpi.namespace import CONTAINERS, Kind, Node
+from minikern.acpi.opcodes_reference import argument
+from minikern.acpi.operands import resolve, to_integer, to_string
+from minikern.acpi.spaces import DATA_TABLE, Region, valid_space
+from minikern.acpi.store import set_object
+from minikern.acpi.stream import Frame
+from minikern.acpi.sync import Event, Mutex
+from minikern.acpi.values import AmlError, ParseError
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter
 
 Handler = Callable[["Interpreter", Frame], Any]
+_RETYPED = (Kind.INTEGER, Kind.STRING, Kind.BUFFER)
+SERIALIZED = 1 << 3
+NAMED_OPCODES = frozenset({
+    0x06, 0x08, 0x14, 0x5B01, 0x5B02, 0x5B13, 0x5B80, 0x5B81, 0x5B82, 0x5B83, 0x5B84, 0x5B85, 0x5B86, 0x5B87, 0x5B88,
+    0x8A, 0x8B, 0x8C, 0x8D, 0x8F,
+})  # fmt: skip
 
 
 def _name(run: Interpreter, frame: Frame) -> None:
-    made = run.create(frame, Kind.UNTYPED)
-    value = run.value(run.term(frame))
-    if made is not None:
-        run.set_object(made, value)
+    made = create(run, frame, Kind.UNTYPED)
+    if made is None:
+        return
+    value = resolve(run, run.term(frame))
+    if isinstance(value, list):
+        run.packages_pending = True
+    set_object(made, value)
 
 
 def _alias(run: Interpreter, frame: Frame) -> None:
-    at = frame.pos
-    prefix, segments = frame.name_path()
-    source = run.find(frame.scope, prefix, segments)
-    if source is None:
-        frame.name_path()
-        raise AmlError("AE_NOT_FOUND", prefix + ".".join(segments), offset=at)
-    run.create(frame, Kind.ALIAS, source)
+    source = run.node(frame)
+    create(run, frame, Kind.ALIAS, source)
 
 
 def _scope(run: Interpreter, frame: Frame) -> None:
@@ -42,23 +52,42 @@ def _scope(run: Interpreter, frame: Frame) -> None:
     prefix, segments = frame.name_path()
     node = run.find(frame.scope, prefix, segments)
     if node is None:
-        name = prefix + ".".join(segments)
-        where = shown(frame.scope.path, name)
-        bios_error(run.k, f"Could not resolve symbol [{where}], AE_NOT_FOUND", {"": "dswload2-162"})
+        run.namespace_error(frame.scope, prefix + ".".join(segments), "AE_NOT_FOUND", {"": "dswload2-162"})
         error(run.k, "AE_NOT_FOUND, During name lookup/catalog", {"": "psobject-220"})
-        frame.pos = end
+        skip_block(run, frame, 0x10, end, "AE_NOT_FOUND")
         return
-    if node.kind not in CONTAINERS and node.kind not in (Kind.INTEGER, Kind.STRING, Kind.BUFFER):
-        raise AmlError("AE_AML_OPERAND_TYPE", f"{node.path} opens no scope", 0x10, frame.pos)
+    _check_scope(run, frame, node, end)
     run.block(frame, end, node)
 
 
-def _container(kind: Kind, fixed_bytes: int = 0) -> Handler:
+def skip_block(run: Interpreter, frame: Frame, opcode: int, end: int, status: str) -> None:
+    """Leave the body of a block out whose object cannot be made; in a method that ends the method."""
+    if not frame.table_level:
+        raise AmlError(status, "an object cannot be made", opcode)
+    run.k.printk(f"ACPI: Skipping parse of AML opcode: OpcodeName unavailable (0x{opcode:04X})")
+    frame.pos = end
+
+
+def _check_scope(run: Interpreter, frame: Frame, node: Node, end: int) -> None:
+    if node.kind in CONTAINERS or node.kind is Kind.UNTYPED:
+        return
+    if node.kind in _RETYPED:
+        what = f"[{node.name}] had invalid type ({node.kind.value}) for Scope operator, changed to type ANY"
+        warning(run.k, f"Type override - {what}", {"": "dswload2-193"})
+        node.kind = Kind.UNTYPED
+        return
+    text = f"Invalid type ({node.kind.value}) for target of Scope operator [{node.name}] (Cannot override)"
+    error(run.k, text, {"": "dswload2-219"})
+    error(run.k, "AE_AML_OPERAND_TYPE, During name lookup/catalog", {"": "psobject-220"})
+    raise ParseError("AE_AML_OPERAND_TYPE", text, 0x10, frame.pos, resume=end)
+
+
+def _container(kind: Kind, opcode: int, fixed_bytes: int = 0) -> Handler:
     def handler(run: Interpreter, frame: Frame) -> None:
         end = frame.package_end()
-        made = run.create(frame, kind)
+        made = create(run, frame, kind)
         if made is None:
-            frame.pos = end
+            skip_block(run, frame, opcode, end, "AE_ALREADY_EXISTS")
             return
         if fixed_bytes:
             made.value = frame.data[frame.pos : frame.pos + fixed_bytes]
@@ -69,14 +98,38 @@ def _container(kind: Kind, fixed_bytes: int = 0) -> Handler:
 
 
 def _method(run: Interpreter, frame: Frame) -> None:
-    from minikern.acpi.interpreter import MethodCode
-
     end = frame.package_end()
-    made = run.create(frame, Kind.METHOD)
+    made = create(run, frame, Kind.METHOD)
+    if made is None:
+        skip_block(run, frame, 0x14, end, "AE_ALREADY_EXISTS")
+        return
     flags = frame.byte()
-    if made is not None:
-        made.value = MethodCode(frame.data, frame.pos, end, flags & 7, frame.width)
+    made.value = MethodCode(
+        frame.data,
+        frame.pos,
+        end,
+        flags & 7,
+        frame.width,
+        serialized=bool(flags & SERIALIZED),
+        level=flags >> 4 if flags & SERIALIZED else 0,
+        owner=run.owner,
+    )
+    if not flags & SERIALIZED and run.auto_serialize:
+        auto_serialize(made.value)
     frame.pos = end
+
+
+def auto_serialize(code: MethodCode) -> None:
+    """A method that creates objects can run only once at a time.
+
+    A glance at the bytes: an opcode that creates, anywhere. Without another thread nothing follows from it but the
+    sync level, which is ignored.
+    """
+    data, at = code.data, code.start
+    code.serialized = code.ignore_level = any(
+        (byte if byte != 0x5B else 0x5B00 | data[at + 1 + number]) in NAMED_OPCODES
+        for number, byte in enumerate(data[at : code.end - 1])
+    )
 
 
 def _external(run: Interpreter, frame: Frame) -> None:
@@ -85,127 +138,58 @@ def _external(run: Interpreter, frame: Frame) -> None:
 
 
 def _mutex(run: Interpreter, frame: Frame) -> None:
-    run.create(frame, Kind.MUTEX)
-    frame.byte()
+    made = create(run, frame, Kind.MUTEX)
+    if made is not None:
+        made.value = Mutex(frame.byte() & 0x0F)
 
 
 def _event(run: Interpreter, frame: Frame) -> None:
-    run.create(frame, Kind.EVENT)
+    create(run, frame, Kind.EVENT, Event())
 
 
 def _region(run: Interpreter, frame: Frame) -> None:
-    made = run.create(frame, Kind.REGION)
-    space = frame.byte()
-    offset, length = run.integer(frame), run.integer(frame)
-    if made is not None:
-        made.value = Region(space, offset, length, made)
+    made = create(run, frame, Kind.REGION)
+    if made is None:
+        return
+    try:
+        space = frame.byte()
+        operands = argument(run, frame), argument(run, frame)
+        length = to_integer(run, operands[1]) & 0xFFFF_FFFF
+        _check_space(run, space)
+        made.value = Region(space, to_integer(run, operands[0]), length, made)
+    except ParseError:
+        _unmake(made)  # what its address needs is not there: neither is the region
+        raise
+    if not length and space < 10:
+        warning(run.k, f"Operation Region [{made.name}] has zero length (SpaceId {space:X})", {"": "dsopcode-397"})
+
+
+def _check_space(run: Interpreter, space: int) -> None:
+    if not valid_space(space):
+        error(run.k, f"Invalid/unknown Address Space ID: 0x{space:02X}", {"": "excreate-276"})
+        raise AmlError("AE_AML_INVALID_SPACE_ID", f"space {space:#x}")
+
+
+def _unmake(node: Node) -> None:
+    if node.parent is not None and node.parent.children.get(node.name) is node:
+        del node.parent.children[node.name]
 
 
 def _data_region(run: Interpreter, frame: Frame) -> None:
-    run.create(frame, Kind.REGION)
-    for _ in range(3):
-        run.term(frame)
+    """Source: drivers/acpi/acpica/dsopcode.c:acpi_ds_eval_table_region_operands() @ v6.12"""
+    from minikern.acpi.dynamic import find_table
 
-
-def _field(run: Interpreter, frame: Frame) -> None:
-    end = frame.package_end()
-    region = run.node(frame)
-    flags = frame.byte()
-    _units(run, frame, end, Kind.REGION_FIELD, flags, region=region)
-
-
-def _index_field(run: Interpreter, frame: Frame) -> None:
-    end = frame.package_end()
-    index, data = run.node(frame), run.node(frame)
-    flags = frame.byte()
-    _units(run, frame, end, Kind.INDEX_FIELD, flags, index=index, data=data)
-
-
-def _bank_field(run: Interpreter, frame: Frame) -> None:
-    end = frame.package_end()
-    region, bank = run.node(frame), run.node(frame)
-    value = run.integer(frame)
-    flags = frame.byte()
-    _units(run, frame, end, Kind.BANK_FIELD, flags, region=region, bank=bank, bank_value=value)
-
-
-def _units(
-    run: Interpreter,
-    frame: Frame,
-    end: int,
-    kind: Kind,
-    flags: int,
-    region: Node | None = None,
-    index: Node | None = None,
-    data: Node | None = None,
-    bank: Node | None = None,
-    bank_value: int = 0,
-) -> None:
-    """The elements of a field list; names become objects of the current scope."""
-    offset = 0
-    outer, frame.end = frame.end, end
-    while frame.pos < end:
-        lead = frame.data[frame.pos]
-        if lead in NAME_START:
-            prefix, segments = frame.name_path()
-            bits = frame.field_bits()
-            unit = FieldUnit(region, offset, bits, flags, index, data, bank, bank_value)
-            _add_unit(run, frame, prefix, segments, kind, unit)
-            offset += bits
-            continue
-        frame.byte()
-        if lead == 0x00:
-            offset += frame.field_bits()
-        elif lead in (0x01, 0x03):
-            flags = flags & ~0xF | frame.byte() & 0xF
-            frame.number(1 if lead == 0x01 else 2)
-        elif lead == 0x02:
-            _connection(run, frame)
-        else:
-            raise AmlError("AE_AML_BAD_OPCODE", "unknown field element", lead, frame.pos - 1)
-        if offset > MAX_FIELD_BITS << 8:
-            raise AmlError("AE_AML_REGION_LIMIT", f"field offset {offset} bits", lead, frame.pos)
-    frame.end = outer
-
-
-def _add_unit(
-    run: Interpreter, frame: Frame, prefix: str, segments: list[str], kind: Kind, unit: FieldUnit
-) -> None:
-    if prefix or len(segments) != 1 or not 0 < unit.bits <= MAX_FIELD_BITS:
-        raise AmlError("AE_AML_BAD_NAME", f"field unit of {unit.bits} bits", offset=frame.pos)
-    if segments[0] in frame.scope.children:
-        path = shown(frame.scope.path, segments[0])
-        bios_error(run.k, f"Failure creating named object [{path}], AE_ALREADY_EXISTS", {"": "dsfield-184"})
+    made = create(run, frame, Kind.REGION)
+    if made is None:
         return
-    run.add(frame, frame.scope, segments[0], kind, unit)
-
-
-def _connection(run: Interpreter, frame: Frame) -> None:
-    if frame.pos < frame.end and frame.data[frame.pos] in NAME_START:
-        frame.name_path()
-    else:
-        run.term(frame)
-
-
-def _create_field(bits: int) -> Handler:
-    def handler(run: Interpreter, frame: Frame) -> None:
-        source = run.value(run.term(frame))
-        position = run.integer(frame)
-        width = bits
-        if bits == 0:
-            width = run.integer(frame)
-        elif bits != 1:
-            position *= 8
-        buffer = run.dereference(source) if isinstance(source, NodeRef | SlotRef) else source
-        if not isinstance(buffer, bytearray):
-            buffer = to_buffer(buffer)
-        if width <= 0 or position + width > 8 * len(buffer):
-            at = frame.pos
-            frame.name_path()
-            raise AmlError("AE_AML_BUFFER_LIMIT", f"bits {position}+{width} of {8 * len(buffer)}", offset=at)
-        run.create(frame, Kind.BUFFER_FIELD, BufferField(buffer, position, width))
-
-    return handler
+    operands = [run.term(frame) for _ in range(3)]
+    signature, oem_id, table_id = (to_string(run, item) for item in operands)
+    table = find_table(run, signature, oem_id, table_id)
+    if table is None or table.data is None:
+        text = f"ACPI Table [{signature[:4]:4s}] OEM:({oem_id}, {table_id}) not found in RSDT/XSDT"
+        error(run.k, text, {"": "dsopcode-483"})
+        raise AmlError("AE_NOT_FOUND", text)
+    made.value = Region(DATA_TABLE, table.address, len(table.data), made, table.data)
 
 
 HANDLERS: dict[int, Handler] = {
@@ -214,21 +198,12 @@ HANDLERS: dict[int, Handler] = {
     0x10: _scope,
     0x14: _method,
     0x15: _external,
-    0x8A: _create_field(32),
-    0x8B: _create_field(16),
-    0x8C: _create_field(8),
-    0x8D: _create_field(1),
-    0x8F: _create_field(64),
     0x5B01: _mutex,
     0x5B02: _event,
-    0x5B13: _create_field(0),
     0x5B80: _region,
-    0x5B81: _field,
-    0x5B82: _container(Kind.DEVICE),
-    0x5B83: _container(Kind.PROCESSOR, fixed_bytes=6),
-    0x5B84: _container(Kind.POWER, fixed_bytes=3),
-    0x5B85: _container(Kind.THERMAL),
-    0x5B86: _index_field,
-    0x5B87: _bank_field,
+    0x5B82: _container(Kind.DEVICE, 0x5B82),
+    0x5B83: _container(Kind.PROCESSOR, 0x5B83, fixed_bytes=6),
+    0x5B84: _container(Kind.POWER, 0x5B84, fixed_bytes=3),
+    0x5B85: _container(Kind.THERMAL, 0x5B85),
     0x5B88: _data_region,
 }

@@ -1,6 +1,6 @@
-"""AML opcodes that work on strings, buffers, packages and references.
+"""AML opcodes for data: constants, strings, buffers, packages, and what converts and cuts them.
 
-Source: ACPI 6.5 clauses 19.6 and 20.2.5.4
+Source: ACPI 6.5 clauses 19.6 and 20.2.5.4; drivers/acpi/acpica/exoparg1.c, exoparg2.c, exoparg3.c, exconcat.c @ v6.12
 """
 
 from __future__ import annotations
@@ -8,15 +8,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from minikern.acpi.namespace import Kind, Node
-from minikern.acpi.regions import FieldUnit
-from minikern.acpi.stream import Frame
-from minikern.acpi.values import AmlError, NodeRef, SlotRef, to_buffer, to_integer, to_string
+from minikern.acpi import convert
+from minikern.acpi.messages import error
+from minikern.acpi.operands import (
+    element,
+    integer,
+    reference,
+    resolve,
+    to_buffer,
+    to_compute_data,
+    to_integer,
+)
+from minikern.acpi.package_init import init_elements
+from minikern.acpi.store import By, store
+from minikern.acpi.stream import Frame, sized
+from minikern.acpi.values import AmlError, type_name
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter
 
-MAX_STRING = 4096
+MAX_ELEMENTS = 0xFFFF
+MAX_BYTES = 1 << 20  # of a string or buffer an operator makes
 Handler = Callable[["Interpreter", Frame], Any]
 
 
@@ -25,9 +37,12 @@ def mask(frame: Frame) -> int:
     return (1 << 8 * frame.width) - 1
 
 
-def as_reference(target: Node | NodeRef | SlotRef | None) -> Any:
-    """What a target operand refers to."""
-    return NodeRef(target) if isinstance(target, Node) else target
+def _constant(size: int) -> Handler:
+    return lambda run, frame: frame.number(size)
+
+
+def _qword(run: Interpreter, frame: Frame) -> int:
+    return frame.number(8) & mask(frame)
 
 
 def _string(run: Interpreter, frame: Frame) -> str:
@@ -36,188 +51,178 @@ def _string(run: Interpreter, frame: Frame) -> str:
 
 def _buffer(run: Interpreter, frame: Frame) -> bytearray:
     end = frame.package_end()
-    outer, frame.end = frame.end, end
-    size = run.integer(frame)
-    frame.end = outer
-    return frame.buffer_tail(size, end)
+    return frame.buffer_tail(integer(run, frame) & 0xFFFF_FFFF, end)
 
 
 def _package(run: Interpreter, frame: Frame) -> list[Any]:
     end = frame.package_end()
-    return frame.package(frame.byte(), end)
+    return _elements(run, frame, frame.byte(), end)
 
 
 def _var_package(run: Interpreter, frame: Frame) -> list[Any]:
     end = frame.package_end()
-    return frame.package(min(run.integer(frame), 0xFFFF), end)
+    return _elements(run, frame, min(integer(run, frame), MAX_ELEMENTS), end)
 
 
-def _index(run: Interpreter, frame: Frame) -> SlotRef:
-    source = run.value(run.term(frame))
-    if isinstance(source, NodeRef | SlotRef):
-        source = run.dereference(source)
-    position = run.integer(frame)
-    target = run.target(frame)
-    container = bytearray(source.encode("latin-1", "replace")) if isinstance(source, str) else source
-    if not isinstance(container, list | bytearray):
-        raise AmlError("AE_AML_OPERAND_TYPE", "Index needs a package, buffer or string")
-    if position >= len(container):
-        raise AmlError("AE_AML_PACKAGE_LIMIT", f"index {position} of {len(container)} elements")
-    reference = SlotRef(container, position)
-    _put_reference(target, reference)
-    return reference
+def _elements(run: Interpreter, frame: Frame, count: int, end: int) -> list[Any]:
+    """Source: drivers/acpi/acpica/dspkginit.c:acpi_ds_build_internal_package_obj() @ v6.12"""
+    found = frame.package(end, lambda at: _expression(run, at))
+    if len(found) > count:
+        text = f"Actual Package length ({len(found)}) is larger than NumElements field ({count}), truncated"
+        run.k.printk(f"ACPI: {text}")
+    made = sized(count, found)
+    if not frame.table_level:
+        init_elements(run, made)
+    return made
 
 
-def _put_reference(target: Any, reference: Any) -> None:
-    if isinstance(target, SlotRef) and isinstance(target.container, list):
-        target.container[target.index] = reference
-
-
-def _deref_of(run: Interpreter, frame: Frame) -> Any:
-    value = run.dereference(run.term(frame))
-    if value is None:
-        raise AmlError("AE_AML_UNINITIALIZED_ELEMENT", "reference to an empty element")
-    return value
-
-
-def _ref_of(run: Interpreter, frame: Frame) -> Any:
-    return as_reference(run.target(frame))
-
-
-def _cond_ref_of(run: Interpreter, frame: Frame) -> int:
-    try:
-        found = as_reference(run.target(frame))
-    except AmlError as problem:
-        if problem.status != "AE_NOT_FOUND":
-            raise
-        found = None
-    target = run.target(frame)
-    if found is None:
-        return 0
-    _put_reference(target, found)
-    return mask(frame)
-
-
-def _size_of(run: Interpreter, frame: Frame) -> int:
-    value = run.dereference(as_reference(run.target(frame)))
-    if isinstance(value, int):
-        return frame.width
-    if not isinstance(value, str | bytearray | list):
-        raise AmlError("AE_AML_OPERAND_TYPE", "SizeOf needs data")
-    return len(value)
-
-
-_OBJECT_TYPES = {Kind.DEVICE: 6, Kind.EVENT: 7, Kind.METHOD: 8, Kind.MUTEX: 9, Kind.REGION: 10, Kind.POWER: 11,
-                 Kind.PROCESSOR: 12, Kind.THERMAL: 13}  # fmt: skip
-
-
-def _object_type(run: Interpreter, frame: Frame) -> int:
-    reference = as_reference(run.target(frame))
-    if isinstance(reference, NodeRef):
-        if isinstance(reference.node.value, FieldUnit):
-            return 5
-        kind = _OBJECT_TYPES.get(reference.node.kind)
-        if kind is not None:
-            return kind
-    value = run.dereference(reference)
-    return {int: 1, str: 2, bytearray: 3, list: 4}.get(type(value), 0)
+def _expression(run: Interpreter, frame: Frame) -> Any:
+    value = run.term(frame)
+    if isinstance(value, bytearray | list):
+        return value
+    text = "AE_SUPPORT, Expressions within package elements are not supported"
+    error(run.k, text, {"": "dspkginit-158"})
+    raise AmlError("AE_SUPPORT", text)
 
 
 def _concatenate(run: Interpreter, frame: Frame) -> Any:
-    left, right = run.value(run.term(frame)), run.value(run.term(frame))
-    result: Any
-    if isinstance(left, str):
-        result = (left + to_string(right))[:MAX_STRING]
-    elif isinstance(left, bytearray):
-        result = (left + to_buffer(right, frame.width))[: 1 << 20]
-    else:
-        result = to_buffer(to_integer(left), frame.width) + to_buffer(to_integer(right), frame.width)
-    run.store(result, run.target(frame))
+    left, right = run.term(frame), run.term(frame)
+    target = reference(run, frame)
+    right, left = resolve(run, right), resolve(run, left)
+    result = joined(run, left, right)
+    store(run, result, target)
     return result
+
+
+def joined(run: Interpreter, left: Any, right: Any) -> str | bytearray:
+    """Concatenate: the left operand's type decides; what is no data is named by its type.
+
+    Source: drivers/acpi/acpica/exconcat.c:acpi_ex_do_concatenate() @ v6.12
+    """
+    left, right = _or_type(left), _or_type(right)
+    if isinstance(left, str):
+        text = left + convert.to_string(right, run.width)
+        return text[:MAX_BYTES]
+    if isinstance(left, bytearray):
+        return (left + convert.to_buffer(right, run.width))[:MAX_BYTES]
+    number = convert.to_integer(right, run.width)
+    return convert.to_buffer(left, run.width) + convert.to_buffer(number, run.width)
+
+
+def _or_type(value: Any) -> int | str | bytearray:
+    return value if isinstance(value, int | str | bytearray) else f"[{type_name(value)} Object]"
 
 
 def _concatenate_resources(run: Interpreter, frame: Frame) -> bytearray:
-    left, right = to_buffer(run.value(run.term(frame))), to_buffer(run.value(run.term(frame)))
-    result = bytearray(_without_end(left) + _without_end(right) + b"\x79\x00")[: 1 << 20]
-    run.store(result, run.target(frame))
+    left, right = run.term(frame), run.term(frame)
+    target = reference(run, frame)
+    right, left = to_buffer(run, right), to_buffer(run, left)
+    result = bytearray(_before_end_tag(left) + _before_end_tag(right) + b"\x79\x00")[:MAX_BYTES]
+    store(run, result, target)
     return result
 
 
-def _without_end(template: bytearray) -> bytes:
-    return bytes(template[:-2]) if template[-2:-1] == b"\x79" else bytes(template)
+def _before_end_tag(template: bytearray) -> bytes:
+    """Source: drivers/acpi/acpica/utresrc.c:acpi_ut_get_resource_end_tag() @ v6.12"""
+    from minikern.acpi.resources import template_length
+
+    if not template:
+        return b""
+    length = template_length(bytes(template))
+    if length is None:
+        raise AmlError("AE_AML_NO_RESOURCE_END_TAG", "a resource template without an end tag")
+    return bytes(template[:length])
 
 
 def _mid(run: Interpreter, frame: Frame) -> Any:
-    source = run.value(run.term(frame))
-    start, count = run.integer(frame), run.integer(frame)
-    data = source if isinstance(source, str) else to_buffer(source, frame.width)
-    result = data[min(start, len(data)) : min(start + count, len(data))]
-    run.store(result, run.target(frame))
+    source, start, count = run.term(frame), run.term(frame), run.term(frame)
+    target = reference(run, frame)
+    length, first = to_integer(run, count), to_integer(run, start)
+    source = resolve(run, source)
+    data = source if isinstance(source, str) else to_buffer(run, source)
+    result = data[min(first, len(data)) : min(first + length, len(data))]
+    store(run, result, target)
     return result
 
 
-def _convert(change: Callable[[Any, Frame], Any]) -> Handler:
+def _convert(change: Callable[[Any, int], Any]) -> Handler:
     def handler(run: Interpreter, frame: Frame) -> Any:
-        result = change(run.value(run.term(frame)), frame)
-        run.store(result, run.target(frame))
+        operand = run.term(frame)
+        target = reference(run, frame)
+        result = change(to_compute_data(run, operand), run.width)
+        store(run, result, target, By.FIXED)
         return result
 
     return handler
 
 
-def _to_integer_explicit(value: Any, frame: Frame) -> int:
-    if isinstance(value, str) and not value.startswith(("0x", "0X")):
-        digits = value.strip()
-        return int(digits) & mask(frame) if digits.isdecimal() and len(digits) < 24 else 0
-    return to_integer(value) & mask(frame)
-
-
 def _to_string_op(run: Interpreter, frame: Frame) -> str:
-    data = to_buffer(run.value(run.term(frame)))
-    limit = run.integer(frame)
-    text = bytes(data[: min(limit, len(data))]).split(b"\0", 1)[0].decode("latin-1")
-    run.store(text, run.target(frame))
+    source, limit = run.term(frame), run.term(frame)
+    target = reference(run, frame)
+    count, data = to_integer(run, limit), to_buffer(run, source)
+    text = bytes(data[: min(count, len(data))]).split(b"\0", 1)[0].decode("latin-1")
+    store(run, text, target, By.FIXED)
     return text
 
 
 def _match(run: Interpreter, frame: Frame) -> int:
-    package = run.value(run.term(frame))
-    tests = []
-    for _ in range(2):
-        test = frame.byte()
-        tests.append((test, run.integer(frame)))
-    start = run.integer(frame)
-    for position, element in enumerate(package if isinstance(package, list) else []):
-        value = run.value(element)
-        if position >= start and isinstance(value, int) and all(_matches(value, *test) for test in tests):
+    """Source: drivers/acpi/acpica/exoparg6.c:acpi_ex_opcode_6A_0T_1R() @ v6.12"""
+    package = run.term(frame)
+    first, first_value = frame.byte(), run.term(frame)
+    second, second_value = frame.byte(), run.term(frame)
+    start = integer(run, frame)
+    tests = ((first, to_compute_data(run, first_value)), (second, to_compute_data(run, second_value)))
+    elements = resolve(run, package)
+    _check_match(run, elements, tests, start)
+    for position in range(start, len(elements)):
+        value = element(run, elements[position])
+        if value is not None and all(_matches(run, value, *test) for test in tests):
             return position
     return mask(frame)
 
 
-def _matches(value: int, test: int, operand: int) -> bool:
-    return test == 0 or (
-        {1: value == operand, 2: value <= operand, 3: value < operand, 4: value >= operand, 5: value > operand}
-    ).get(test, False)
+def _check_match(run: Interpreter, elements: Any, tests: tuple[tuple[int, Any], ...], start: int) -> None:
+    if not isinstance(elements, list):
+        raise AmlError("AE_AML_OPERAND_TYPE", "Match needs a package")
+    if any(test > 5 for test, _ in tests):
+        error(run.k, "Match operator out of range", {"": "exoparg6-170"})
+        raise AmlError("AE_AML_OPERAND_VALUE", "Match operator out of range")
+    if start >= len(elements):
+        error(run.k, f"Index (0x{start:016X}) beyond package end (0x{len(elements):X})", {"": "exoparg6-182"})
+        raise AmlError("AE_AML_PACKAGE_LIMIT", f"index {start} of {len(elements)} elements")
+
+
+def _matches(run: Interpreter, value: Any, test: int, operand: Any) -> bool:
+    if test == 0:
+        return True
+    if not isinstance(value, int | str | bytearray):
+        return False
+    try:
+        order = convert.compare(operand, value, run.width)
+    except AmlError:
+        return False
+    return {1: order == 0, 2: order >= 0, 3: order > 0, 4: order <= 0, 5: order < 0}[test]
 
 
 HANDLERS: dict[int, Handler] = {
+    0x00: lambda run, frame: 0,
+    0x01: lambda run, frame: 1,
+    0x0A: _constant(1),
+    0x0B: _constant(2),
+    0x0C: _constant(4),
     0x0D: _string,
+    0x0E: _qword,
     0x11: _buffer,
     0x12: _package,
     0x13: _var_package,
-    0x71: _ref_of,
     0x73: _concatenate,
-    0x83: _deref_of,
     0x84: _concatenate_resources,
-    0x87: _size_of,
-    0x88: _index,
     0x89: _match,
-    0x8E: _object_type,
-    0x96: _convert(lambda value, frame: to_buffer(value, frame.width)),
-    0x97: _convert(lambda value, frame: to_string(value, decimal=True)),
-    0x98: _convert(lambda value, frame: to_string(value)),
-    0x99: _convert(_to_integer_explicit),
+    0x96: _convert(lambda value, width: bytearray(convert.to_buffer(value, width))),
+    0x97: _convert(lambda value, width: convert.to_decimal_string(value)),
+    0x98: _convert(lambda value, width: convert.to_hex_string(value)),
+    0x99: _convert(lambda value, width: convert.to_integer(value, width, explicit=True)),
     0x9C: _to_string_op,
     0x9E: _mid,
-    0x5B12: _cond_ref_of,
+    0xFF: lambda run, frame: mask(frame),
 }

@@ -38,6 +38,20 @@ def descriptors(data: bytes) -> Iterator[Descriptor]:
         offset = start + length
 
 
+def template_length(data: bytes) -> int | None:
+    """Bytes before the end tag, None when there is no end tag."""
+    offset = 0
+    while offset < len(data):
+        tag = data[offset]
+        if tag & 0x80:
+            offset += 3 + int.from_bytes(data[offset + 1 : offset + 3], "little")
+        elif tag & 0x78 == 0x78:
+            return offset
+        else:
+            offset += 1 + (tag & 7)
+    return None
+
+
 def bus_range(data: bytes) -> tuple[int, int] | None:
     """The first bus-number range, both ends inclusive.
 

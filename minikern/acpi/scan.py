@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from minikern.acpi import resources
-from minikern.acpi.interpreter import Interpreter, hardware_id
+from minikern.acpi.ids import hardware_ids as hardware_ids
+from minikern.acpi.interpreter import Interpreter
 from minikern.acpi.namespace import DEVICES, Kind, Node
 from minikern.acpi.processor import acpi_processor_add, is_processor
 from minikern.acpi.state import AcpiState, PciRoot
@@ -27,18 +28,6 @@ def status(run: Interpreter, device: Node) -> int:
     """
     value = run.evaluate(device, "_STA", STA_DEFAULT)
     return value if isinstance(value, int) else STA_DEFAULT
-
-
-def hardware_ids(run: Interpreter, device: Node) -> list[str]:
-    """_HID and _CID of a device, most specific first."""
-    ids = []
-    for name in ("_HID", "_CID"):
-        value = run.value(run.evaluate(device, name))
-        for item in value if isinstance(value, list) else [value]:
-            text = hardware_id(run.value(item))
-            if text:
-                ids.append(text)
-    return ids
 
 
 def present_devices(k: Kernel, run: Interpreter) -> Iterator[Node]:

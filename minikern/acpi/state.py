@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter
     from minikern.acpi.namespace import Namespace
+    from minikern.acpi.osi import OsiStrings
 
 
 class LapicEntry(NamedTuple):
@@ -134,6 +135,7 @@ class AcpiState:
     pci_roots: list[PciRoot] = field(default_factory=list)
     namespace: Namespace | None = None
     interpreter: Interpreter | None = None
+    osi: OsiStrings | None = None
 
     def table(self, signature: str, instance: int = 0) -> bytes | None:
         """Bytes of the ``instance``-th table with that signature, or None.

@@ -5,10 +5,11 @@ Source: ACPI 6.5 clause 20.2
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from minikern.acpi.namespace import Node
-from minikern.acpi.values import AmlError, NamePath
+from minikern.acpi.values import AmlError, NamePath, ParseError, Slot
 
 MAX_BUFFER_BYTES = 1 << 20
 _LEAD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_")
@@ -19,22 +20,44 @@ NAME_START = _LEAD | frozenset(b"\\^\x2e\x2f")
 class Frame:
     """Position in ``data``, the scope names are looked up from, and a method's locals and arguments.
 
-    ``end`` bounds the current block; ``created`` collects what a method created, None at table level.
+    ``end`` is where the code ends; ``created`` collects what a method created, None at table level; ``implicit`` is
+    the last value nobody took; ``conditions`` holds the ends of the If and While blocks that are open at table level.
     """
 
-    __slots__ = ("args", "created", "data", "end", "locals", "pos", "scope", "width")
+    __slots__ = (
+        "args", "conditions", "created", "data", "end", "implicit", "locals", "method", "name_start", "pos", "scope",
+        "table_level", "width",
+    )  # fmt: skip
 
-    def __init__(self, data: bytes, pos: int, end: int, scope: Node, width: int, args: list[Any] | None = None) -> None:
+    def __init__(
+        self,
+        data: bytes,
+        pos: int,
+        end: int,
+        scope: Node,
+        width: int,
+        args: list[Any] | None = None,
+        method: Node | None = None,
+    ) -> None:
         self.data, self.pos, self.end, self.scope, self.width = data, pos, end, scope, width
         self.args: list[Any] = (args or []) + [None] * (7 - len(args or []))
         self.locals: list[Any] = [None] * 8
         self.created: list[Node] | None = None if args is None else []
+        self.table_level = args is None
+        self.method = method
+        self.implicit: Any = None
+        self.conditions: list[int] = []
+        self.name_start = NAME_START
+
+    def slot(self, op: int) -> Slot:
+        """The local or argument an opcode stands for."""
+        return Slot(self.locals, op - 0x60) if op < 0x68 else Slot(self.args, op - 0x68, argument=True)
 
     def byte(self) -> int:
         """The next byte."""
         pos = self.pos
         if pos >= self.end:
-            raise AmlError("AE_AML_NO_OPERAND", "the block ends inside a term", offset=pos)
+            raise ParseError("AE_AML_NO_OPERAND", "the code ends inside a term", offset=pos)
         self.pos = pos + 1
         return self.data[pos]
 
@@ -43,11 +66,11 @@ class Frame:
         start = self.pos
         self.pos = start + size
         if self.pos > self.end:
-            raise AmlError("AE_AML_NO_OPERAND", "the block ends inside a number", offset=start)
+            raise ParseError("AE_AML_NO_OPERAND", "the code ends inside a number", offset=start)
         return int.from_bytes(self.data[start : self.pos], "little")
 
     def package_end(self) -> int:
-        """Read a package length; return where the package ends, which is never beyond the block.
+        """Read a package length; return where the package ends, which is never beyond the code.
 
         Source: ACPI 6.5 clause 20.2.4
         """
@@ -55,7 +78,8 @@ class Frame:
         length = self.field_bits()
         end = start + length
         if end > self.end or end < self.pos:
-            raise AmlError("AE_AML_PACKAGE_LIMIT", f"package of {length} bytes, {self.end - start} left", offset=start)
+            text = f"package of {length} bytes, {self.end - start} left"
+            raise ParseError("AE_AML_PACKAGE_LIMIT", text, offset=start)
         return end
 
     def field_bits(self) -> int:
@@ -66,11 +90,19 @@ class Frame:
             return lead & 0x3F
         return lead & 0x0F | self.number(extra) << 4
 
+    def segment(self) -> str:
+        """Four characters of a name."""
+        start, self.pos = self.pos, self.pos + 4
+        if self.pos > self.end:
+            self.pos = self.end
+            raise ParseError("AE_AML_BAD_NAME", "the code ends inside a name", offset=start)
+        return _segment(self.data, start)
+
     def text(self) -> str:
         """A NUL-terminated string."""
         end = self.data.find(0, self.pos, self.end)
         if end < 0:
-            raise AmlError("AE_AML_STRING_LIMIT", "string without an end", offset=self.pos)
+            raise ParseError("AE_AML_STRING_LIMIT", "string without an end", offset=self.pos)
         text = self.data[self.pos : end].decode("latin-1")
         self.pos = end + 1
         return text
@@ -93,7 +125,8 @@ class Frame:
             count, pos = (data[pos + 1] if pos + 1 < self.end else 0), pos + 2
         end = pos + 4 * count
         if end > self.end:
-            raise AmlError("AE_AML_BAD_NAME", "the block ends inside a name", offset=start)
+            self.pos = self.end
+            raise ParseError("AE_AML_BAD_NAME", "the code ends inside a name", offset=start)
         segments = [_segment(data, at) for at in range(pos, end, 4)]
         self.pos = end
         return prefix, segments
@@ -106,74 +139,71 @@ class Frame:
             raise AmlError("AE_AML_BUFFER_LIMIT", f"buffer of {size} bytes", offset=end)
         return bytearray(initial.ljust(size, b"\0"))
 
-    def package(self, count: int, end: int) -> list[Any]:
-        """Elements of a package up to ``end``: constants, buffers, packages and names; missing ones are None."""
+    def package(self, end: int, evaluate: Callable[[Frame], Any]) -> list[Any]:
+        """Elements of a package up to ``end``; ``evaluate`` runs those that are neither data nor names."""
         data, pos = self.data, self.pos
         out: list[Any] = []
         append = out.append
+        limit = (1 << 8 * self.width) - 1
         while pos < end:
             op = data[pos]
             size = _INTEGER_BYTES.get(op)
             if size is not None:
                 pos += 1 + size
-                append(int.from_bytes(data[pos - size : pos], "little"))
+                append(int.from_bytes(data[pos - size : pos], "little") & limit)
             elif op <= 1:
                 pos += 1
                 append(op)
             else:
                 self.pos = pos
-                append(self._element(op, end))
+                append(self._element(op, evaluate))
                 pos = self.pos
-        if pos > end:
-            raise AmlError("AE_AML_PACKAGE_LIMIT", "the package ends inside an element", offset=end)
-        self.pos = end
-        return (out + [None] * (count - len(out)))[:count] if len(out) != count else out
+        self.pos = pos
+        return out
 
-    def _element(self, op: int, end: int) -> Any:
-        outer, self.end = self.end, end
-        try:
-            if op in NAME_START:
-                prefix, segments = self.name_path()
-                return NamePath(prefix + ".".join(segments), self.scope)
-            at = self.pos
-            self.pos += 1
-            if op == 0x0D:
-                return self.text()
-            if op == 0xFF:
-                return (1 << 8 * self.width) - 1
-            if op in (0x11, 0x12, 0x13):
-                inner = self.package_end()
-                if op == 0x12:
-                    return self.package(self.byte(), inner)
-                size = self._constant()
-                return self.buffer_tail(size, inner) if op == 0x11 else self.package(min(size, 0xFFFF), inner)
-            if op == 0x5B and self.pos < end and data_is_revision(self.data, self.pos):
-                self.pos += 1
-                return 2
-            raise AmlError("AE_AML_BAD_OPCODE", "no package element starts with it", op, at)
-        finally:
-            self.end = outer
+    def _element(self, op: int, evaluate: Callable[[Frame], Any]) -> Any:
+        if op in NAME_START:
+            prefix, segments = self.name_path()
+            return NamePath(prefix + ".".join(segments), self.scope)
+        at = self.pos
+        self.pos += 1
+        if op == 0x0D:
+            return self.text()
+        if op == 0xFF:
+            return (1 << 8 * self.width) - 1
+        if op == 0x12:
+            inner = self.package_end()
+            return sized(self.byte(), self.package(inner, evaluate))
+        if op == 0x11:
+            inner = self.package_end()
+            size = self._constant()
+            if size is not None:
+                return self.buffer_tail(size, inner)
+        self.pos = at
+        return evaluate(self)
 
-    def _constant(self) -> int:
+    def _constant(self) -> int | None:
         op = self.byte()
         size = _INTEGER_BYTES.get(op)
         if size is not None:
             return self.number(size)
-        if op <= 1:
-            return op
-        raise AmlError("AE_AML_BAD_OPCODE", "a constant was expected", op, self.pos - 1)
+        return op if op <= 1 else None
+
+
+def sized(count: int, elements: list[Any]) -> list[Any]:
+    """A package of ``count`` elements: what is missing is empty, what is too much is cut."""
+    return elements if len(elements) == count else (elements + [None] * (count - len(elements)))[:count]
 
 
 _INTEGER_BYTES = {0x0A: 1, 0x0B: 2, 0x0C: 4, 0x0E: 8}
 
 
-def data_is_revision(data: bytes, pos: int) -> bool:
-    """True at the second byte of RevisionOp."""
-    return data[pos] == 0x30
-
-
 def _segment(data: bytes, at: int) -> str:
+    """Four characters of a name; what no name may have is shown as an asterisk.
+
+    Source: drivers/acpi/acpica/utstring.c:acpi_ut_repair_name() @ v6.12
+    """
     raw = data[at : at + 4]
-    if raw[0] not in _LEAD or raw[1] not in _TAIL or raw[2] not in _TAIL or raw[3] not in _TAIL:
-        raise AmlError("AE_AML_BAD_NAME", f"{raw!r} is no name", offset=at)
-    return raw.decode("ascii")
+    if raw[0] in _LEAD and raw[1] in _TAIL and raw[2] in _TAIL and raw[3] in _TAIL:
+        return raw.decode("ascii")
+    return "".join(chr(byte) if byte in (_TAIL if number else _LEAD) else "*" for number, byte in enumerate(raw))

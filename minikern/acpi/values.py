@@ -1,119 +1,166 @@
-"""AML values and their conversions.
+"""AML values and references to them.
 
 An integer is int, a string str, a buffer bytearray, a package a list. Source: ACPI 6.5 clause 19.3.5
 """
 
 from __future__ import annotations
 
-from collections.abc import MutableSequence
 from dataclasses import dataclass
 from typing import Any
 
-from minikern.acpi.namespace import Node
+from minikern.acpi.namespace import Kind, Node
+
+KINDS: dict[type, Kind] = {
+    int: Kind.INTEGER,
+    str: Kind.STRING,
+    bytearray: Kind.BUFFER,
+    list: Kind.PACKAGE,
+}
+DATA = frozenset({
+    Kind.INTEGER, Kind.STRING, Kind.BUFFER, Kind.PACKAGE,
+    Kind.BUFFER_FIELD, Kind.REGION_FIELD, Kind.BANK_FIELD, Kind.INDEX_FIELD,
+})  # fmt: skip
+FIELDS = frozenset({Kind.BUFFER_FIELD, Kind.REGION_FIELD, Kind.BANK_FIELD, Kind.INDEX_FIELD})
 
 
 class AmlError(Exception):
-    """AML that cannot be executed; ``status`` is ACPICA's word for it, ``offset`` the place in the table."""
+    """AML that cannot be executed; ``status`` is ACPICA's word for it, ``offset`` the place in the table.
 
-    def __init__(self, status: str, text: str, opcode: int = -1, offset: int = -1) -> None:
+    ``reported`` is set once a line told of it.
+    """
+
+    def __init__(self, status: str, text: str = "", opcode: int = -1, offset: int = -1) -> None:
         super().__init__(text)
         self.status, self.opcode, self.offset = status, opcode, offset
+        self.reported = False
 
 
-@dataclass(frozen=True, slots=True)
+class OperandError(AmlError):
+    """An operand that cannot be resolved: the operator that needs it says so in a line of its own."""
+
+
+class ParseError(AmlError):
+    """Code that cannot be read on, a name that is not there among it; ``resume`` is where reading may go on."""
+
+    def __init__(self, status: str, text: str = "", opcode: int = -1, offset: int = -1, resume: int = 0) -> None:
+        super().__init__(status, text, opcode, offset)
+        self.resume = resume
+
+
+class MethodAborted(AmlError):  # noqa: N818 - a state of the run as much as an error
+    """A method ended with an error: so do its callers, and a table that called it is not loaded."""
+
+
+@dataclass(eq=False, slots=True)
 class NamePath:
-    """A name in a package: a reference, resolved from ``scope`` when it is used."""
+    """A name in a package: resolved from ``scope`` once the tables are loaded, then ``node`` stands for it."""
 
     path: str
     scope: Node
+    node: Node | None = None
 
 
-@dataclass(slots=True)
-class SlotRef:
-    """A reference to one place of a list or buffer: an Index result, a local or an argument."""
+@dataclass(eq=False, slots=True)
+class Slot:
+    """The place of a local variable or an argument of a running method."""
 
-    container: MutableSequence[Any] | bytearray
+    values: list[Any]
+    index: int
+    argument: bool = False
+
+    @property
+    def value(self) -> Any:
+        """What the place holds, None before the first store."""
+        return self.values[self.index]
+
+    @value.setter
+    def value(self, value: Any) -> None:
+        self.values[self.index] = value
+
+
+@dataclass(eq=False, slots=True)
+class Text:
+    """A string that is written byte by byte, at the place that holds it (None: nobody does)."""
+
+    text: str
+    holder: Node | Slot | None
+
+    def put(self, index: int, byte: int) -> None:
+        """Replace one character."""
+        current = self.holder.value if self.holder is not None else self.text
+        if isinstance(current, str) and index < len(current):
+            self.text = current[:index] + chr(byte) + current[index + 1 :]
+            if self.holder is not None:
+                self.holder.value = self.text
+
+
+@dataclass(eq=False, slots=True)
+class IndexRef:
+    """What Index gives: one element of a package, one byte of a buffer or string."""
+
+    container: list[Any] | bytearray | Text
     index: int
 
+    @property
+    def in_package(self) -> bool:
+        """True for an element of a package."""
+        return isinstance(self.container, list)
+
     def load(self) -> Any:
+        """The element or byte."""
+        if isinstance(self.container, Text):
+            holder = self.container.holder
+            text = holder.value if holder is not None else self.container.text
+            return ord(text[self.index]) if isinstance(text, str) and self.index < len(text) else 0
         return self.container[self.index]
 
-    def store(self, value: Any) -> None:
-        if isinstance(self.container, bytearray):
-            self.container[self.index] = to_integer(value) & 0xFF
-        else:
-            self.container[self.index] = value
+
+@dataclass(eq=False, slots=True)
+class RefOf:
+    """What RefOf gives: a named object, or a local or argument."""
+
+    target: Node | Slot
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class NodeRef:
-    """A reference to a named object."""
+    """A named object that has no value of its own: a device, a method, a mutex, a region."""
 
     node: Node
 
 
-def to_integer(value: Any) -> int:
-    """Implicit conversion to an integer; AmlError for a package or nothing."""
-    if isinstance(value, int):
-        return value
-    if isinstance(value, bytearray | bytes):
-        return int.from_bytes(value[:8], "little")
-    if isinstance(value, str):
-        return _hex_prefix(value)
-    raise AmlError("AE_AML_OPERAND_TYPE", f"needed an integer, found {_word(value)}")
+@dataclass(eq=False, slots=True)
+class TableHandle:
+    """A loaded definition block."""
+
+    owner: int
 
 
-def _hex_prefix(text: str) -> int:
-    digits = ""
-    for char in text.strip().removeprefix("0x")[:16]:
-        if char not in "0123456789abcdefABCDEF":
-            break
-        digits += char
-    return int(digits, 16) if digits else 0
+class DebugObject:
+    """The Debug object: what is stored there is shown nowhere."""
 
 
-def to_buffer(value: Any, width: int = 8) -> bytearray:
-    """Implicit conversion to a buffer; an integer gives ``width`` bytes."""
-    if isinstance(value, int):
-        return bytearray((value & ((1 << 8 * width) - 1)).to_bytes(width, "little"))
-    if isinstance(value, str):
-        return bytearray(value.encode("latin-1", "replace") + b"\0")
-    if isinstance(value, bytearray | bytes):
-        return bytearray(value)
-    raise AmlError("AE_AML_OPERAND_TYPE", f"needed a buffer, found {_word(value)}")
-
-
-def to_string(value: Any, decimal: bool = False) -> str:
-    """Conversion to a string, of numbers in hexadecimal or decimal."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, int):
-        return str(value) if decimal else f"0x{value:X}"
-    if isinstance(value, bytearray | bytes):
-        return ",".join(str(byte) if decimal else f"0x{byte:02X}" for byte in value)
-    raise AmlError("AE_AML_OPERAND_TYPE", f"needed a string, found {_word(value)}")
-
-
-def compare(left: Any, right: Any) -> int:
-    """Negative, zero or positive; the right operand takes the left one's type."""
-    a: Any
-    b: Any
-    if isinstance(left, str):
-        a, b = left, right if isinstance(right, str) else to_string(right)
-    elif isinstance(left, bytearray | bytes):
-        a, b = bytes(left), bytes(to_buffer(right))
-    else:
-        a, b = to_integer(left), to_integer(right)
-    return -1 if a < b else int(a > b)
+Reference = IndexRef | RefOf | NodeRef | TableHandle | DebugObject
+REFERENCES = (IndexRef, RefOf, NodeRef, TableHandle, DebugObject)
 
 
 def copy(value: Any) -> Any:
-    """What a store keeps: buffers and packages are copied, the rest is immutable."""
+    """What a store keeps: buffers and packages are copied, the rest is immutable or a reference."""
     if isinstance(value, bytearray):
         return bytearray(value)
     if isinstance(value, list):
         return [copy(item) for item in value]
     return value
+
+
+def type_name(value: Any) -> str:
+    """ACPICA's word for the type of a value. Source: drivers/acpi/acpica/utdecode.c:acpi_ut_get_type_name() @ v6.12"""
+    if isinstance(value, NodeRef):
+        return value.node.kind.value
+    kind = KINDS.get(type(value))
+    if kind is not None:
+        return kind.value
+    return "Reference" if isinstance(value, REFERENCES) else "Untyped"
 
 
 def get_bits(data: bytes | bytearray, offset: int, bits: int) -> int:
@@ -131,7 +178,3 @@ def set_bits(data: bytearray, offset: int, bits: int, value: int) -> None:
     old = int.from_bytes(data[start:end], "little")
     new = (old & ~(mask << shift)) | (value & mask) << shift
     data[start:end] = (new & ((1 << 8 * (end - start)) - 1)).to_bytes(end - start, "little")
-
-
-def _word(value: Any) -> str:
-    return {list: "a package", Node: "a named object"}.get(type(value), type(value).__name__)

@@ -1,0 +1,98 @@
+"""Evaluating an object from outside AML, as the kernel does: arguments checked, the result checked and repaired.
+
+Source: drivers/acpi/acpica/nseval.c, nsxfeval.c @ v6.12
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from minikern.acpi.messages import error
+from minikern.acpi.methods import ReturnSignal
+from minikern.acpi.namespace import Kind, Node, shown
+from minikern.acpi.operands import behind, element, load_node, resolve
+from minikern.acpi.sync import Thread
+from minikern.acpi.values import AmlError, IndexRef, NamePath, RefOf, Slot
+
+if TYPE_CHECKING:
+    from minikern.acpi.interpreter import Interpreter
+
+RECURSION = 60_000
+"""Python frames for the deepest code ACPICA runs: 255 calls of each method, terms within terms."""
+_NO_DATA = frozenset({
+    Kind.UNTYPED, Kind.DEVICE, Kind.EVENT, Kind.MUTEX, Kind.REGION, Kind.THERMAL, Kind.SCOPE, Kind.ALIAS,
+})  # fmt: skip
+
+
+def evaluate(run: Interpreter, node: Node, args: list[Any]) -> Any:
+    """Value of an object, a method called with ``args`` (what is missing is 0); None when it gives none.
+
+    AmlError when it fails.
+    """
+    if node.kind in _NO_DATA:
+        text = f"{shown(node.path)}: This object type [{node.kind.value}] never contains data and cannot be evaluated"
+        error(run.k, text, {"": "nseval-183"})
+        raise AmlError("AE_TYPE", text)
+    value = _execute(run, node, args) if node.kind is Kind.METHOD else load_node(run, node)
+    return plain(run, resolved_references(run, value))
+
+
+def _execute(run: Interpreter, node: Node, args: list[Any]) -> Any:
+    count = node.value.arguments
+    given = (args + [0] * count)[:count]
+    if run.depth:
+        return _called(run, node, given)
+    with fresh_thread(run):
+        return _called(run, node, given)
+
+
+@contextmanager
+def fresh_thread(run: Interpreter) -> Iterator[None]:
+    """AML that begins: nothing is held, and terms may nest deeply; what it holds at its end is released."""
+    thread, run.thread = run.thread, Thread()
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, RECURSION))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+        run.thread.release_all()
+        run.thread = thread
+
+
+def _called(run: Interpreter, node: Node, args: list[Any]) -> Any:
+    try:
+        value = run.call(node, args)
+    except RecursionError:
+        raise AmlError("AE_STACK_OVERFLOW", "terms nest too deeply") from None
+    except ReturnSignal as signal:
+        value = signal.value
+    if value is None or isinstance(value, IndexRef):
+        return value
+    return resolve(run, value) if isinstance(value, Slot) else value
+
+
+def resolved_references(run: Interpreter, value: Any) -> Any:
+    """What the caller gets for a reference. Source: nsxfeval.c:acpi_ns_resolve_references() @ v6.12"""
+    if isinstance(value, IndexRef):
+        return element(run, value.load())
+    if isinstance(value, RefOf):
+        return behind(run, value)
+    if isinstance(value, NamePath):
+        return element(run, value)
+    return value
+
+
+def plain(run: Interpreter, value: Any) -> Any:
+    """A package with the names in it replaced by what they stand for; other values as they are."""
+    if isinstance(value, list):
+        return [plain(run, item) for item in value]
+    if isinstance(value, NamePath):
+        try:
+            return plain(run, element(run, value))
+        except AmlError:
+            return None
+    return value

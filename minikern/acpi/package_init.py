@@ -1,0 +1,58 @@
+"""Names in packages: resolved when all tables are loaded, or at once where a method makes the package.
+
+Source: drivers/acpi/acpica/dspkginit.c @ v6.12
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from minikern.acpi.messages import error
+from minikern.acpi.namespace import Kind
+from minikern.acpi.operands import load_node
+from minikern.acpi.values import DATA, FIELDS, AmlError, NamePath, NodeRef
+
+if TYPE_CHECKING:
+    from minikern.acpi.interpreter import Interpreter
+
+
+def init_packages(run: Interpreter) -> None:
+    """Resolve the names in every named package. Source: drivers/acpi/acpica/nsinit.c:acpi_ns_initialize_objects()"""
+    if not run.packages_pending:
+        return
+    run.packages_pending = False
+    for node in list(run.namespace.walk()):
+        if node.kind is Kind.PACKAGE:
+            init_elements(run, node.value)
+
+
+def init_elements(run: Interpreter, elements: list[Any]) -> None:
+    """Resolve the names among the elements, also of packages within."""
+    for position, item in enumerate(elements):
+        if isinstance(item, NamePath):
+            if item.node is None:
+                elements[position] = _resolved(run, item)
+        elif isinstance(item, list):
+            init_elements(run, item)
+
+
+def _resolved(run: Interpreter, item: NamePath) -> Any:
+    """What a name stands for: data itself (a later store shows), a field's value now, a reference for the rest."""
+    node = run.namespace.find(item.path, item.scope)
+    if node is None:
+        text = f"AE_NOT_FOUND, While resolving a named reference package element - {item.path}"
+        error(run.k, text, {"": "dspkginit-438"})
+        return None
+    if node.kind is Kind.UNTYPED:
+        text = f"Could not resolve named package element [{node.name}] in [{item.scope.name}]"
+        error(run.k, text, {"": "dspkginit-456"})
+        return None
+    if node.kind in FIELDS:
+        try:
+            return load_node(run, node)
+        except AmlError:
+            return NodeRef(node)
+    if node.kind in DATA or node.kind is Kind.REFERENCE:
+        item.node = node
+        return item
+    return NodeRef(node)
