@@ -14,6 +14,7 @@ from minikern.acpi.messages import error
 from minikern.acpi.methods import ReturnSignal
 from minikern.acpi.namespace import Kind, Node, shown
 from minikern.acpi.operands import behind, element, load_node, resolve
+from minikern.acpi.repair import check_return_value
 from minikern.acpi.sync import Thread
 from minikern.acpi.values import AmlError, IndexRef, NamePath, RefOf, Slot
 
@@ -37,7 +38,7 @@ def evaluate(run: Interpreter, node: Node, args: list[Any]) -> Any:
         error(run.k, text, {"": "nseval-183"})
         raise AmlError("AE_TYPE", text)
     value = _execute(run, node, args) if node.kind is Kind.METHOD else load_node(run, node)
-    return plain(run, resolved_references(run, value))
+    return resolved_references(run, check_return_value(run, node, value))
 
 
 def _execute(run: Interpreter, node: Node, args: list[Any]) -> Any:
@@ -83,16 +84,4 @@ def resolved_references(run: Interpreter, value: Any) -> Any:
         return behind(run, value)
     if isinstance(value, NamePath):
         return element(run, value)
-    return value
-
-
-def plain(run: Interpreter, value: Any) -> Any:
-    """A package with the names in it replaced by what they stand for; other values as they are."""
-    if isinstance(value, list):
-        return [plain(run, item) for item in value]
-    if isinstance(value, NamePath):
-        try:
-            return plain(run, element(run, value))
-        except AmlError:
-            return None
     return value
