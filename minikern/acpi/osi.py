@@ -12,7 +12,7 @@ from minikern.acpi.namespace import Kind, Node
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter
-    from minikern.kernel import Kernel
+    from minikern.core.kernel import Kernel
 
 TRUE = 0xFFFF_FFFF_FFFF_FFFF
 VENDOR_STRINGS = (

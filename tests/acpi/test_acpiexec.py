@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hw.acpi.acpidump import read_acpidump
+from minikern.describe.acpidump import read_acpidump
 from tests.acpi import acpiexec
 from tests.acpi.support import CORPORA
 
