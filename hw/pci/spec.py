@@ -226,6 +226,7 @@ class PciSpec(msgspec.Struct, forbid_unknown_fields=True):
     places: list[PciPlace] = []
     drhd: list[DrhdSpec] = []
     dmar_address_width: Annotated[int, Meta(ge=32, le=64)] = 46
+    breadth_first: bool = False  # the firmware's SMBIOS asks for devices in order of buses (its own type 0xB1)
     needed: list[Id] = []  # vendor:device kinds that a boot of this machine can not do without
 
     def all_functions(self) -> list[PciFunctionSpec]:

@@ -102,6 +102,9 @@ def pci_arch_init(k: Kernel) -> None:
         k.printk("PCI: Using configuration type 1 for base access")
     elif not access.regions:
         k.printk("PCI: Fatal: No config space access function found")
+    if k.machine.spec.pci.breadth_first and k.machine.spec.dmi:
+        k.printk("PCI: Dell System detected, enabling pci=bfsort.")
+        k.pci.breadth_first = True
     access.charge(k)
 
 

@@ -19,6 +19,7 @@ DRHD, RMRR, ATSR, RHSA, ANDD, SATC = range(6)
 SCOPE_ENDPOINT, SCOPE_BRIDGE, SCOPE_IOAPIC, SCOPE_HPET = 1, 2, 3, 4
 INCLUDE_ALL = 1
 INTR_REMAP, X2APIC_OPT_OUT = 1, 2
+BASE_CLASS_DISPLAY = 0x03
 ECAP_QI, ECAP_IR, ECAP_EIM, ECAP_SMTS, CAP_CACHING_MODE = 1 << 1, 1 << 3, 1 << 4, 1 << 43, 1 << 7
 
 
@@ -44,6 +45,7 @@ class RemappingUnit:
     cap: int = 0
     ecap: int = 0
     registered: bool = False
+    ignored: bool = False
     endpoints: set[tuple[int, int]] = field(default_factory=set)
     bridges: set[int] = field(default_factory=set)
 
@@ -60,6 +62,20 @@ class RemappingUnit:
                                if (dev.bus.segment, dev.bus.number, dev.devfn) == (self.segment, bus, devfn)), None)
                 if behind is not None:
                     self.bridges.add(behind.number)
+
+    def mark_ignored(self, pci: PciState) -> None:
+        """Leave the unit alone if no device it names is there, or only displays that are not to be translated.
+
+        Source: drivers/iommu/intel/iommu.c:init_no_remapping_devices() @ v6.12
+        """
+        if self.include_all:
+            return
+        displays = [
+            dev.class_code >> 16 == BASE_CLASS_DISPLAY
+            for dev in pci.devices
+            if dev.bus.segment == self.segment and (dev.bus.number, dev.devfn) in self.endpoints
+        ]
+        self.ignored = not displays or (all(displays) and not pci.map_graphics)
 
     def covers(self, dev: PciDev) -> bool:
         """True if a scope names the device or a bridge above it. Source: intel/iommu.c:device_lookup_iommu()"""

@@ -80,9 +80,10 @@ def pci_iommu_init(k: Kernel) -> None:
     for kind, name in ((RMRR, "RMRR"), (ATSR, "ATSR"), (SATC, "SATC")):
         if kind not in state.found:
             k.printk(f"DMAR: No {name} found")
+    _choose_units(k, state)
     for unit in state.units:
-        unit.resolve(k.pci)
-        _init_unit(k, unit)
+        if not unit.ignored:
+            _init_unit(k, unit)
     for unit in state.units if k.behaviour.get("dmar_scalable_line", False) else ():
         # Only a guest asks its host for PASIDs. Source: iommu.c:register_pasid_allocator() @ v6.1
         if unit.cap & CAP_CACHING_MODE and not unit.ecap & ECAP_SMTS:
@@ -90,10 +91,24 @@ def pci_iommu_init(k: Kernel) -> None:
     if any(unit.cap & CAP_CACHING_MODE for unit in state.units):
         k.printk("DMAR: IOMMU batching disallowed due to virtualization")
     groups = Groups(k)
+    if not k.behaviour.get("iommu_probe_by_unit", True):  # the bus is walked once, when all units are known
+        for unit in state.units:
+            unit.registered = True
     for unit in state.units:
-        _register(k, state, unit, groups)
+        if not unit.ignored:
+            _register(k, state, unit, groups)
     k.pci.access.charge(k)
     k.printk("DMAR: Intel(R) Virtualization Technology for Directed I/O")
+
+
+def _choose_units(k: Kernel, state: DmarState) -> None:
+    # One default leaves graphics alone, and so does a word. Source: intel/iommu.c:intel_iommu_setup() @ v6.12
+    off = k.config.enabled("CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF")
+    if off or "igfx_off" in k.cmdline.words("intel_iommu"):
+        k.pci.map_graphics = False
+    for unit in state.units:
+        unit.resolve(k.pci)
+        unit.mark_ignored(k.pci)
 
 
 def _init_unit(k: Kernel, unit: RemappingUnit) -> None:
@@ -116,7 +131,7 @@ def _register(k: Kernel, state: DmarState, unit: RemappingUnit, groups: Groups) 
         if dev.iommu_group is not None:
             continue
         covering = next((other for other in state.units if other.covers(dev)), None)
-        if covering is None or not covering.registered:
+        if covering is None or not covering.registered or covering.ignored:
             continue
         dev.iommu_group = groups.device_group(dev)
         k.charge("iommu_group_add")

@@ -31,6 +31,10 @@ ICH6_LPC = {0x2640, 0x2641, 0x2642}
 ICH7_LPC = {0x27B0, 0x27B8, 0x27B9, 0x27BD, 0x2670, 0x2810, 0x2811, 0x2812, 0x2814, 0x2815,
             0x2912, 0x2914, 0x2916, 0x2917, 0x2918, 0x2919, 0x3A14, 0x3A16, 0x3A18, 0x3A1A}
 PIIX4_ACPI = 0x7113
+UNTRANSLATED_GRAPHICS = {0x2A40, 0x2E00, 0x2E10, 0x2E20, 0x2E30, 0x2E40, 0x2E90} | {
+    0x1600 | level << 4 | low for level in range(4) for low in (0x2, 0x6, 0xA, 0xB, 0xD, 0xE)
+}
+"""Graphics that fail under an IOMMU: G4x, GM45, Broadwell. Source: intel/iommu.c:quirk_iommu_igfx() @ v6.12"""
 
 
 def legacy_ide(k: Kernel, dev: PciDev) -> None:
@@ -57,6 +61,9 @@ def fixup_header(k: Kernel, dev: PciDev) -> None:
         _lpc(k, dev, 0x58, "ICH4")
     elif dev.vendor == INTEL and dev.device in ICH6_LPC | ICH7_LPC:
         _lpc(k, dev, 0x48, "ICH6")
+    if dev.vendor == INTEL and dev.device in UNTRANSLATED_GRAPHICS:
+        k.printk(f"pci {dev.name}: DMAR: Disabling IOMMU for graphics on this chipset")
+        k.pci.map_graphics = False
     if dev.class_code >> 8 == CLASS_VGA:
         _shadowed_rom(k, dev)
 

@@ -52,7 +52,15 @@ def pci_subsys_init(k: Kernel) -> None:
         for bus in all_buses(k.pci.roots):
             for dev in bus.devices:
                 _claim_bars(k, dev, disabled)
+    _sort_breadthfirst(k)
     k.pci.access.charge(k)
+
+
+def _sort_breadthfirst(k: Kernel) -> None:
+    """Source: arch/x86/pci/common.c:pcibios_init(), drivers/pci/probe.c:pci_sort_breadthfirst() @ v6.12"""
+    words = k.cmdline.words("pci")
+    if "bfsort" in words or (k.pci.breadth_first and "nobfsort" not in words):
+        k.pci.devices.sort(key=lambda dev: (dev.bus.segment, dev.bus.number, dev.devfn))
 
 
 def _claim_windows(k: Kernel, bus: PciBus) -> None:

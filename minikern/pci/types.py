@@ -194,6 +194,8 @@ class PciState:
     acs_requested: bool = False
     only: ProbeList | None = None  # limits which functions are set up
     passthrough: bool = False
+    breadth_first: bool = False  # devices are put in order of their buses once all are found
+    map_graphics: bool = True  # DMA of integrated graphics is translated too
 
     @classmethod
     def empty(cls) -> PciState:

@@ -65,7 +65,7 @@ class FakeKernel:
         self.bus = Bus()
         self.topology: PciTopology = attach_pci(self.bus, spec)
         assign_resources(self.topology)
-        self.machine = SimpleNamespace(boot_cpu=Cpu(self.bus), bus=self.bus, spec=SimpleNamespace(dmi=[]))
+        self.machine = SimpleNamespace(boot_cpu=Cpu(self.bus), bus=self.bus, spec=SimpleNamespace(dmi=[], pci=spec))
         self.cmdline = CommandLine(append)
         self.config = Config({"CONFIG_IRQ_REMAP": True})
         self.behaviour: dict[str, Any] = {"pci_ecam_lines": "ecam", "pci_device_type_text": True, **behaviour}

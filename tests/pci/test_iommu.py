@@ -133,3 +133,58 @@ def test_loop_and_truncation_in_the_table() -> None:
         kernel.tables["DMAR"] = b"DMAR" + bytes(44) + body
         kernel.pci.dmar = None
         kernel.boot()
+
+
+def two_units(first: list[DeviceScope]) -> list[DrhdSpec]:
+    return [DrhdSpec(base=BASES[1], scopes=first), DrhdSpec(base=BASES[0], include_all=True)]
+
+
+def test_a_unit_whose_devices_are_not_there_stays_off() -> None:
+    functions = [PciFunctionSpec(bdf="00:00.0", id="8086:0001", kind="rciep")]
+    kernel = FakeKernel(machine(functions, two_units([DeviceScope(1, 0, [(9, 0)])])), ON).boot()
+    assert kernel.class_lines("Using Queued") == ["DMAR: dmar1: Using Queued invalidation"]
+
+
+def test_graphics_are_left_alone_when_asked_or_known_to_fail() -> None:
+    def boot(display: str, append: str = ON) -> FakeKernel:
+        functions = [
+            PciFunctionSpec(bdf="00:00.0", id="8086:0001", class_code=0x060000),
+            PciFunctionSpec(bdf="00:02.0", id=display, class_code=0x030000),
+        ]
+        return FakeKernel(machine(functions, two_units([DeviceScope(1, 0, [(2, 0)])])), append).boot()
+
+    assert grouped(boot("8086:5916")) == {"00:02.0": 0, "00:00.0": 1}
+    assert grouped(boot("8086:5916", "intel_iommu=on,igfx_off")) == {"00:00.0": 0}
+    broadwell = boot("8086:1616")
+    assert grouped(broadwell) == {"00:00.0": 0}
+    assert broadwell.class_lines("chipset") == [
+        "pci 0000:00:02.0: DMAR: Disabling IOMMU for graphics on this chipset"
+    ]
+
+
+def test_older_kernels_walk_the_bus_once() -> None:
+    functions = [PciFunctionSpec(bdf=f"00:0{i}.0", id="8086:0001", kind="rciep") for i in range(3)]
+    spec = machine(functions, two_units([DeviceScope(1, 0, [(1, 0)])]))
+    assert list(grouped(FakeKernel(spec, ON).boot())) == ["00:01.0", "00:00.0", "00:02.0"]
+    once = FakeKernel(spec, ON, iommu_probe_by_unit=False).boot()
+    assert list(grouped(once)) == ["00:00.0", "00:01.0", "00:02.0"]
+
+
+def test_groups_are_in_order_of_buses_where_the_firmware_wants_it() -> None:
+    functions = [
+        PciFunctionSpec(bdf="00:01.0", id="8086:0001", kind="root_port", secondary=2, subordinate=2),
+        PciFunctionSpec(bdf="00:02.0", id="8086:0001", kind="root_port", secondary=1, subordinate=1),
+        PciFunctionSpec(bdf="01:00.0", id="8086:0002", kind="endpoint"),
+        PciFunctionSpec(bdf="02:00.0", id="8086:0002", kind="endpoint"),
+    ]
+    assert list(grouped(FakeKernel(machine(functions), ON).boot()))[2:] == ["02:00.0", "01:00.0"]
+    assert list(grouped(FakeKernel(machine(functions), f"{ON} pci=bfsort").boot()))[2:] == ["01:00.0", "02:00.0"]
+    spec = machine(functions)
+    spec.breadth_first = True
+    sorting = FakeKernel(spec, ON)
+    sorting.machine.spec.dmi = ["DMI: Dell Inc. PowerEdge R640"]
+    assert list(grouped(sorting.boot()))[2:] == ["01:00.0", "02:00.0"]
+    assert sorting.class_lines("bfsort") == ["PCI: Dell System detected, enabling pci=bfsort."]
+    sorting = FakeKernel(spec, f"{ON} pci=nobfsort")
+    sorting.machine.spec.dmi = ["DMI: Dell Inc. PowerEdge R640"]
+    assert list(grouped(sorting.boot()))[2:] == ["02:00.0", "01:00.0"]
