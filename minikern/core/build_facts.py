@@ -40,6 +40,9 @@ def with_kernel_facts(release: Release, facts: KernelFacts | None) -> Release:
         image = msgspec.structs.replace(image, kernel_end=0)  # measured in another one
     if facts.log_buf_shift:
         config["CONFIG_LOG_BUF_SHIFT"] = facts.log_buf_shift
+    if facts.intel_iommu is not None:
+        config["CONFIG_INTEL_IOMMU_DEFAULT_ON"] = facts.intel_iommu
+        config["CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF"] = False
     config["CONFIG_NUMA"] = facts.numa
     config["CONFIG_ZONE_DMA"], config["CONFIG_ZONE_DMA32"] = facts.zone_dma, facts.zone_dma32
     config["CONFIG_ZONE_DEVICE"] = facts.zone_device

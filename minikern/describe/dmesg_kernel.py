@@ -40,10 +40,19 @@ def kernel_facts(log: Log) -> KernelFacts:
     facts.decrypted_kib = log.number(r"^Freeing unused decrypted memory: (\d+)K", 64 << 10) or 0
     reserved = log.number(r"^  DMA zone: (\d+) pages reserved", 4096)
     facts.dma_reserve_pages = -1 if reserved is None else reserved
+    facts.intel_iommu = _intel_iommu(log)
     names = ("node_data_bytes", "nr_cpus", "percpu_static_bytes", "image_kib")
     if found := [name for name in names if getattr(facts, name)]:
         log.read.append("of its kernel: " + ", ".join(found))
     return facts
+
+
+def _intel_iommu(log: Log) -> bool | None:
+    # The unit's lines come from interrupt remapping too; whether DMA is translated shows later.
+    if log.first(r"^DMAR: Intel\(R\) Virtualization Technology for Directed I/O"):
+        return True
+    told = log.first(r"^DMAR: DRHD base: ") and log.first(r"^(?:PCI: CLS |PCI-DMA: Using )")
+    return False if told else None
 
 
 def _log_buf_shift(log: Log) -> int:
