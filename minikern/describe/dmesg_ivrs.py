@@ -1,0 +1,83 @@
+"""AMD's IOMMUs of a boot log: an IVRS table that has each translate the functions that came into groups.
+
+Source: drivers/iommu/amd/init.c @ v6.12; AMD I/O Virtualization Technology (IOMMU) Specification 3.07, 5.2
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+
+from hw.pci.spec import Address, HostBridgeSpec, PciFunctionSpec, PciSpec
+from minikern.describe.dmesg_log import Log
+
+VENDOR, CLASS_IOMMU = "1022", 0x080600
+IVHD, IVHD_BYTES = 0x10, 24
+SELECT, RANGE_START, RANGE_END = 2, 3, 4
+DEFAULT_CAP = 0x40
+REGISTERS, REGISTER_BYTES = 0xFD00_0000, 0x8_0000  # no line tells where they are
+HEADER_REST = 12  # between the table's header and the first block
+
+_CAP = re.compile(r"^pci (\S+): AMD-Vi: Found IOMMU (?:cap|at \S+ cap) 0x([0-9a-f]{1,2})")
+
+
+def ivrs_body(log: Log, pci: PciSpec, groups: dict[Address, int]) -> bytes:
+    """What follows the table's header; empty if the log has no such IOMMU or no groups.
+
+    The blocks stand in the order in which the IOMMUs' functions came into groups.
+    """
+    iommus = [
+        one for one in pci.functions if one.id.startswith(f"{VENDOR}:") and one.class_code == CLASS_IOMMU
+    ]
+    if not iommus or not groups:
+        return b""
+    caps = {match[1]: int(match[2], 16) for match in log.all(_CAP)}
+    turn = {_root_of(pci.host_bridges, at): number for number, at in reversed(list(enumerate(groups)))}
+    iommus.sort(key=lambda one: turn.get(_root_of(pci.host_bridges, one.address()), len(groups)))
+    blocks = [
+        _block(one, number, caps.get(one.bdf, DEFAULT_CAP), _entries(pci, one, groups))
+        for number, one in enumerate(iommus)
+    ]
+    log.read.append(f"{len(iommus)} IOMMUs and the functions each translates")
+    return bytes(HEADER_REST) + b"".join(blocks)
+
+
+def _root_of(roots: list[HostBridgeSpec], at: Address) -> int:
+    """Position of the host bridge that leads to a function; -1 if none does."""
+    fitting = (
+        number
+        for number, root in enumerate(roots)
+        if root.segment == at.segment and root.first_bus <= at.bus <= root.last_bus
+    )
+    return next(fitting, -1)
+
+
+def _entries(pci: PciSpec, iommu: PciFunctionSpec, groups: dict[Address, int]) -> bytes:
+    """Ranges of device ids that hold all functions of its root bus that are in groups, and no other."""
+    root = _root_of(pci.host_bridges, iommu.address())
+    runs: list[list[int]] = []
+    before = False
+    for function in sorted(pci.functions, key=PciFunctionSpec.address):
+        at = function.address()
+        if _root_of(pci.host_bridges, at) != root:
+            continue
+        if at in groups:
+            devid = at.bus << 8 | at.devfn
+            if not before:
+                runs.append([])
+            runs[-1].append(devid)
+        before = at in groups
+    return b"".join(_entry(run[0], run[-1]) for run in runs)
+
+
+def _entry(first: int, last: int) -> bytes:
+    if first == last:
+        return struct.pack("<BHB", SELECT, first, 0)
+    return struct.pack("<BHBBHB", RANGE_START, first, 0, RANGE_END, last, 0)
+
+
+def _block(iommu: PciFunctionSpec, number: int, cap: int, entries: bytes) -> bytes:
+    at = iommu.address()
+    base = REGISTERS + number * REGISTER_BYTES
+    fixed = (IVHD, 0, IVHD_BYTES + len(entries), at.bus << 8 | at.devfn, cap, base, at.segment, 0, 0)
+    return struct.pack("<BBHHHQHHI", *fixed) + entries
