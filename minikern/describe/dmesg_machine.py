@@ -54,6 +54,7 @@ def _spec(log: Log, name: str, preset: Callable[[str], MachineSpec]) -> MachineS
     nodes = len({area.pxm for area in memory})
     base = preset("lpc2023" if processors.count >= FIRST_SERVER_CPUS or nodes > 1 else "laptop")
     log.assumed.append(f"unit costs of preset {base.name!r}; contents of ACPI tables beyond the log")
+    pci = pci_from_log(log)
     spec = MachineSpec(
         name=name,
         title=f"made from the boot log {name}",
@@ -63,13 +64,15 @@ def _spec(log: Log, name: str, preset: Callable[[str], MachineSpec]) -> MachineS
         banner=_banner(log, base),
         dmi=[match[0] for match in log.all(re.compile(r"^(?:SMBIOS .* present\.|DMI: .*)$"))],
         e820=ranges,
-        pci=pci_from_log(log),
+        pci=pci.spec,
         costs=base.costs,
         boot=boot(log, ranges),
         kernel=kernel_facts(log),
     )
     _place_image(log, spec)
-    _place_tables(log, spec, base, Firmware(processors.apic_ids, cpu_pxm, memory, distances(log), hotplug(log)))
+    firmware = Firmware(processors.apic_ids, cpu_pxm, memory, distances(log), hotplug(log))
+    firmware.dmar, firmware.ivrs = pci.dmar, pci.ivrs
+    _place_tables(log, spec, base, firmware)
     microcode(log, spec)
     spec.notes = [f"read: {item}" for item in log.read] + [f"assumed: {item}" for item in log.assumed]
     return spec

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from hw.pci.spec import (
     BRIDGE_KINDS,
@@ -20,7 +21,9 @@ from hw.pci.spec import (
     PciSpec,
     WindowSpec,
 )
+from minikern.describe.dmesg_dmar import remapping_units
 from minikern.describe.dmesg_groups import isolating, logged_groups
+from minikern.describe.dmesg_ivrs import ivrs_body
 from minikern.describe.dmesg_log import Log
 from minikern.describe.dmesg_pci_kinds import kinds_of
 from minikern.describe.dmesg_pci_lines import Range, Seen, seen_functions
@@ -43,13 +46,22 @@ _SMALL = re.compile(r"^pci_bus ([0-9a-f]{4,8}):([0-9a-f]{2}): extended config sp
 _NODE = re.compile(r"^(?:ACPI: )?SRAT: Node (\d{1,4}) PXM (\d{1,9}) ")
 
 
-def pci_from_log(log: Log) -> PciSpec:
+class LoggedPci(NamedTuple):
+    """A log's PCI, and the bodies of the tables that tell of its IOMMUs (empty if there are none)."""
+
+    spec: PciSpec
+    dmar: bytes = b""
+    ivrs: bytes = b""
+
+
+def pci_from_log(log: Log) -> LoggedPci:
     """The PCI of the machine that wrote the log; empty, with a note of it, if no line names a function."""
     seen = seen_functions(log.lines)
     if not seen:
         log.assumed.append("no PCI functions, as the log has no lines of any")
-        return PciSpec()
-    spec = PciSpec(host_bridges=host_bridges(log.lines, _pxm_of_node(log)))
+        return LoggedPci(PciSpec())
+    sorted_by_bus = log.first(r"^PCI: Dell System detected, enabling pci=bfsort") is not None
+    spec = PciSpec(host_bridges=host_bridges(log.lines, _pxm_of_node(log)), breadth_first=sorted_by_bus)
     _ecam(log, spec)
     if not spec.host_bridges:
         spec.host_bridges = _lost_roots(seen.values())
@@ -58,10 +70,12 @@ def pci_from_log(log: Log) -> PciSpec:
     log.read.append(f"{len(kept)} PCI functions on {len(spec.host_bridges)} root buses")
     if len(kept) < len(seen):
         log.assumed.append(f"{len(seen) - len(kept)} logged PCI functions left out, as no bridge leads to their buses")
-    spec.functions = _functions(log, kept, spec.host_bridges)
+    groups = logged_groups(log.lines)
+    spec.functions = _functions(log, kept, spec.host_bridges, groups)
     if not any(function.bars for function in spec.functions):
         log.assumed.append("PCI functions without addresses, as the log has no lines of them")
-    return spec
+    dmar = remapping_units(log, spec, list(seen), groups)
+    return LoggedPci(spec, dmar, ivrs_body(log, spec, groups))
 
 
 def _pxm_of_node(log: Log) -> dict[int, int]:
@@ -108,9 +122,10 @@ def _reachable(seen: dict[Address, Seen], roots: list[HostBridgeSpec]) -> dict[A
     return kept
 
 
-def _functions(log: Log, seen: dict[Address, Seen], roots: list[HostBridgeSpec]) -> list[PciFunctionSpec]:
+def _functions(
+    log: Log, seen: dict[Address, Seen], roots: list[HostBridgeSpec], groups: dict[Address, int]
+) -> list[PciFunctionSpec]:
     small = {(int(match[1], 16), int(match[2], 16)) for match in log.all(_SMALL)}
-    groups = logged_groups(log.lines)
     kinds = kinds_of(seen, {(root.segment, root.first_bus) for root in roots}, small, groups)
     acs = isolating(seen, kinds, groups)
     routed = _vga_path(seen)

@@ -57,6 +57,8 @@ class Firmware:
     hotplug: int = 0  # CPUs that are listed but not there
     ecam: tuple[int, int, int, int] | None = None  # base, segment, first bus, last bus
     dsdt: bytes = b""
+    dmar: bytes = b""  # without its header, as the next one; empty: a body that does no harm
+    ivrs: bytes = b""
 
 
 def spec_from_lines(lines: Sequence[str], firmware: Firmware, base: AcpiSpec) -> AcpiSpec | None:
@@ -161,6 +163,8 @@ def _bodies(tables: list[LoggedTable], spec: AcpiSpec, firmware: Firmware) -> li
         "MCFG": lambda entry: _as_logged(
             entry, static.mcfg([firmware.ecam] if firmware.ecam else [], _ids(entry))
         ),
+        "DMAR": lambda entry: _with_body(entry, firmware.dmar),
+        "IVRS": lambda entry: _with_body(entry, firmware.ivrs),
     }
     made = []
     for entry in tables:
@@ -175,6 +179,10 @@ def _filler(entry: LoggedTable) -> bytes:
     room = max(0, entry.length - layout.HEADER.size)
     body = _skipped_block(room) if entry.signature in AML_SIGNATURES else bytes(room)
     return sdt(entry.signature, entry.revision & 0xFF, body, _ids(entry))
+
+
+def _with_body(entry: LoggedTable, body: bytes) -> bytes:
+    return _as_logged(entry, sdt(entry.signature, entry.revision & 0xFF, body, _ids(entry)))
 
 
 def _skipped_block(room: int) -> bytes:

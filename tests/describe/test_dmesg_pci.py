@@ -12,7 +12,7 @@ from minikern.lab.run import boot
 from minikern.report.dmesg import format_dmesg
 from tests.support import run, texts
 
-PCI_LINE = re.compile(r"pci \S+: (?!Adding)|pci_bus |PCI host bridge|ACPI: PCI Root Bridge|acpi PNP0A")
+PCI_LINE = re.compile(r"pci \S+: |pci_bus |PCI host bridge|ACPI: PCI Root Bridge|acpi PNP0A")
 LOG = """\
 Linux version 6.12.1 (build@host) (gcc) #1 SMP
 Command line: ro
