@@ -57,6 +57,26 @@ def get_bool(value: str | None, default: bool) -> bool:
     return default
 
 
+def get_option(value: str | None) -> int | None:
+    """The number a value begins with, None if it begins with none. Source: lib/cmdline.c:get_option() @ v6.12"""
+    if value is None:
+        return None
+    sign, digits = (-1, value[1:]) if value.startswith("-") else (1, value)
+    return sign * (strtoull(digits)[0] & 0x7FFF_FFFF) if digits[:1].isdigit() else None
+
+
+def is_bool(value: str) -> bool:
+    """True if the kernel takes the word for a truth value. Source: lib/kstrtox.c:kstrtobool() @ v6.12"""
+    return get_bool(value, True) == get_bool(value, False)
+
+
+def kstrtouint(value: str) -> int | None:
+    """A whole word as a number of 32 bits, base by its prefix; None if it is none. Source: lib/kstrtox.c @ v6.12"""
+    text = value.removeprefix("+")
+    number, rest = strtoull(text)
+    return number if text and not rest and number >> 32 == 0 else None
+
+
 def next_args(text: str) -> Iterator[tuple[str, str | None]]:
     """The words of a command line as (name, value or None), double quotes honoured, in order.
 
