@@ -10,6 +10,7 @@ from functools import lru_cache
 from importlib import resources
 
 from minikern.core.cmdline import dashes
+from minikern.core.moduleparam import Kind
 
 SYSCTL_ALIASES = frozenset(  # Source: fs/proc/proc_sysctl.c:sysctl_aliases @ v6.12
     ("hardlockup_all_cpu_backtrace", "hung_task_panic", "numa_zonelist_order", "softlockup_all_cpu_backtrace")
@@ -44,15 +45,22 @@ def load_parameters(build: str, configured: frozenset[str]) -> Parameters:
 
     Those of ``BY_CONFIG`` are known if they are among ``configured``, whatever the list says.
     """
-    found: dict[str, set[str]] = {"setup": set(), "early": set(), "param": set()}
+    found = {kind: frozenset(map(dashes, names)) for kind, names in listed(build).items()}
+    early = (found[Kind.EARLY] - BY_CONFIG.keys()) | configured
+    return Parameters(tuple(sorted(found[Kind.SETUP])), early, found[Kind.PARAM])
+
+
+@lru_cache(maxsize=8)
+def listed(build: str = "") -> dict[Kind, frozenset[str]]:
+    """The listed names of the kernels called ``build``, of all of them if it is empty, as Linux spells them."""
+    found: dict[Kind, set[str]] = {kind: set() for kind in Kind}
     text = resources.files("minikern.core").joinpath("parameters.txt").read_text(encoding="ascii")
     for line in text.splitlines():
         if not line.startswith("#"):
             kind, name, *builds = line.split()
             if not build or build in builds:
-                found[kind].add(dashes(name))
-    early = (found["early"] - BY_CONFIG.keys()) | configured
-    return Parameters(tuple(sorted(found["setup"])), frozenset(early), frozenset(found["param"]))
+                found[Kind(kind)].add(name)
+    return {kind: frozenset(names) for kind, names in found.items()}
 
 
 @dataclass
