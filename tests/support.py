@@ -6,9 +6,12 @@ import importlib.util
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
+from minikern.core.moduleparam import Kind
+from minikern.core.param_table import ParameterTable
 from minikern.core.variant import load_variant
 from minikern.describe.adjust import Adjustments, adjust
 from minikern.describe.presets import load_machine
@@ -29,6 +32,13 @@ def run(machine: str, variant: str = "", append: str = "", release: str = "", **
 def texts(done: Boot) -> list[str]:
     """The log's lines without time stamps."""
     return [line.text for line in done.kernel.log.lines]
+
+
+def early_options(k: Any, *rooms: Any) -> None:
+    """Hand the early options of ``k.cmdline`` to the handlers that ``rooms`` declare."""
+    table: ParameterTable[Any] = ParameterTable(one for room in rooms for one in room.PARAMETERS)
+    for name, value in k.cmdline.args:
+        list(table.handed_over(Kind.EARLY, k, name, value))
 
 
 def captured_folders() -> list[str]:

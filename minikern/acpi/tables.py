@@ -11,23 +11,21 @@ from minikern.acpi.messages import bios_error, bios_warning, error
 from minikern.acpi.osl import acpi_os_map_memory
 from minikern.acpi.rsdp import acpi_find_root_pointer
 from minikern.acpi.state import AcpiState, Table
-from minikern.core.printk import Level
+from minikern.core.moduleparam import Parameter, Words, early_param
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
 MAX_TABLE_BYTES = 64 << 20  # larger lengths are taken for damage; the largest real tables are a few MiB
 MAX_TABLES = 1024
-ACPI_WORDS = ("off", "force", "strict", "rsdt", "noirq", "copy_dsdt", "nocmcff")
+ACPI_WORDS = Words(("off", "rsdt", "noirq"), ("force", "strict", "copy_dsdt", "nocmcff"), separator="")
 _TBUTILS = {"20220331": "tbutils-291", "": "tbutils-291"}
 _CHECKSUM = {"20220331": "tbprint-174", "": "utcksum-58"}
 
 
-def parse_acpi(k: Kernel) -> None:
-    """Complain of an ``acpi=`` that means nothing. Source: arch/x86/kernel/acpi/boot.c:parse_acpi() @ v6.12"""
-    for word in k.cmdline.getall("acpi"):
-        if word not in ACPI_WORDS:
-            k.printk("Malformed early option 'acpi'", Level.WARNING)
+def parse_acpi(k: Kernel, value: str | None) -> bool:
+    """False for an ``acpi=`` that means nothing. Source: arch/x86/kernel/acpi/boot.c:parse_acpi() @ v6.12"""
+    return value is not None and ACPI_WORDS.knows(value)
 
 
 def acpi_boot_table_init(k: Kernel, rsdp: int | None = None) -> AcpiState:
@@ -190,3 +188,8 @@ def acpi_early_init(k: Kernel) -> None:
             verify_checksum(k, table.data)
             verified += len(table.data)
     k.charge("acpi_table_verify_byte", verified)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("acpi", parse_acpi, words=ACPI_WORDS),
+)

@@ -9,21 +9,19 @@ import msgspec
 from hw.errors import MachineStopped
 from minikern.acpi import tables
 from minikern.core.cmdline import CommandLine, memparse
-from minikern.init import main_lines
+from minikern.init import main_lines, params
 from minikern.kexec.setup_data import parse_setup_data
 from minikern.mm.buddy import zonelist, zones
 from minikern.mm.early import (
     crashkernel,
     direct_map,
     e820,
-    e820_params,
     e820_resources,
     early_allocs,
     efi,
     memtest,
     mtrr,
     numa,
-    swiotlb,
 )
 from minikern.mm.hugetlb import hugetlb, hugetlb_cma
 from minikern.mm.map import hugetlb_preinit, page_init, sparse
@@ -111,7 +109,7 @@ def setup_arch(k: Kernel) -> None:
     early_reserve_memory(k)
     e820.memory_setup(k)
     parse_setup_data(k)
-    parse_early_param(k)
+    params.parse_early_param(k)
     efi.reserve_memmap(k)
     k.printk("NX (Execute Disable) protection: active")
     interrupt_mode.setup_apic_calls(k)
@@ -192,22 +190,6 @@ def _bios_start(k: Kernel) -> int:
         low = 0x9F000
     ebda = k.machine.boot_cpu.read(0x40E, 2) << 4
     return ebda if 0x20000 <= ebda < low else low
-
-
-def parse_early_param(k: Kernel) -> None:
-    """Parameters that change the map, in the order given. Source: init/main.c:parse_early_param()"""
-    for name, value in k.cmdline.args:
-        if name == "mem" and value:
-            e820_params.parse_memopt(k, value)
-        elif name == "memmap" and value:
-            e820_params.parse_memmap_opt(k, value)
-        elif name == "swiotlb" and value:
-            swiotlb.parse_swiotlb(k, value)
-    tables.parse_acpi(k)
-    if k.cmdline.has("movable_node"):
-        # Until the tables say what can be unplugged, stay near the kernel. Source: arch/x86/kernel/setup.c:setup_arch()
-        k.memblock.bottom_up = k.memblock.skip_hotplug = True
-    topology.parse_smt_options(k)
 
 
 def find_last_pfn(k: Kernel) -> None:

@@ -26,6 +26,7 @@ from minikern.core.cost_table import default_costs
 from minikern.core.experiment import Experiment
 from minikern.core.kernel import BootOptions, Kernel
 from minikern.core.release import Release, load_release
+from minikern.init import params
 from minikern.mm.early.numa import Numa
 from minikern.mm.page.mmzone import Pglist
 from minikern.smp import calibrate, microcode, smpboot, topology, tsc
@@ -142,7 +143,7 @@ class CpuLab:
 def bring_up(k: Kernel) -> Kernel:
     """The part of start_kernel() that concerns CPUs and their clocks."""
     microcode.load_ucode_bsp(k)
-    topology.parse_smt_options(k)
+    params.parse_early_param(k)
     tsc.tsc_early_init(k)
     topology.topology_init(k)
     tsc.tsc_init(k)

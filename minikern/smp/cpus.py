@@ -88,6 +88,15 @@ class EarlyMicrocode:
 
 
 @dataclass
+class Asked:
+    """What the command line says of the number of CPUs; None: nothing."""
+
+    max_cpus: int | None = None
+    nr_cpus: int | None = None
+    possible_cpus: int | None = None
+
+
+@dataclass
 class CpuMaps:
     """Masks and per-CPU facts. Logical CPU numbers throughout; CPU 0 is the boot CPU."""
 
@@ -100,13 +109,16 @@ class CpuMaps:
     total_cpus: int = 1
     disabled_cpus: int = 0  # listed by the firmware and not taken up, as older kernels count
     setup_max_cpus: int = 1
+    asked: Asked = field(default_factory=Asked)
     registry: Registry | None = None  # what the firmware's list came to, once it was read
     apic_disabled: bool = False  # no use is made of local APICs
     ioapic_disabled: bool = False  # ... of I/O APICs
+    apic_verbosity: str = ""  # quiet, or what the command line says
     smp_found_config: bool = False  # firmware describes local and I/O APICs
     mp_pointer: int = 0  # address of the MultiProcessor table's floating pointer, 0 if there is none
     intr_mode: str = ""
     apic_driver: str = ""  # how destinations are addressed; empty: as the kernel starts out
+    nox2apic: bool = False
     x2apic_phys: bool = False  # x2APIC mode without interrupt remapping: physical destinations only
     smt_disabled: bool = False
     apic_id: dict[int, int] = field(default_factory=dict)

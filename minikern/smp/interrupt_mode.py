@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
+from minikern.core.moduleparam import Parameter, early_param
 from minikern.core.printk import Level
 from minikern.pci import dmar
 from minikern.smp import io_apic
@@ -28,15 +29,51 @@ SYMMETRIC_IO = "Switch to symmetric I/O mode setup"
 SYMMETRIC_IO_NO_ROUTING = "Switch to symmetric I/O mode setup in no SMP routine"
 
 
-def parse_apic_options(k: Kernel) -> None:
-    """``nolapic`` hides the local APICs, ``noapic`` the I/O APICs; so do ``nosmp`` and ``maxcpus=0`` with the latter.
+def setup_disableapic(k: Kernel, value: str | None) -> bool:
+    """``nolapic``, ``disableapic``: the local APICs are hidden. Source: apic.c:setup_disableapic() @ v6.12"""
+    early_cpu_init(k).apic_disabled = True
+    return True
 
-    Source: apic.c:setup_disableapic(), io_apic.c:parse_noapic(), kernel/smp.c:nosmp(), maxcpus() @ v6.12
-    """
+
+def parse_noapic(k: Kernel, value: str | None) -> bool:
+    """``noapic``: so are the I/O APICs. Source: io_apic.c:parse_noapic() @ v6.12"""
+    early_cpu_init(k).ioapic_disabled = True
+    return True
+
+
+def apic_set_verbosity(k: Kernel, value: str | None) -> bool:
+    """``apic=``; the bare word takes back what hid the I/O APICs. Source: apic.c:apic_set_verbosity() @ v6.12"""
     maps = early_cpu_init(k)
-    maps.apic_disabled = any(k.cmdline.has(word) for word in ("nolapic", "disableapic"))
-    no_smp = k.cmdline.has("nosmp") or k.cmdline.get_int("maxcpus") == 0
-    maps.ioapic_disabled = k.cmdline.has("noapic") or no_smp
+    if value is None:
+        maps.ioapic_disabled = False
+        return True
+    if value not in ("debug", "verbose"):
+        text = f"APIC Verbosity level {value} not recognised use apic=verbose or apic=debug"
+        k.printk(text, Level.WARNING)
+        return False
+    maps.apic_verbosity = value
+    return True
+
+
+def setup_nox2apic(k: Kernel, value: str | None) -> bool:
+    """``nox2apic``: leave x2APIC mode, unless an id needs it. Source: apic.c:setup_nox2apic() @ v6.12"""
+    cpu = k.machine.boot_cpu
+    if x2apic_enabled(cpu):
+        apic_id = read_apic_id(cpu)
+        if apic_id > XAPIC_MAX_ID:
+            k.printk(f"Apicid: {apic_id:08x}, cannot enforce nox2apic", Level.WARNING)
+            return True
+        k.printk("x2apic already enabled.", Level.WARNING)
+        x2apic_disable(cpu)
+        k.printk("x2apic disabled")
+    early_cpu_init(k).nox2apic = True
+    return True
+
+
+def set_x2apic_phys_mode(k: Kernel, value: str | None) -> bool:
+    """``x2apic_phys``: address CPUs by their ids. Source: x2apic_phys.c:set_x2apic_phys_mode() @ v6.12"""
+    early_cpu_init(k).x2apic_phys = True
+    return True
 
 
 def setup_apic_calls(k: Kernel) -> None:
@@ -75,20 +112,9 @@ def apic_intr_mode_select(k: Kernel) -> str:
 
 
 def check_x2apic(k: Kernel) -> None:
-    """Did firmware hand the boot CPU over in x2APIC mode? Source: apic.c:check_x2apic(), setup_nox2apic() @ v6.12"""
-    cpu = k.machine.boot_cpu
-    if not x2apic_enabled(cpu):
-        return
-    if k.cmdline.has("nox2apic"):
-        apic_id = read_apic_id(cpu)
-        if apic_id > XAPIC_MAX_ID:
-            k.printk(f"Apicid: {apic_id:08x}, cannot enforce nox2apic", Level.WARNING)
-        else:
-            k.printk("x2apic already enabled.", Level.WARNING)
-            x2apic_disable(cpu)
-            k.printk("x2apic disabled")
-            return
-    k.printk("x2apic: enabled by BIOS, switching to x2apic ops")
+    """Did firmware hand the boot CPU over in x2APIC mode? Source: apic.c:check_x2apic() @ v6.12"""
+    if x2apic_enabled(k.machine.boot_cpu):
+        k.printk("x2apic: enabled by BIOS, switching to x2apic ops")
 
 
 def enable_ir_x2apic(k: Kernel) -> None:
@@ -100,7 +126,7 @@ def enable_ir_x2apic(k: Kernel) -> None:
     if maps.ioapic_disabled:
         k.printk("Not enabling interrupt remapping due to skipped IO-APIC setup")
         return
-    supported = maps.boot.has("x2apic") and not k.cmdline.has("nox2apic")
+    supported = maps.boot.has("x2apic") and not maps.nox2apic
     mode = dmar.enable_irq_remapping(k, supported)
     if not supported:
         return
@@ -135,7 +161,7 @@ def acpi_madt_oem_check(k: Kernel) -> None:
 
 def _x2apic_driver(k: Kernel) -> str:
     fadt = k.acpi.fadt if k.acpi else None
-    physical = cpus_of(k).x2apic_phys or k.cmdline.has("x2apic_phys")
+    physical = cpus_of(k).x2apic_phys
     if fadt is not None and fadt.revision >= FADT2_REVISION and fadt.flags & FADT_APIC_PHYSICAL:
         k.printk("System requires x2apic physical mode", Level.DEBUG)
         physical = True
@@ -179,3 +205,13 @@ def check_timer(k: Kernel) -> None:
         return
     apic, pin = timer
     k.printk(f"..TIMER: vector=0x30 apic1={apic} pin1={pin} apic2=-1 pin2=-1", Level.INFO)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("nolapic", setup_disableapic),
+    early_param("disableapic", setup_disableapic),
+    early_param("noapic", parse_noapic),
+    early_param("apic", apic_set_verbosity),
+    early_param("nox2apic", setup_nox2apic),
+    early_param("x2apic_phys", set_x2apic_phys_mode),
+)

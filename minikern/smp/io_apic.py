@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from minikern.smp.cpus import cpus_of
+
 if TYPE_CHECKING:
     from minikern.acpi.state import AcpiState, IoApic
     from minikern.core.kernel import Kernel
@@ -56,7 +58,7 @@ def setup_io_apic_irqs(k: Kernel) -> None:
     Source: arch/x86/kernel/apic/io_apic.c:setup_IO_APIC_irqs() @ v6.12
     """
     state: AcpiState = k.acpi
-    if state.disabled or not state.have_ioapic or k.cmdline.get("apic") not in ("verbose", "debug"):
+    if state.disabled or not state.have_ioapic or not cpus_of(k).apic_verbosity:
         return
     k.printk("ENABLING IO-APIC IRQs")
     k.printk(f"{'Init' if _newer(k) else 'init'} IO_APIC IRQs")

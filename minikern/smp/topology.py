@@ -13,7 +13,7 @@ from minikern.core.printk import Level
 from minikern.smp.apic import MSR_IA32_APICBASE, apic_id_valid, read_apic_id
 from minikern.smp.cpuinfo import decode_signature
 from minikern.smp.cpus import CpuId, CpuMaps, Registry, cpus_of, early_cpu_init
-from minikern.smp.interrupt_mode import has_local_apic, parse_apic_options
+from minikern.smp.interrupt_mode import has_local_apic
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
@@ -167,8 +167,8 @@ def apply_cmdline_limits_early(k: Kernel) -> Registry:
     """
     maps = early_cpu_init(k)
     configured = k.config.number("CONFIG_NR_CPUS")
-    maps.setup_max_cpus = _setup_max_cpus(k, configured)
-    limit = _nr_cpus_limit(k, configured)
+    maps.setup_max_cpus = configured if maps.asked.max_cpus is None else maps.asked.max_cpus
+    limit = maps.asked.nr_cpus or configured
     if k.behaviour["cpu_topo_lines"]:
         limit = _limit_possible(k, maps, limit)
     maps.registry = Registry(limit)
@@ -180,31 +180,6 @@ def register_lapics(k: Kernel) -> None:
     maps = early_cpu_init(k)
     registry = maps.registry or apply_cmdline_limits_early(k)
     _register(k, registry, read_apic_id(k.machine.boot_cpu))
-
-
-def parse_smt_options(k: Kernel) -> None:
-    """``nosmt`` and ``nosmt=force``, with the line they print; and the words about APICs.
-
-    Source: kernel/cpu.c:cpu_smt_disable() @ v6.12
-    """
-    parse_apic_options(k)
-    if k.cmdline.has("nosmt"):
-        forced = k.cmdline.get("nosmt") == "force"
-        k.printk("SMT: Force disabled" if forced else "SMT: disabled")
-        early_cpu_init(k).smt_disabled = True
-
-
-def _setup_max_cpus(k: Kernel, default: int) -> int:
-    if k.cmdline.has("nosmp"):
-        return 0
-    value = k.cmdline.get_int("maxcpus")
-    return default if value is None else value
-
-
-def _nr_cpus_limit(k: Kernel, configured: int) -> int:
-    # Source: kernel/smp.c:nrcpus()
-    value = k.cmdline.get_int("nr_cpus")
-    return value if value is not None and 0 < value < configured else configured
 
 
 def _cpu_to_node(k: Kernel, cpu: int, apic_id: int | None) -> int:
@@ -312,7 +287,7 @@ def _possible_new(k: Kernel, maps: CpuMaps, registry: Registry, shifts: Shifts) 
 
 
 def _limit_possible(k: Kernel, maps: CpuMaps, limit: int) -> int:
-    asked = k.cmdline.get_int("possible_cpus")
+    asked = maps.asked.possible_cpus
     up = maps.setup_max_cpus == 0 or maps.apic_disabled
     possible = min(1 if up else limit, asked or limit)
     if possible < limit:
@@ -348,7 +323,7 @@ def _possible_old(k: Kernel, maps: CpuMaps, registry: Registry) -> None:
     maps.boot_listed = listed
     processors = len(registry.apic_ids) + registry.duplicates - (0 if listed else 1)
     disabled = maps.disabled_cpus = len(registry.disabled) + registry.rejected
-    wanted = k.cmdline.get_int("possible_cpus")
+    wanted = maps.asked.possible_cpus
     possible = processors + (disabled if maps.setup_max_cpus else 0) if wanted is None else wanted
     total = max(possible, processors + disabled)
     if possible > limit:

@@ -11,8 +11,10 @@ from hw.acpi.spec import AcpiSpec
 from hw.acpi.tables import build_tables
 from hw.bus import Bus
 from minikern.core.cmdline import CommandLine
+from minikern.smp import interrupt_mode
 from minikern.smp.cpuinfo import CpuInfo
 from minikern.smp.cpus import CpuMaps
+from tests.support import early_options
 
 CAPTURES = Path(__file__).parents[3] / "shared" / "captures"
 CORPORA = Path(__file__).parents[3] / "shared" / "corpora" / "acpi"
@@ -98,10 +100,10 @@ class StubKernel:
         self.acpi: Any = None
         self.pci = SimpleNamespace(dmar=None)
         self.cpus = CpuMaps(CpuInfo("GenuineIntel", 6, 1, 1, "", 0, 0, frozenset({"apic"})))
-        self.cpus.ioapic_disabled = self.cmdline.has("noapic")
         self.lines: list[str] = []
         self.charges: defaultdict[str, int] = defaultdict(int)
         self.marks: list[tuple[str, dict[str, int]]] = []
+        early_options(self, interrupt_mode)
 
     def printk(self, text: str, level: int = 6) -> None:
         self.lines.append(text)

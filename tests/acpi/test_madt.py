@@ -9,6 +9,7 @@ from hw.bus import Bus
 from hw.spec import CpuSpec, NodeMemory
 from minikern.acpi.srat import SratCpu, SratMemory, parse_slit, parse_srat
 from minikern.acpi.state import AcpiState, Table
+from minikern.smp.interrupt_mode import apic_set_verbosity
 from minikern.smp.io_apic import isa_routes, setup_io_apic_irqs
 from minikern.smp.madt import acpi_boot_init
 from tests.acpi.support import StubIoApic, StubKernel
@@ -118,7 +119,8 @@ def test_ioapic_that_is_not_there_and_duplicate_ids() -> None:
 
 def test_isa_routes() -> None:
     spec = AcpiSpec()
-    k = kernel(static.madt(spec, CpuSpec(count=1).topology()), "apic=verbose")
+    k = kernel(static.madt(spec, CpuSpec(count=1).topology()))
+    apic_set_verbosity(k, "verbose")
     acpi_boot_init(k)
     routes = isa_routes(k.acpi)
     assert routes[2].irq == 0 and routes[9].level and 0 not in routes

@@ -24,6 +24,7 @@ from minikern.core.cost_table import default_costs
 from minikern.core.kernel import Kernel
 from minikern.core.release import load_release
 from minikern.describe.presets import load_preset
+from minikern.init import params
 from minikern.smp import calibrate, clocksource, microcode, smpboot, topology, tsc
 
 PM_TIMER_PORT = 0x608
@@ -132,7 +133,7 @@ def make_kernel(
 def boot(k: Kernel) -> Kernel:
     """The part of start_kernel() that concerns CPUs and time."""
     microcode.load_ucode_bsp(k)
-    topology.parse_smt_options(k)
+    params.parse_early_param(k)
     tsc.tsc_early_init(k)
     topology.topology_init(k)
     clocksource.hpet_enable(k)

@@ -10,8 +10,10 @@ from hw.acpi.spec import IoApicSpec
 from hw.mp_table import CONFIG_HEADER, POINTER, IoApicPlace, build_mp_table
 from hw.spec import CpuSpec
 from minikern.acpi.state import AcpiState, LapicEntry
+from minikern.init.params import parse_early_param
 from minikern.smp import interrupt_mode, mpparse
 from minikern.smp.apic import read_apic_id, x2apic_enabled
+from minikern.smp.cpus import early_cpu_init
 from minikern.smp.topology import apply_cmdline_limits_early
 from tests.smp.harness import make_kernel, texts
 
@@ -19,7 +21,7 @@ ONE = CpuSpec(count=1, sockets=1)
 TABLE_AT = 0xF5BA0
 
 
-def kernel(append: str = "", found: bool = True, **options):
+def kernel(append: str = "", found: bool = True, x2apic: bool = False, **options):
     k = make_kernel(ONE, append, **options)
     k.pci = SimpleNamespace(dmar=None)
     state = AcpiState()
@@ -27,7 +29,10 @@ def kernel(append: str = "", found: bool = True, **options):
     state.lapics = [LapicEntry(0, 0, True, True)]
     state.table = lambda name, instance=0: None  # type: ignore[method-assign]
     k.acpi = state
-    interrupt_mode.parse_apic_options(k)
+    early_cpu_init(k)
+    if x2apic:  # as firmware hands the boot CPU over
+        interrupt_mode.x2apic_enable(k.machine.boot_cpu)
+    parse_early_param(k)
     apply_cmdline_limits_early(k)
     k.cpus.smp_found_config = found
     return k
@@ -73,16 +78,14 @@ def test_x2apic_needs_remapping_or_a_hypervisor(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_x2apic_of_the_firmware_is_kept_or_given_up() -> None:
-    k = kernel()
-    interrupt_mode.x2apic_enable(k.machine.boot_cpu)
+    k = kernel(x2apic=True)
     interrupt_mode.check_x2apic(k)
     assert texts(k)[-1] == "x2apic: enabled by BIOS, switching to x2apic ops"
     interrupt_mode.enable_ir_x2apic(k)
     assert not x2apic_enabled(k.machine.boot_cpu)
-    k = kernel("nox2apic")
-    interrupt_mode.x2apic_enable(k.machine.boot_cpu)
+    k = kernel("nox2apic", x2apic=True)
     interrupt_mode.check_x2apic(k)
-    assert texts(k)[-2:] == ["x2apic already enabled.", "x2apic disabled"]
+    assert texts(k)[:2] == ["x2apic already enabled.", "x2apic disabled"]
     assert not x2apic_enabled(k.machine.boot_cpu)
 
 

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from hw.spec import CpuSpec
 from minikern.acpi.state import LapicEntry
-from minikern.core.cmdline import CommandLine
+from minikern.init.params import parse_early_param
 from minikern.smp.cpuinfo import cpu_info_text, decode_signature, identify_cpu
-from minikern.smp.interrupt_mode import parse_apic_options
 from minikern.smp.topology import Shifts, detect_shifts, get_count_order, topology_init
 from tests.smp.harness import Board, fadt_bytes, make_kernel, texts
 
@@ -28,7 +27,7 @@ def captured(name: str, prefix: str) -> list[str]:
 
 def topo(spec: CpuSpec, append: str = "", **options):
     k = make_kernel(spec, append, **options)
-    parse_apic_options(k)
+    parse_early_param(k)
     topology_init(k)
     return k
 
@@ -102,9 +101,8 @@ def test_before_acpi_6_3_disabled_entries_are_slots_in_guests_only(vendor: bytes
 
 
 def test_slots_beyond_the_limit_are_rejected() -> None:
-    k = make_kernel(SMP8, "nr_cpus=1")
-    k.acpi.lapics = SLOTS
-    assert topology_init(k).possible == [0]
+    k = topo(SMP8, "nr_cpus=1", lapics=SLOTS)
+    assert k.cpus.possible == [0]
     assert texts(k)[0] == "CPU topo: CPU limit of 1 reached. Ignoring further CPUs"
     assert texts(k)[-1] == "CPU topo: Rejected CPUs 1"
 
@@ -147,10 +145,9 @@ def test_limits_old(append: str, possible: int, line: str) -> None:
 
 
 def test_old_kernels_keep_a_slot_for_a_boot_cpu_listed_late() -> None:
-    k = make_kernel(SMP8, "nr_cpus=2", release="debian-6.1")
-    k.acpi.lapics = [LapicEntry(apic_id, n, True, True) for n, apic_id in enumerate([1, 2, 0])]
-    maps = topology_init(k)
-    assert list(maps.apic_id.values()) == [0, 1]
+    lapics = [LapicEntry(apic_id, n, True, True) for n, apic_id in enumerate([1, 2, 0])]
+    k = topo(SMP8, "nr_cpus=2", release="debian-6.1", lapics=lapics)
+    assert list(k.cpus.apic_id.values()) == [0, 1]
     assert texts(k)[0] == (
         "APIC: NR_CPUS/possible_cpus limit of 2 almost reached. Keeping one slot for boot cpu. "
         " Processor 1/0x2 ignored."
@@ -244,6 +241,4 @@ def test_cpu_without_a_name() -> None:
 
 
 def test_the_command_line_word_wins_last() -> None:
-    k = make_kernel(SMP8)
-    k.cmdline = CommandLine("maxcpus=3 maxcpus=5")
-    assert topology_init(k).setup_max_cpus == 5
+    assert topo(SMP8, "maxcpus=3 maxcpus=5").cpus.setup_max_cpus == 5

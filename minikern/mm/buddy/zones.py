@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from minikern.core.cmdline import memparse
+from minikern.core.moduleparam import Parameter, early_param
 from minikern.core.printk import Level
 from minikern.mm.early.early_allocs import SMP_CACHE_BYTES
 from minikern.mm.page.mmzone import (
@@ -161,6 +162,15 @@ def _zone_span(index: int, bounds: Bounds, start: int, end: int, movable_pfn: in
     return low, high
 
 
+def cmdline_parse_movable_node(k: Kernel, value: str | None) -> bool:
+    """``movable_node``: until the tables say what can be unplugged, stay near the kernel.
+
+    Source: mm/memory_hotplug.c:cmdline_parse_movable_node(), arch/x86/kernel/setup.c:setup_arch() @ v6.12
+    """
+    k.memblock.bottom_up = k.memblock.skip_hotplug = True
+    return True
+
+
 def find_zone_movable_pfns(k: Kernel, bounds: Bounds) -> dict[int, int]:
     """Where each node's Movable zone starts, by ``movablecore=`` and ``kernelcore=``; empty if there is none.
 
@@ -250,3 +260,8 @@ def _take_from_node(k: Kernel, nid: int, starts: dict[int, int], usable_start: i
         if not wanted:
             break
     return taken
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("movable_node", cmdline_parse_movable_node),
+)

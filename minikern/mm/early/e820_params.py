@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.core.cmdline import memparse, strtoull
+from minikern.core.moduleparam import Parameter, early_param
 from minikern.core.printk import Level
 from minikern.mm.early.e820 import (
     ULLONG_MAX,
@@ -24,15 +25,18 @@ if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
 
-def parse_memopt(k: Kernel, value: str) -> None:
+def parse_memopt(k: Kernel, value: str | None) -> bool:
     """``mem=``: forget RAM from there on. Source: arch/x86/kernel/e820.c:parse_memopt() @ v6.12"""
+    if value is None:
+        return False
     if value == "nopentium":
         k.printk("mem=nopentium ignored! (only supported on x86_32)", Level.WARNING)
-        return
+        return False
     k.e820.user_defined = True  # even a size that is none makes the map the user's
     size, _ = memparse(value)
     if size:
         _remove_ram_from(k, size)
+    return size != 0
 
 
 def _remove_ram_from(k: Kernel, start: int) -> None:
@@ -40,11 +44,12 @@ def _remove_ram_from(k: Kernel, start: int) -> None:
     k.e820.table = range_remove(k.e820.table, start, ULLONG_MAX - start, Type.RAM, True)
 
 
-def parse_memmap_opt(k: Kernel, value: str) -> None:
+def parse_memmap_opt(k: Kernel, value: str | None) -> bool:
     """``memmap=``: comma-separated changes. Source: arch/x86/kernel/e820.c:parse_memmap_opt() @ v6.12"""
-    for word in value.split(","):
+    for word in (value or "").split(","):
         if word:
             _parse_memmap_one(k, word)
+    return True
 
 
 def _parse_memmap_one(k: Kernel, word: str) -> None:
@@ -84,3 +89,9 @@ def _retype(k: Kernel, start: int, size: int, tail: str) -> None:
     else:
         debug_change(k, "remove", start, size, logged_type(k, old) if old else "")
         k.e820.table = range_remove(k.e820.table, start, size, old, bool(old))
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("mem", parse_memopt),
+    early_param("memmap", parse_memmap_opt),
+)

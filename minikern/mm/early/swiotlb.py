@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minikern.core.cmdline import strtoull
+from minikern.core.moduleparam import Parameter, early_param
 from minikern.core.printk import Level
 from minikern.mm.page.mmzone import MAX_DMA32_PFN
 
@@ -40,9 +41,9 @@ class Swiotlb:
         return self.slabs << IO_TLB_SHIFT
 
 
-def parse_swiotlb(k: Kernel, value: str) -> None:
+def parse_swiotlb(k: Kernel, value: str | None) -> bool:
     """``swiotlb=[slabs][,areas][,force|noforce]``. Source: kernel/dma/swiotlb.c:setup_io_tlb_npages() @ v6.12"""
-    state = k.swiotlb
+    state, value = k.swiotlb, value or ""
     if value[:1].isdigit():
         number, value = strtoull(value)
         state.slabs = min(-(-number // IO_TLB_SEGSIZE) * IO_TLB_SEGSIZE, MAX_SLABS)
@@ -55,6 +56,7 @@ def parse_swiotlb(k: Kernel, value: str) -> None:
         state.force = True
     elif value == "noforce":
         state.disabled = True
+    return True
 
 
 def _adjust_nareas(k: Kernel, areas: int) -> None:
@@ -136,3 +138,6 @@ def pci_iommu_init(k: Kernel) -> None:
         return
     size = state.size_or_default()
     k.printk(f"software IO TLB: mapped [mem {state.place:#018x}-{state.place + size:#018x}] ({size >> 20}MB)")
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (early_param("swiotlb", parse_swiotlb),)

@@ -1,0 +1,46 @@
+"""The command line is parsed: early options, and who acts on which word.
+
+Source: init/main.c:parse_early_param(), kernel/params.c:parse_args() @ v6.12
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from minikern.acpi import tables
+from minikern.core.cmdline import dashes
+from minikern.core.moduleparam import Kind
+from minikern.core.param_table import ParameterTable
+from minikern.core.parameters import BY_CONFIG, Parameters, load_parameters
+from minikern.core.printk import Level
+from minikern.mm.buddy import zones
+from minikern.mm.early import e820_params, swiotlb
+from minikern.smp import interrupt_mode, limits
+
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
+
+ROOMS = (e820_params, swiotlb, tables, zones, limits, interrupt_mode)
+
+
+@lru_cache(maxsize=1)
+def parameter_table() -> ParameterTable[Kernel]:
+    """What all rooms declare."""
+    return ParameterTable(parameter for room in ROOMS for parameter in room.PARAMETERS)
+
+
+def known_parameters(k: Kernel) -> Parameters:
+    """The names this kernel knows, whether anybody here acts on them or not."""
+    configured = frozenset(name for name, option in BY_CONFIG.items() if k.config.enabled(option))
+    return load_parameters(k.release.parameters, configured)
+
+
+def parse_early_param(k: Kernel) -> None:
+    """Early options, in the order given. Source: init/main.c:parse_early_param(), do_early_param() @ v6.12"""
+    known, table = known_parameters(k), parameter_table()
+    for name, value in k.cmdline.args:
+        if dashes(name) in known.early:
+            for accepted in table.handed_over(Kind.EARLY, k, name, value):
+                if not accepted:
+                    k.printk(f"Malformed early option '{name}'", Level.WARNING)

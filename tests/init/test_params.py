@@ -1,0 +1,40 @@
+"""The command line's two passes: order, malformed values, and what is left for init."""
+
+from __future__ import annotations
+
+from tests.support import run, texts
+
+
+def lines(append: str, since: str = "Command line: ", release: str = "debian-6.12") -> list[str]:
+    text = texts(run("tiny", release=release, append=append))
+    return text[next(i for i, line in enumerate(text) if line.startswith(since)) + 1 :]
+
+
+def early(append: str) -> list[str]:
+    """What the early options print: the lines before the next step of setup_arch()."""
+    text = lines(append)
+    return [line for line in text[: text.index("NX (Execute Disable) protection: active")] if "BIOS-" not in line]
+
+
+def test_early_options_speak_in_the_order_of_the_words() -> None:
+    assert early("nosmt acpi=perhaps mem=0 swiotlb=,3 nosmt=force") == [
+        "SMT: disabled",
+        "Malformed early option 'acpi'",
+        "Malformed early option 'mem'",
+        "software IO TLB: area num 4.",
+        "SMT: Force disabled",
+    ]
+
+
+def test_the_word_is_named_as_it_was_written() -> None:
+    assert early("apic=loud")[-1] == "Malformed early option 'apic'"
+    assert early("mem=nopentium") == [
+        "mem=nopentium ignored! (only supported on x86_32)",
+        "Malformed early option 'mem'",
+    ]
+
+
+def test_the_last_word_about_the_number_of_cpus_counts() -> None:
+    assert len(run("tiny", append="maxcpus=1 maxcpus=2").kernel.cpus.online) == 2
+    assert len(run("tiny", append="maxcpus=2 nosmp").kernel.cpus.online) == 1
+    assert len(run("tiny", append="nr_cpus=1 nr_cpus=2").kernel.cpus.possible) == 1  # it can only fall
