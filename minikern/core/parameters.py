@@ -29,14 +29,18 @@ class Parameters:
     early: frozenset[str]
     param: frozenset[str]
 
-    def knows(self, name: str, value: str | None) -> bool:
-        """True if the kernel keeps the word, or expects a module to; False if it is handed to init."""
+    def knows(self, name: str, value: str | None, refused: frozenset[str] = frozenset()) -> bool:
+        """True if the kernel keeps the word, or expects a module to; False if it is handed to init.
+
+        ``refused`` are the setup names whose handler did not take it.
+        """
         if name in SYSCTL_ALIASES or dashes(name) in self.param:
             return True
         word = name if value is None else f"{name}={value}"
         if word.startswith(BOOT_LOADER_WORDS):
             return True
-        return dashes(name) in self.early or dashes(word).startswith(self.setup) or "." in name
+        setup = any(dashes(word).startswith(start) for start in self.setup if start not in refused)
+        return setup or dashes(name) in self.early or "." in name
 
 
 @lru_cache(maxsize=8)
@@ -74,9 +78,11 @@ class InitWords:
     environment: list[str] = field(default_factory=lambda: ["HOME=/", "TERM=linux"])
     too_many: str = ""
 
-    def word(self, known: Parameters, name: str, value: str | None, taken: bool = True) -> None:
-        """Take the next word of the command line; ``taken`` is False if a parameter's own code refused it."""
-        if taken and known.knows(name, value):
+    def word(
+        self, known: Parameters, name: str, value: str | None, refused: frozenset[str] = frozenset()
+    ) -> None:
+        """Take the next word of the command line; ``refused`` are the setup names whose handler did not take it."""
+        if known.knows(name, value, refused):
             if value is not None and f"{name}=" in CLEARING:
                 self.arguments.clear()  # what came before is a boot loader's
         elif self.too_many:

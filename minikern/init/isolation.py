@@ -12,6 +12,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
+from minikern.core.moduleparam import Parameter, early_param, setup_param
 from minikern.core.printk import Level
 from minikern.mm.early.early_allocs import SMP_CACHE_BYTES, bitmap_bytes
 
@@ -31,17 +32,6 @@ class Isolation:
     housekeeping: dict[str, set[int]] = field(default_factory=dict)
     nohz_full: set[int] | None = None
     nocb: set[int] | None = None
-
-
-def parameter(k: Kernel, name: str, value: str | None) -> bool:
-    """Act on one word of the command line; False if the kernel wants nothing of it, so that init gets it."""
-    if name == "rcu_nocbs":
-        _rcu_nocb_setup(k, value)
-    elif value is not None and name == "nohz_full":
-        return _housekeeping_setup(k, value, NOHZ_FULL)
-    elif value is not None and name == "isolcpus":
-        return _isolcpus_setup(k, value)
-    return True
 
 
 def parse_list(text: str, bits: int) -> set[int] | None:
@@ -86,8 +76,13 @@ def _mask_bytes(k: Kernel) -> int:
     return bitmap_bytes(k.cpus.nr_cpu_ids)
 
 
-def _isolcpus_setup(k: Kernel, text: str) -> bool:
-    # Source: kernel/sched/isolation.c:housekeeping_isolcpus_setup() @ v6.12
+def housekeeping_nohz_full_setup(k: Kernel, text: str) -> bool:
+    """``nohz_full=``. Source: kernel/sched/isolation.c:housekeeping_nohz_full_setup() @ v6.12"""
+    return _housekeeping_setup(k, text, NOHZ_FULL)
+
+
+def housekeeping_isolcpus_setup(k: Kernel, text: str) -> bool:
+    """``isolcpus=``. Source: kernel/sched/isolation.c:housekeeping_isolcpus_setup() @ v6.12"""
     flags: list[str] = []
     while text[:1].isalpha():
         word, comma, rest = text.partition(",")
@@ -140,17 +135,18 @@ def _set_housekeeping(k: Kernel, isolated: set[int], kinds: set[str]) -> bool:
     return True
 
 
-def _rcu_nocb_setup(k: Kernel, text: str | None) -> None:
-    # Source: kernel/rcu/tree_nocb.h:rcu_nocb_setup() @ v6.12
+def rcu_nocb_setup(k: Kernel, text: str) -> bool:
+    """``rcu_nocbs``, ``rcu_nocbs=``. Source: kernel/rcu/tree_nocb.h:rcu_nocb_setup() @ v6.12"""
     _alloc_cpumask(k)
     k.isolation.nocb = set()
-    if text is not None:
+    if text.startswith("="):
         bits = k.cpus.nr_cpu_ids
-        found = parse_list(text, bits)
+        found = parse_list(text[1:], bits)
         if found is None:
             k.printk("rcu_nocbs= bad CPU range, all CPUs set", Level.WARNING)
             found = set(range(bits))
         k.isolation.nocb = found
+    return True
 
 
 def tick_nohz_init(k: Kernel) -> None:
@@ -176,3 +172,12 @@ def rcu_init_nohz(k: Kernel) -> None:
     k.printk(f"rcu: \tOffload RCU callbacks from CPUs: {format_list(cpus) or '(none)'}.")
     if k.cmdline.has("rcu_nocb_poll"):
         k.printk("rcu: \tPoll for callbacks from no-CBs CPUs.")
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    setup_param("nohz_full=", housekeeping_nohz_full_setup),
+    setup_param("isolcpus=", housekeeping_isolcpus_setup),
+    setup_param("rcu_nocbs", rcu_nocb_setup),
+    setup_param("rcu_nocb_poll", read_by=rcu_init_nohz),
+    early_param("rcu_nocb_poll", read_by=rcu_init_nohz),
+)

@@ -8,14 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
-from minikern.core.cmdline import dashes, memparse
-from minikern.core.parameters import BY_CONFIG, load_parameters
+from minikern.core.cmdline import memparse
 from minikern.core.printk import Level
-from minikern.init import isolation
+from minikern.init import isolation, params
 from minikern.init.vgacon import vgacon_startup
 from minikern.mm.buddy import free_reserved
 from minikern.mm.hugetlb import hugetlb
-from minikern.pci import dmar
 from minikern.smp import clocksource, interrupt_mode
 
 if TYPE_CHECKING:
@@ -36,22 +34,11 @@ def kernel_command_line(k: Kernel) -> None:
     Source: init/main.c:start_kernel(), print_unknown_bootoptions() @ v6.12
     """
     k.printk(f"Kernel command line: {k.cmdline.text}", Level.NOTICE)
-    configured = frozenset(name for name, option in BY_CONFIG.items() if k.config.enabled(option))
-    known = load_parameters(k.release.parameters, configured)
     hugetlb.hugetlb_cmdline(k)
-    for name, value in k.cmdline.args:
-        k.init_words.word(known, name, value, _parameter(k, dashes(name), value))
+    params.parse_args(k)
     words = " ".join(k.init_words.unknown)
     if words:
         k.printk(f'Unknown kernel command line parameters "{words}", will be passed to user space.', Level.NOTICE)
-
-
-def _parameter(k: Kernel, name: str, value: str | None) -> bool:
-    """What one parameter does as it is parsed, if it does something at once; False if it refuses its value."""
-    if name == "intel_iommu" and value is not None:
-        dmar.intel_iommu_setup(k, value)
-    hugetlb.hugetlb_parameter(k, name, value)
-    return isolation.parameter(k, name, value)
 
 
 def setup_log_buf(k: Kernel) -> None:

@@ -1,6 +1,6 @@
-"""The command line is parsed: early options, and who acts on which word.
+"""The command line is parsed: first the early options, later all other parameters; and who acts on which word.
 
-Source: init/main.c:parse_early_param(), kernel/params.c:parse_args() @ v6.12
+Source: init/main.c:parse_early_param(), start_kernel(), kernel/params.c:parse_args() @ v6.12
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from minikern.core.moduleparam import Kind
 from minikern.core.param_table import ParameterTable
 from minikern.core.parameters import BY_CONFIG, Parameters, load_parameters
 from minikern.core.printk import Level
+from minikern.init import isolation
 from minikern.mm.buddy import zones
 from minikern.mm.early import e820_params, swiotlb
+from minikern.mm.hugetlb import hugetlb
+from minikern.pci import dmar
 from minikern.smp import interrupt_mode, limits
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-ROOMS = (e820_params, swiotlb, tables, zones, limits, interrupt_mode)
+ROOMS = (e820_params, swiotlb, tables, zones, limits, interrupt_mode, isolation, hugetlb, dmar)
 
 
 @lru_cache(maxsize=1)
@@ -44,3 +47,16 @@ def parse_early_param(k: Kernel) -> None:
             for accepted in table.handed_over(Kind.EARLY, k, name, value):
                 if not accepted:
                     k.printk(f"Malformed early option '{name}'", Level.WARNING)
+
+
+def parse_args(k: Kernel) -> None:
+    """All other parameters, in the order given; what nobody knows is kept for init.
+
+    Source: init/main.c:unknown_bootoption(), kernel/params.c:parse_args() @ v6.12
+    """
+    known, table = known_parameters(k), parameter_table()
+    for name, value in k.cmdline.args:
+        for accepted in table.handed_over(Kind.PARAM, k, name, value):
+            if not accepted:
+                k.printk(f"Booting kernel: `{value or ''}' invalid for parameter `{name}'", Level.ERR)
+        k.init_words.word(known, name, value, table.do_setup(k, name, value))

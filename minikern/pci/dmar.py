@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
+from minikern.core.moduleparam import Parameter, setup_param
 from minikern.pci.types import PciDev, PciState
 
 if TYPE_CHECKING:
@@ -170,13 +171,14 @@ def intel_iommu_enabled(k: Kernel) -> bool:
     return enabled and "off" not in k.cmdline.words("iommu")
 
 
-def intel_iommu_setup(k: Kernel, text: str) -> None:
+def intel_iommu_setup(k: Kernel, text: str) -> bool:
     """Log what one ``intel_iommu=`` asks for, as the parameter is parsed."""
     for word in text.split(","):
         if word.startswith("on"):
             k.printk("DMAR: IOMMU enabled")
         elif word.startswith("off"):
             k.printk("DMAR: IOMMU disabled")
+    return True
 
 
 def dmar_table_init(k: Kernel) -> DmarState | None:
@@ -259,3 +261,8 @@ def enable_irq_remapping(k: Kernel, x2apic: bool = False) -> str | None:
     state.irq_remapping = True
     k.printk(f"DMAR-IR: Enabled IRQ remapping in {'x2apic' if x2apic else 'xapic'} mode")
     return "x2apic" if x2apic else "xapic"
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    setup_param("intel_iommu=", intel_iommu_setup),
+)

@@ -38,3 +38,10 @@ def test_the_last_word_about_the_number_of_cpus_counts() -> None:
     assert len(run("tiny", append="maxcpus=1 maxcpus=2").kernel.cpus.online) == 2
     assert len(run("tiny", append="maxcpus=2 nosmp").kernel.cpus.online) == 1
     assert len(run("tiny", append="nr_cpus=1 nr_cpus=2").kernel.cpus.possible) == 1  # it can only fall
+
+
+def test_a_setup_handler_that_wants_nothing_leaves_the_word_to_init() -> None:
+    text = lines("isolcpus=nothing,9 nohz_full=1", "Kernel command line: ")
+    assert text[0].startswith("isolcpus: ") or text[0].startswith("Housekeeping: ")
+    unknown = next(line for line in text if line.startswith("Unknown kernel command line parameters"))
+    assert '"isolcpus=nothing,9"' in unknown

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from minikern.core.moduleparam import Parameter, a_bool, early_param, module_param, needs_bool, needs_value, setup_param
 from minikern.core.work import run_here
 from minikern.mm.hugetlb.hugetlb_alloc import BootPage, hugetlb_hstate_alloc_pages
 from minikern.mm.hugetlb.hugetlb_cma import dma_contiguous_reserve, hugetlb_cma_reserve
@@ -114,6 +115,24 @@ def hugetlb_parse_cmdline(k: Any) -> None:
         for name, value in k.cmdline.args:
             hugetlb_parameter(k, name, value)
         state.parsed = True
+
+
+def hugepagesz_setup(k: Any, text: str) -> bool:
+    """``hugepagesz=``. Source: mm/hugetlb.c:hugepagesz_setup() @ v6.12"""
+    hugetlb_parameter(k, "hugepagesz", text)
+    return True
+
+
+def hugepages_setup(k: Any, text: str) -> bool:
+    """``hugepages=``. Source: mm/hugetlb.c:hugepages_setup() @ v6.12"""
+    hugetlb_parameter(k, "hugepages", text)
+    return True
+
+
+def default_hugepagesz_setup(k: Any, text: str) -> bool:
+    """``default_hugepagesz=``. Source: mm/hugetlb.c:default_hugepagesz_setup() @ v6.12"""
+    hugetlb_parameter(k, "default_hugepagesz", text)
+    return True
 
 
 def hugetlb_parameter(k: Any, name: str, value: str | None) -> None:
@@ -235,3 +254,16 @@ def dissolve_free_hugetlb_folio(k: Any, pfn: int) -> bool:
     k.charge("struct_page_free", k.page_alloc.pages.free_bootmem_range(pfn, pfn + (1 << h.order)))
     k.page_alloc.free_range(k.page_alloc.zone_of(pfn), pfn, pfn + (1 << h.order))
     return True
+
+
+PARAMETERS: tuple[Parameter[Any], ...] = (
+    setup_param("hugepagesz=", hugepagesz_setup),
+    setup_param("hugepages=", hugepages_setup),
+    setup_param("default_hugepagesz=", default_hugepagesz_setup),
+    # Early parameters since 6.15, which are kept until the nodes are known.
+    early_param("hugepagesz", needs_value, read_by=hugetlb_parse_cmdline),
+    early_param("hugepages", needs_value, read_by=hugetlb_parse_cmdline),
+    early_param("default_hugepagesz", needs_value, read_by=hugetlb_parse_cmdline),
+    early_param("hugetlb_free_vmemmap", needs_bool, read_by=hugetlb_cmdline),
+    module_param("hugetlb_free_vmemmap", a_bool, read_by=hugetlb_cmdline),
+)
