@@ -54,7 +54,7 @@ def acpi_pci_init(k: Kernel) -> None:
             k.printk("ACPI FADT declares the system doesn't support MSI, so disable it")
         if state.fadt.no_aspm:
             k.printk("ACPI FADT declares the system doesn't support PCIe ASPM, so disable it")
-    if state.disabled or "noacpi" in k.cmdline.words("pci"):
+    if state.disabled or k.acpi_options.pci_disabled:
         return
     if not k.cmdline.get_bool("acpiphp.disable", False):
         k.printk("acpiphp: ACPI Hot Plug PCI Controller Driver version: 0.5")
@@ -161,7 +161,7 @@ def acpi_sleep_init(k: Kernel, run: Interpreter) -> None:
     states = ["S0"]
     for number in range(1, 6):
         package = run.evaluate(run.namespace.root, f"_S{number}_")
-        if isinstance(package, list) and package and (number < 4 or k.cmdline.get("acpi_sleep") != "nos4"):
+        if isinstance(package, list) and package:
             states.append(f"S{number}")
     k.printk(f"ACPI: PM: (supports {' '.join(states)})")
 

@@ -66,8 +66,7 @@ def acpi_bus_scan(k: Kernel, scan_root: Callable[[PciRoot], None]) -> None:
             name = ids[0] if ids else ""
             found.append((node, ids, instances[name]))
             instances[name] += 1
-    no_roots = "noacpi" in k.cmdline.words("pci")
-    no_links = no_roots or "noirq" in k.cmdline.getall("acpi")
+    no_roots, no_links = k.acpi_options.pci_disabled, k.acpi_options.noirq
     for node, ids, instance in found:
         if PCI_ROOT_ID in ids:
             if no_roots:

@@ -11,21 +11,14 @@ from minikern.acpi.messages import bios_error, bios_warning, error
 from minikern.acpi.osl import acpi_os_map_memory
 from minikern.acpi.rsdp import acpi_find_root_pointer
 from minikern.acpi.state import AcpiState, Table
-from minikern.core.moduleparam import Parameter, Words, early_param
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
 MAX_TABLE_BYTES = 64 << 20  # larger lengths are taken for damage; the largest real tables are a few MiB
 MAX_TABLES = 1024
-ACPI_WORDS = Words(("off", "rsdt", "noirq"), ("force", "strict", "copy_dsdt", "nocmcff"), separator="")
 _TBUTILS = {"20220331": "tbutils-291", "": "tbutils-291"}
 _CHECKSUM = {"20220331": "tbprint-174", "": "utcksum-58"}
-
-
-def parse_acpi(k: Kernel, value: str | None) -> bool:
-    """False for an ``acpi=`` that means nothing. Source: arch/x86/kernel/acpi/boot.c:parse_acpi() @ v6.12"""
-    return value is not None and ACPI_WORDS.knows(value)
 
 
 def acpi_boot_table_init(k: Kernel, rsdp: int | None = None) -> AcpiState:
@@ -37,7 +30,7 @@ def acpi_boot_table_init(k: Kernel, rsdp: int | None = None) -> AcpiState:
     """
     state = AcpiState()
     k.acpi = state
-    if k.cmdline.get("acpi") == "off":
+    if k.acpi_options.disabled:
         state.disabled = True
         return state
     verify = k.cmdline.has("acpi_force_table_verification")
@@ -71,7 +64,7 @@ def _parse_root_table(k: Kernel, state: AcpiState, address: int, verify: bool) -
         return False
     state.rsdp_address = address
     print_table_header(k, address, data)
-    use_xsdt = RSDP.get(data, "revision") > 1 and RSDP.get(data, "xsdt") != 0 and k.cmdline.get("acpi") != "rsdt"
+    use_xsdt = RSDP.get(data, "revision") > 1 and RSDP.get(data, "xsdt") != 0 and not k.acpi_options.rsdt
     root = RSDP.get(data, "xsdt" if use_xsdt else "rsdt")
     width = 8 if use_xsdt else 4
     header = acpi_os_map_memory(k, root, HEADER.size)
@@ -188,8 +181,3 @@ def acpi_early_init(k: Kernel) -> None:
             verify_checksum(k, table.data)
             verified += len(table.data)
     k.charge("acpi_table_verify_byte", verified)
-
-
-PARAMETERS: tuple[Parameter[Kernel], ...] = (
-    early_param("acpi", parse_acpi, words=ACPI_WORDS),
-)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from minikern.acpi.options import AcpiOptions
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
 from minikern.core.experiment import Experiment
@@ -94,6 +95,7 @@ class Kernel:
         self.memblock: Memblock
         self.direct_map: DirectMap
         self.numa: Numa
+        self.acpi_options = AcpiOptions()
         self.acpi: Any = None
         self.cpus: Any = None
         self.pci = PciState.empty()

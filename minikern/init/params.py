@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from minikern.acpi import tables
+from minikern.acpi import options as acpi_options
 from minikern.core.cmdline import dashes
 from minikern.core.moduleparam import Kind
 from minikern.core.param_table import ParameterTable
@@ -19,12 +19,13 @@ from minikern.mm.buddy import zones
 from minikern.mm.early import e820_params, swiotlb
 from minikern.mm.hugetlb import hugetlb
 from minikern.pci import dmar
+from minikern.pci import options as pci_options
 from minikern.smp import interrupt_mode, limits
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-ROOMS = (e820_params, swiotlb, tables, zones, limits, interrupt_mode, isolation, hugetlb, dmar)
+ROOMS = (acpi_options, pci_options, e820_params, swiotlb, zones, limits, interrupt_mode, isolation, hugetlb, dmar)
 
 
 @lru_cache(maxsize=1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from minikern.pci.ecam import pci_mmcfg_init
+from minikern.pci.options import Probe
 from minikern.pci.types import EcamRegion
 
 if TYPE_CHECKING:
@@ -89,14 +90,14 @@ def pci_arch_init(k: Kernel) -> None:
 
     Source: arch/x86/pci/init.c:pci_arch_init() @ v6.12
     """
-    words = k.cmdline.words("pci")
-    if "off" in words:
+    options = k.pci.options
+    if options.off:
         return
     cpu = k.machine.boot_cpu
     access = ConfigAccess(cpu, False)
     k.pci.access = access
     access.conf1 = _probe_conf1(cpu, access)
-    if "nommconf" not in words and "conf1" not in words:
+    if options.probe & Probe.MMCONF:
         access.regions = pci_mmcfg_init(k, access.conf1, early=True)
     if access.conf1:
         k.printk("PCI: Using configuration type 1 for base access")

@@ -228,7 +228,7 @@ def _pci_pm_init(k: Kernel, dev: PciDev) -> None:
 
 def _pci_configure_ari(k: Kernel, dev: PciDev) -> None:
     bridge = dev.bus.self_dev
-    if "noari" in k.cmdline.words("pci") or not dev.is_pcie or dev.devfn or bridge is None or not bridge.is_pcie:
+    if not k.pci.options.ari or not dev.is_pcie or dev.devfn or bridge is None or not bridge.is_pcie:
         return
     if not bridge.read(bridge.pcie_cap + EXP_DEVCAP2, 4) & ARI_FORWARDING:
         return

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from minikern.pci.options import Probe
 from minikern.pci.types import EcamRegion
 
 if TYPE_CHECKING:
@@ -50,8 +51,7 @@ def pci_mmcfg_late_init(k: Kernel) -> None:
     Source: arch/x86/pci/mmconfig-shared.c:pci_mmcfg_late_init() @ v6.12
     """
     access = k.pci.access
-    words = k.cmdline.words("pci")
-    if access is None or access.regions or k.acpi.disabled or "nommconf" in words or "conf1" in words:
+    if access is None or access.regions or k.acpi.disabled or not k.pci.options.probe & Probe.MMCONF:
         return
     access.regions = pci_mmcfg_init(k, access.conf1, early=False)
 

@@ -18,16 +18,6 @@ IO_END, LAST_BUS = 0xFFFF, 0xFF
 PHYS_BITS_LEAF, PHYS_BITS_DEFAULT = 0x8000_0008, 36
 
 
-def acpi_noirq(k: Kernel) -> bool:
-    """ACPI is not to route PCI interrupts. Source: arch/x86/kernel/acpi/boot.c:acpi_noirq_set() @ v6.12"""
-    return "noirq" in k.cmdline.getall("acpi") or acpi_pci_disabled(k)
-
-
-def acpi_pci_disabled(k: Kernel) -> bool:
-    """ACPI is not to find PCI host bridges. Source: arch/x86/kernel/acpi/boot.c:acpi_disable_pci() @ v6.12"""
-    return "noacpi" in k.cmdline.words("pci")
-
-
 def pci_legacy_init(k: Kernel) -> None:
     """Scan bus 0 as a root bus, unless ACPI brought it already, then the peers up to ``pci=lastbus=``.
 
@@ -35,9 +25,8 @@ def pci_legacy_init(k: Kernel) -> None:
     """
     k.printk("PCI: Probing PCI hardware")
     pcibios_scan_root(k, 0)
-    for word in k.cmdline.words("pci"):
-        if word.startswith("lastbus="):
-            _fixup_peer_bridges(k, int(word[8:], 0) if word[8:].isdigit() else 0)
+    if k.pci.options.last_bus is not None:
+        _fixup_peer_bridges(k, k.pci.options.last_bus)
 
 
 def _fixup_peer_bridges(k: Kernel, last: int) -> None:

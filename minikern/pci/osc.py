@@ -84,7 +84,7 @@ def _support(k: Kernel, access: ConfigAccess, root: PciRoot) -> int:
         support |= EDR
     if k.cmdline.get("pcie_aspm") == "off":
         support &= ~(ASPM | CLOCK_PM)
-    if "nomsi" in k.cmdline.words("pci"):
+    if not k.pci.options.msi:
         support &= ~MSI
     return support
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from minikern.pci.bars import bus_range, pci_read_bridge_bases
 from minikern.pci.caps import EXT_ARI, pci_find_ext_capability
 from minikern.pci.device import ext_config_below, pci_device_add, pci_setup_device
+from minikern.pci.options import Probe
 from minikern.pci.select import ProbeList
 from minikern.pci.types import (
     IORESOURCE_BUS,
@@ -39,7 +40,7 @@ class Scanner:
     def __init__(self, k: Kernel, access: ConfigAccess, only: ProbeList) -> None:
         self.k = k
         self.only = only
-        self.words = k.cmdline.words("pci")
+        self.options = k.pci.options
         self.access = access
 
     def scan_child_bus(self, bus: PciBus) -> int:
@@ -78,7 +79,7 @@ class Scanner:
 
     def _only_one_child(self, bus: PciBus) -> bool:
         bridge = bus.self_dev
-        if bridge is None or not bridge.is_pcie or "pcie_scan_all" in self.words:
+        if bridge is None or not bridge.is_pcie or self.options.scan_all:
             return False
         return bridge.pcie_type in (TYPE_ROOT_PORT, TYPE_DOWNSTREAM, TYPE_PCIE_BRIDGE)
 
@@ -148,7 +149,7 @@ class Scanner:
             broken = True
         control = dev.read(BRIDGE_CONTROL, 2)
         dev.write(BRIDGE_CONTROL, 2, control & ~MASTER_ABORT)
-        assign_all = "assign-busses" in self.words
+        assign_all = bool(self.options.probe & Probe.ASSIGN_ALL_BUSSES)
         if (secondary or subordinate) and not assign_all and not broken:
             last = self._scan_configured(bus, dev, last, scan_pass, secondary, subordinate)
         elif not scan_pass:

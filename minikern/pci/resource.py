@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.pci.bars import COMMAND, resource_name
-from minikern.pci.legacy import acpi_noirq, pci_legacy_init
+from minikern.pci.legacy import pci_legacy_init
 from minikern.pci.probe import all_buses
 from minikern.pci.sizing import Extra, pci_bus_size_bridges
 from minikern.pci.types import (
@@ -41,7 +41,7 @@ def pci_subsys_init(k: Kernel) -> None:
     """Interrupt routing is ACPI's; take over what the firmware assigned. Source: arch/x86/pci/legacy.c"""
     if k.pci.access is None:
         return
-    if k.acpi is None or k.acpi.disabled or acpi_noirq(k):
+    if k.acpi is None or k.acpi.disabled or k.acpi_options.noirq:
         pci_legacy_init(k)
     else:
         k.printk("PCI: Using ACPI for IRQ routing")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from minikern.pci.ecam import bios_year, pci_mmcfg_late_init
 from minikern.pci.legacy import default_resources
+from minikern.pci.options import Probe
 from minikern.pci.osc import negotiate_os_control
 from minikern.pci.probe import Scanner
 from minikern.pci.select import probe_list
@@ -34,18 +35,18 @@ CONFIG_PORTS = (0xCF8, 0xCFF)
 
 def pci_acpi_crs_quirks(k: Kernel) -> None:
     """Say whether firmware's host bridge windows are used, and the memory map's reservations with them."""
-    words = k.cmdline.words("pci")
+    options = k.pci.options
     pci_mmcfg_late_init(k)
-    if "off" in words or "noacpi" in words:
+    if options.off or k.acpi_options.pci_disabled:
         return
-    if "nocrs" in words:
+    if options.probe & Probe.ROOT_NO_CRS:
         k.printk('PCI: Ignoring host bridge windows from ACPI; if necessary, use "pci=use_crs" and report a bug')
     else:
         k.printk('PCI: Using host bridge windows from ACPI; if necessary, use "pci=nocrs" and report a bug')
-    use = bios_year(k) < BIOS_YEAR_WITHOUT_E820
-    use = (use or "use_e820" in words) and "no_e820" not in words
+    use = bios_year(k) < BIOS_YEAR_WITHOUT_E820 or bool(options.probe & Probe.USE_E820)
+    use = use and not options.probe & Probe.NO_E820
     k.printk(f"PCI: {'Using' if use else 'Ignoring'} E820 reservations for host bridge windows")
-    if {"use_e820", "no_e820"} & set(words):
+    if options.probe & (Probe.USE_E820 | Probe.NO_E820):
         k.printk("PCI: Please notify linux-pci@vger.kernel.org so future kernels can do this automatically")
 
 
@@ -92,7 +93,7 @@ def _node_of(k: Kernel, root: PciRoot) -> int | None:
 
 def _root_resources(k: Kernel, root: PciRoot, device: str) -> list[Resource]:
     """The windows of _CRS, or under ``pci=nocrs`` everything. Source: arch/x86/pci/acpi.c @ v6.12"""
-    if "nocrs" not in k.cmdline.words("pci"):
+    if not k.pci.options.probe & Probe.ROOT_NO_CRS:
         return _windows(root)
     for window in root.windows:
         k.printk(f"{device}: host bridge window {_of_window(window)} (ignored)")
@@ -140,7 +141,7 @@ def _check_ecam(k: Kernel, access: ConfigAccess, root: PciRoot, device: str) -> 
     """Source: arch/x86/pci/acpi.c:setup_mcfg_map() @ v6.12"""
     if root.segment or access.covers(root.segment, root.bus_start):
         return
-    disabled = {"nommconf", "conf1"} & set(k.cmdline.words("pci"))
+    disabled = not k.pci.options.probe & Probe.MMCONF
     cause = "MMCONFIG is disabled," if disabled else "fail to add MMCONFIG information,"
     new = k.behaviour.get("pci_ecam_lines", "ecam") == "ecam"
     space = "extended configuration space under this bridge" if new else (

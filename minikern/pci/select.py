@@ -51,8 +51,7 @@ class ProbeList:
 
 def probe_list(k: Kernel) -> ProbeList:
     """The list the command line gives; a specification it can not read is logged and left out."""
-    prefix = "probe_only="
-    given = [word[len(prefix) :] for word in k.cmdline.words("pci") if word.startswith(prefix)]
+    given = k.pci.options.probe_only
     specs = [spec for value in given for spec in value.split(";") if spec]
     found = ProbeList(specs if given else None)
     for spec in found.bad:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from minikern.pci.options import PciOptions
+
 if TYPE_CHECKING:
     from minikern.pci.access import ConfigAccess
     from minikern.pci.dmar import DmarState
@@ -187,6 +189,7 @@ class PciState:
     devices: list[PciDev] = field(default_factory=list)
     roots: list[PciBus] = field(default_factory=list)
     ecam: list[EcamRegion] = field(default_factory=list)
+    options: PciOptions = field(default_factory=PciOptions)
     access: ConfigAccess | None = None
     dmar: DmarState | None = None
     groups: int = 0

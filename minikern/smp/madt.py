@@ -78,7 +78,7 @@ def _process_madt(k: Kernel, state: AcpiState, register_lapics: Callable[[Kernel
     early_cpu_init(k)
     if has_local_apic(k):
         _parse_lapic_entries(k, state, entries, register_lapics)
-    if state.have_lapic and not ("noirq" in k.cmdline.getall("acpi") or "noacpi" in k.cmdline.words("pci")):
+    if state.have_lapic and not k.acpi_options.noirq:
         if cpus_of(k).ioapic_disabled:
             k.printk("ACPI: Skipping IOAPIC probe due to 'noapic' option.")
         else:

@@ -10,6 +10,8 @@ from typing import Any
 from hw.acpi.spec import AcpiSpec
 from hw.acpi.tables import build_tables
 from hw.bus import Bus
+from minikern.acpi import options as acpi_options
+from minikern.acpi.options import AcpiOptions
 from minikern.core.cmdline import CommandLine
 from minikern.smp import interrupt_mode
 from minikern.smp.cpuinfo import CpuInfo
@@ -97,13 +99,14 @@ class StubKernel:
         self.behaviour: dict[str, Any] = {"acpi_core_revision": "20240827", "acpi_osi_scp": False} | behaviour
         self.memblock = StubMemblock()
         self.boot_params = SimpleNamespace(acpi_rsdp=0)
+        self.acpi_options = AcpiOptions()
         self.acpi: Any = None
         self.pci = SimpleNamespace(dmar=None)
         self.cpus = CpuMaps(CpuInfo("GenuineIntel", 6, 1, 1, "", 0, 0, frozenset({"apic"})))
         self.lines: list[str] = []
         self.charges: defaultdict[str, int] = defaultdict(int)
         self.marks: list[tuple[str, dict[str, int]]] = []
-        early_options(self, interrupt_mode)
+        early_options(self, acpi_options, interrupt_mode)
 
     def printk(self, text: str, level: int = 6) -> None:
         self.lines.append(text)

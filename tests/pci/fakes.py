@@ -14,9 +14,13 @@ from hw.pci.assign import assign_resources
 from hw.pci.host import PciTopology, attach_pci
 from hw.pci.spec import PciSpec
 from minikern import pci
+from minikern.acpi import options as acpi_options
+from minikern.acpi.options import AcpiOptions
 from minikern.acpi.state import PciRoot, Window
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
+from minikern.pci import options as pci_options
+from tests.support import early_options
 
 ROOT = Path(__file__).resolve().parents[2]
 CAPTURES = ROOT.parent / "shared" / "captures"
@@ -77,6 +81,7 @@ class FakeKernel:
         self.acpi = SimpleNamespace(mcfg=[], pci_roots=[], table=self.tables.get, fadt=None, disabled=False)
         self.acpi.namespace, self.acpi.interpreter = Names(), Osc()
         self.pci = pci.PciState.empty()
+        self.acpi_options = AcpiOptions()
         if spec.ecam_base is not None:
             self.acpi.mcfg = [(spec.ecam_base, 0, spec.ecam_start_bus, spec.ecam_end_bus)]
             size = (spec.ecam_end_bus + 1) << 20
@@ -91,6 +96,7 @@ class FakeKernel:
             self.acpi.pci_roots.append(root)
         if spec.drhd:
             self.tables["DMAR"] = dmar_bytes(spec)
+        early_options(self, acpi_options, pci_options)
 
     def printk(self, text: str, level: object = None) -> None:
         self.lines.append(text)

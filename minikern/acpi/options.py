@@ -1,0 +1,55 @@
+"""``acpi=`` and the other words that take ACPI back, in whole or in part.
+
+Source: arch/x86/kernel/acpi/boot.c @ v6.12
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from minikern.core.moduleparam import Parameter, Words, early_param
+
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
+
+ACPI_WORDS = Words(("off", "force", "rsdt", "noirq"), ("strict", "copy_dsdt", "nocmcff"), separator="")
+
+
+@dataclass
+class AcpiOptions:
+    """Linux's acpi_disabled, acpi_pci_disabled, acpi_noirq and acpi_gbl_do_not_use_xsdt after the command line."""
+
+    disabled: bool = False
+    pci_disabled: bool = False  # ACPI is not to find PCI host bridges
+    noirq: bool = False  # ... nor to route interrupts
+    rsdt: bool = False
+
+
+def parse_acpi(k: Kernel, value: str | None) -> bool:
+    """``acpi=``; False for a word that means nothing. Source: arch/x86/kernel/acpi/boot.c:parse_acpi() @ v6.12"""
+    options = k.acpi_options
+    if value is None or not ACPI_WORDS.knows(value):
+        return False
+    if value == "off":
+        options.disabled = options.pci_disabled = options.noirq = True
+    elif value == "force":
+        options.disabled = False
+    elif value == "rsdt":
+        options.rsdt = True
+    elif value == "noirq":
+        options.noirq = True
+    return True
+
+
+def parse_pci(k: Kernel, value: str | None) -> bool:
+    """``pci=noacpi``, as the only word. Source: arch/x86/kernel/acpi/boot.c:parse_pci(), acpi_disable_pci() @ v6.12"""
+    if value == "noacpi":
+        k.acpi_options.pci_disabled = k.acpi_options.noirq = True
+    return True
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("acpi", parse_acpi, words=ACPI_WORDS),
+    early_param("pci", parse_pci, words=Words(("noacpi",))),
+)
