@@ -45,3 +45,31 @@ def test_a_setup_handler_that_wants_nothing_leaves_the_word_to_init() -> None:
     assert text[0].startswith("isolcpus: ") or text[0].startswith("Housekeeping: ")
     unknown = next(line for line in text if line.startswith("Unknown kernel command line parameters"))
     assert '"isolcpus=nothing,9"' in unknown
+
+
+def test_unknown_words_of_pci_are_named_in_their_place() -> None:
+    assert early("pci=nomsi,bogus nosmt pci=noats,realloc=off,nommconfx") == [
+        "PCI: Unknown option `bogus'",
+        "SMT: disabled",
+        "PCIe: ATS is disabled",
+        "PCI: Unknown option `nommconfx'",
+    ]
+
+
+def test_words_of_pci_take_each_other_back() -> None:
+    assert run("tiny", append="pci=off,conf1").kernel.pci.devices  # conf1 says how, and so that it is to be tried
+    assert not run("tiny", append="pci=conf1,off").kernel.pci.devices
+    assert not run("tiny", append="pci=nommconf,conf1").kernel.pci.ecam
+
+
+def test_pci_noacpi_alone_keeps_acpi_from_the_bus() -> None:
+    bridge = "ACPI: PCI Root Bridge [PCI0] (domain 0000 [bus 00-ff])"
+    assert bridge not in lines("pci=noacpi")
+    assert bridge in lines("pci=noacpi,nomsi")  # as one word of several it only takes the interrupts
+    assert "ACPI: Using IOAPIC for interrupt routing" in lines("pci=nomsi")
+    assert "ACPI: Using PIC for interrupt routing" in lines("pci=noacpi,nomsi")
+
+
+def test_acpi_force_takes_off_back() -> None:
+    assert "ACPI: Interpreter disabled." in lines("acpi=off")
+    assert "ACPI: Interpreter enabled" in lines("acpi=off acpi=force")
