@@ -1,0 +1,46 @@
+"""Kernel versions, and which of two is newer. Nothing else in the kernel compares them.
+
+A release candidate counts for what it holds: 6.5-rc1 has all of the merge window, so that "since 6.5" includes it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from hw.errors import InputError
+
+_WORD = re.compile(r"(?:Linux version )?(\d+)\.(\d+)(?:\.(\d+))?(?:-rc(\d+))?")
+FINAL = 1 << 16  # a candidate's number once it is none any more
+
+
+class Version(NamedTuple):
+    """Major and minor number, release candidate, stable update; they compare as they came out."""
+
+    major: int
+    minor: int
+    candidate: int = FINAL
+    patch: int = 0
+
+    @property
+    def series(self) -> tuple[int, int]:
+        """What a stable tree is named by: 6.1 of 6.1.192."""
+        return self.major, self.minor
+
+
+def parse_version(text: str) -> Version:
+    """The version a word like ``6.5-rc1``, ``6.12.117+deb12-amd64`` or ``5.15.0-107-generic`` begins with.
+
+    InputError: there is none.
+    """
+    match = _WORD.match(text.strip())
+    if match is None:
+        raise InputError(f"{text!r:.80}: no kernel version: expected for instance 6.5-rc1 or 6.1.192")
+    major, minor, patch, candidate = match.groups()
+    return Version(int(major), int(minor), int(candidate) if candidate else FINAL, int(patch or 0))
+
+
+def parse_since(text: str) -> Version:
+    """The first version of a row: ``6.5`` is its merge window, that is 6.5-rc1; ``5.13-rc6`` came later."""
+    version = parse_version(text)
+    return version._replace(candidate=1) if version.candidate == FINAL else version
