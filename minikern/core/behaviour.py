@@ -1,0 +1,271 @@
+"""What one kernel does differently from another: every fork of the boot path as one typed field.
+
+The values of a release follow from its version by the rows of ``forks.toml`` (see minikern.core.forks); a release file
+or a variant may set some of them otherwise. The sentence under a field says what it means when true, or what it names.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from functools import lru_cache
+from typing import Literal
+
+import msgspec
+
+ReserveFirstMib = Literal["never", "crashkernel", "always"]
+Memoryless = Literal["late", "announced", "quiet"]
+SmpScheme = Literal["serial-old", "split"]
+
+
+class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How one kernel boots; complete, so that a call site needs no default."""
+
+    # the order of start-up
+
+    zonelists_before_cmdline: bool
+    """Zonelists are built before the command line is logged, not by mm_core_init()."""
+    arch_cpu_finalize_early: bool
+    """The CPU is finalized, and alternatives patched, before fork_init() instead of after the VFS caches."""
+    free_smp_locks: Literal["alternatives", "arch_initcall"]
+    """When the list of lock prefixes is given back: as soon as alternatives are patched, or by an initcall."""
+    zones_after_setup_arch: bool
+    """Huge pages and zones are laid out by mm_core_init_early(), once setup_arch() is done."""
+    arch_mm_preinit: bool
+    """Bounce buffers are made before the zonelists, not by mem_init()."""
+    memory_line: Literal["mem_init", "page_alloc_init_late"]
+    """When the Memory line is logged: by mem_init(), or once deferred pages are there."""
+    hugetlb_gather: Literal["hugetlb_init", "page_alloc_init_late"]
+    """When gigantic pages are prepared: by the initcall, or once all struct pages are there."""
+
+    # the memory map and what is kept of it
+
+    e820_lines: Literal["types", "resources"]
+    """How the map is logged: by e820 types, or in the terms of the resource tree, with its gaps."""
+    e820_min_entries: int
+    """Fewest entries for which the loader's map is believed."""
+    e820_setup_data: bool
+    """Nodes of setup_data are cut out of the map, which is then logged again."""
+    e820_kexec_setup_data: bool
+    """They are cut out of the map for the next kernel too."""
+    last_pfn_acpi: bool
+    """ACPI tables in memory count for the highest page."""
+    efi_mmio_removed: bool
+    """Large memory-mapped I/O ranges of EFI's map are taken out of the e820 map."""
+    reserve_first_mib: ReserveFirstMib
+    """Whether the first MiB is kept whole: never, only with crashkernel=, always."""
+    crashkernel_generic: bool
+    """crashkernel= is parsed and reserved by the generic code, in its words."""
+    crashkernel_rounds_ram: bool
+    """The memory size that crashkernel= ranges are compared with is rounded up to 128 MiB."""
+    cea_random: bool
+    """CPU entry areas lie at random places."""
+
+    # nodes
+
+    memoryless: Memoryless
+    """Nodes without memory: set up late and only if they have CPUs, with a line, or without one."""
+    numa_warning_prefix: Literal["NUMA: ", ""]
+    """How warnings about memory affinity begin."""
+    numa_low: Literal["zero", "dram"]
+    """Where affinity may begin and end: at zero and the last page, or where memory does."""
+    numa_min_size: bool
+    """A node of less than 4 MiB is left out."""
+    numa_uncovered: Literal["e820", "coverage"]
+    """How memory without affinity is judged and told: against the e820 map, or by what is bare."""
+    numa_distance_line: bool
+    """The table of distances is logged."""
+    srat_cpu_lines: bool
+    """Each CPU's affinity is logged."""
+    fallback_lines: bool
+    """Each node's fallback order is logged."""
+    fallback_self: bool
+    """A node without memory stands in its own fallback order."""
+
+    # zones and page flags
+
+    managed_estimate: bool
+    """Managed pages are first estimated: present ones less the map and what is reserved below 16 MiB."""
+    hash_scale: Literal["managed", "memblock"]
+    """What hash tables are scaled by: estimated managed pages, or those free in memblock."""
+    unavailable_lines: bool
+    """Struct pages of holes are logged by zone."""
+    defer_reset_first: bool
+    """The count of early pages begins anew at each range, before the low zones are exempted."""
+    sparse_buffer: bool
+    """A node's memory map is taken from one buffer, not section by section."""
+    movable_wmark_capped: bool
+    """Watermarks of ZONE_MOVABLE are capped like those of high memory."""
+    lowmem_reserve_follows: bool
+    """What low zones keep for themselves follows pages that are given back later."""
+    zoneinfo_promo: bool
+    """/proc/zoneinfo tells the watermark of promotions."""
+    page_flag_reserved: int
+    """Bit number of PG_reserved."""
+    page_flag_head: int
+    """Bit number of PG_head."""
+    page_flag_count: int
+    """Number of page flags."""
+    page_type_buddy: int
+    """What a free page holds in its type field."""
+    page_type_hugetlb: int
+    """What a huge page holds there; 0: huge pages have no type."""
+
+    # tables
+
+    log_buf_usage_line: bool
+    """The log buffer's size is told together with that of its records."""
+    vmalloc_huge_whole: bool
+    """A large table is mapped by huge pages if it is as large as one, not if each node's share is."""
+    posixtimer_hash: bool
+    """POSIX timers have a table of their own."""
+    futex_node_tables: bool
+    """Each node has a futex table."""
+    dquot_line_short: bool
+    """The line about quota chains leaves the order out."""
+    udp_hash4: bool
+    """UDP has room for connected sockets in its table."""
+    udp_lite: bool
+    """UDP-Lite has a table."""
+    pcpu_chunk_bytes: int
+    """Bytes of struct pcpu_chunk without its bitmap."""
+    pcpu_depopulate: bool
+    """Per-CPU chunks can be depopulated, which takes two more slots."""
+    smp_cpu_masks: int
+    """Masks of CPUs that are allocated when NR_CPUS is large."""
+
+    # huge pages
+
+    hugetlb_tail_skip: bool
+    """Struct pages that HVO frees are never initialised."""
+    hvo_batch: bool
+    """Lists of huge pages are split, flushed, remapped, flushed and freed together."""
+    hvo_fresh_head: bool
+    """The page of the map that stays is a copy on a new frame."""
+    hvo_head_required: bool
+    """Without memory for that frame the huge page stays as it is."""
+    hugetlb_parallel: bool
+    """Huge pages are allocated and prepared by several threads."""
+    hugetlb_alloc_threads: bool
+    """One thread for four CPUs allocates; before, two a node."""
+    hugetlb_prehvo: bool
+    """Maps of gigantic pages are folded before they are made."""
+    hugetlb_exact_node: bool
+    """A gigantic page comes from the node it is asked of, or not at all."""
+    vmemmap_tails: bool
+    """Folded maps share a page of tails for each zone and size."""
+    cma_line_node: bool
+    """A CMA area's line names its node."""
+    hugetlb_cma_ranges: bool
+    """hugetlb_cma= may be satisfied in pieces."""
+
+    # CPUs
+
+    smp_scheme: SmpScheme
+    """How CPUs are brought up: one after another with the old state machine, or kicked first and then met."""
+    delay_reuse: Literal["package", "cpu0"]
+    """Whose delay calibration a CPU takes over: that of a CPU of its package, or CPU 0's."""
+    tsc_warp_by_worker: bool
+    """A failed TSC test is acted on by a worker, for its source is called by an interrupt."""
+    tsc_counts: Literal["cpus", "packages"]
+    """What makes another maker's TSCs distrusted: several possible CPUs, or several packages."""
+    smpboot_prefix: Literal["", "smpboot: "]
+    """How the line before the list of CPUs begins."""
+    max_logical_packages: bool
+    """The number of packages is guessed and logged after bring-up."""
+    topology_parser: Literal["vendor", "common"]
+    """Who takes APIC ids apart: each maker's code, or one for all."""
+    possible_cpus: Literal["prefill_possible_map", "topology_init_possible_cpus"]
+    """Which function decides how many CPUs there may ever be, with its lines."""
+    real_bsp_check: bool
+    """A boot CPU that is not the first listed one is told from a crash kernel's."""
+    offline_lapics: Literal["always", "guest"]
+    """Where disabled entries of an old MADT may come online: everywhere, or only in a guest."""
+    apic_mismatch_line: Literal["APIC id", "APIC ID"]
+    """Wording of the complaint about an APIC id that is not the firmware's."""
+    logical_id_lines: bool
+    """A package or die whose logical number differs from its own is logged."""
+    apic_static_calls: bool
+    """The APIC driver is called directly, which is logged."""
+    apic_routing_lines: Literal["Setting", "APIC: Switched"]
+    """Wording of the lines about the APIC driver."""
+    apic_flat_limited: bool
+    """More than eight CPUs need the physical flat driver."""
+    ioapic_lines: Literal["init", "Init"]
+    """Wording of the lines about I/O APIC pins."""
+    mptable_early: bool
+    """The MP table's head is looked at before nodes are known."""
+    mptable_after_acpi: bool
+    """CPUs are counted from the MP table even where ACPI listed them."""
+    hotplug_limit_line: bool
+    """A processor object beyond the limit of CPUs is logged."""
+    cpu_topo_nodes: bool
+    """The topology lines count nodes."""
+    microcode_core_lines: bool
+    """The microcode's revision is logged once, by the core; before, by each driver."""
+    microcode_ap_search: bool
+    """A started CPU searches for an update if the boot CPU needed none."""
+    microcode_zen_ids: bool
+    """AMD patches for Zen carry the CPU's model in their number."""
+    microcode_digests: bool
+    """Only AMD patches with a known digest are loaded."""
+
+    # ACPI
+
+    acpi_core_revision: str
+    """Version of ACPICA, as a date."""
+    acpi_osi_scp: bool
+    """"3.0 _SCP Extensions" is announced to the firmware."""
+    acpi_checksum_reports: Literal["correct", "difference"]
+    """What a wrong checksum is said to have to be."""
+
+    # PCI
+
+    pci_ecam_lines: Literal["mmconfig", "ecam"]
+    """What the memory-mapped configuration space is called."""
+    pci_ecam_trusted: bool
+    """Firmware of 2016 and later is believed without a look at the e820 map."""
+    pci_device_type_text: bool
+    """A device's line tells its PCI Express type."""
+    pci_bridge_lines_early: bool
+    """A bridge's windows are logged when the bridge itself is found."""
+    pci_reg_lines: Literal["reg", "bar"]
+    """What a resource is called: by its register, or by its name."""
+    osc_skipped: bool
+    """A host bridge that is neither PCI Express nor asked by the firmware gets no _OSC."""
+    iommu_probe_by_unit: bool
+    """Each IOMMU takes its devices when it is registered; before, the bus was walked once all were known."""
+    iommu_line_suffix_space: bool
+    """The line about the default domain ends with a blank."""
+    dmar_scalable_line: bool
+    """A guest's IOMMU without scalable mode is warned about."""
+    amd_iommu_cap_line: bool
+    """An AMD IOMMU's capability is logged."""
+
+    # console and kexec
+
+    console_line: Literal["printk: console", "printk: legacy console"]
+    """How the line about an enabled console begins."""
+    kexec_ranges_top_down: bool
+    """Segments are placed in the highest range that has room; before, in the lowest."""
+    kexec_range_end_used: bool
+    """The last byte of a range may be used too."""
+    kexec_file_flags: int
+    """Flags that kexec_file_load() knows."""
+    kexec_rng_seed: bool
+    """A random seed is handed to the next kernel, and taken from the one before."""
+    kexec_swap_copy: bool
+    """Pages are swapped into place even if nothing has to be kept."""
+
+
+@lru_cache(maxsize=1)
+def sentences() -> dict[str, str]:
+    """What each field means, by its name: the text under it in the source."""
+    tree = ast.parse(inspect.getsource(Behaviour)).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    found = {}
+    for field, text in zip(tree.body, tree.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            assert isinstance(field.target, ast.Name)
+            found[field.target.id] = str(text.value.value)
+    return found

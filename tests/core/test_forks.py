@@ -1,0 +1,74 @@
+"""The rows: complete, in order, sourced; and what follows from them."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from hw.errors import InputError
+from minikern.core.behaviour import Behaviour, sentences
+from minikern.core.forks import Fork, behaviour_at, changed, load_forks
+from minikern.core.version import parse_version
+
+ROWS = load_forks()
+
+
+def row(**values: object) -> Fork:
+    known = {"field": "fallback_lines", "since": "5.16", "old": False, "new": True, "commit": "a subject"}
+    return msgspec.convert({**known, **values}, Fork)
+
+
+def test_every_field_has_a_row_and_a_sentence() -> None:
+    assert {fork.field for fork in ROWS} == set(Behaviour.__struct_fields__) == set(sentences())
+    assert all(text.endswith(".") and not text[0].islower() for text in sentences().values())
+
+
+def test_a_row_holds_from_its_version_on_and_in_the_updates_that_took_it() -> None:
+    fork = row(since="6.5", stable=["6.4.9", "6.1.44"])
+    held = [text for text in ("6.1", "6.1.43", "6.1.44", "6.1.192", "6.3.13", "6.4.8", "6.4.9", "6.5-rc1", "7.2")
+            if fork.holds(parse_version(text))]  # fmt: skip
+    assert held == ["6.1.44", "6.1.192", "6.4.9", "6.5-rc1", "7.2"]
+
+
+def test_a_value_may_change_twice() -> None:
+    words = [behaviour_at(version).reserve_first_mib for version in ("5.4", "5.5", "5.12", "5.13-rc5", "5.13", "6.1")]
+    assert words == ["never", "crashkernel", "crashkernel", "crashkernel", "always", "always"]
+
+
+def test_release_candidates_bring_cpus_up_in_parallel() -> None:
+    assert behaviour_at("6.4.16").smp_scheme == "serial-old"
+    assert behaviour_at("6.5-rc1").smp_scheme == "split"
+
+
+@pytest.mark.parametrize(
+    ("rows", "text"),
+    [
+        ([row(new=False)], "nothing changes"),
+        ([row(), row(since="5.10", old=True, new=False)], "expected an older one"),
+        ([row(), row(since="6.1", old=False, new=True)], "the row before says True"),
+        ([row(field="fallback_line")], "fallback_line"),
+        ([row(new="yes")], "Expected `bool`, got `str` - at `\\$.fallback_lines`"),
+    ],
+)
+def test_rows_that_contradict_each_other_are_refused(rows: list[Fork], text: str) -> None:
+    others = [fork for fork in ROWS if fork.field != "fallback_lines"]
+    with pytest.raises(InputError, match=text):
+        behaviour_at("6.12", others + rows)
+
+
+def test_every_row_counts() -> None:
+    """Without a row, the kernel of its version is another one."""
+    for fork in ROWS:
+        others = [other for other in ROWS if other.field != fork.field]
+        before = row(field=fork.field, since="99.0", old=fork.old, new=fork.new)
+        if sum(other.field == fork.field for other in ROWS) == 1:
+            assert behaviour_at(fork.since, [*others, before]) != behaviour_at(fork.since)
+
+
+def test_changes_are_checked() -> None:
+    old = behaviour_at("6.12")
+    assert changed(old, {"fallback_lines": False}).fallback_lines is False and old.fallback_lines
+    assert changed(old, {}) == old
+    for values in ({"fallback_line": False}, {"fallback_lines": "no"}, {"memoryless": "loud"}):
+        with pytest.raises(InputError, match="behaviour: "):
+            changed(old, values)
