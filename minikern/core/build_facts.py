@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from hw.spec import KernelFacts
+from minikern.core.forks import changed
 from minikern.core.image import ImageSizes
 from minikern.core.release import Release
 
@@ -20,7 +21,7 @@ def with_kernel_facts(release: Release, facts: KernelFacts | None) -> Release:
     """``release`` with the figures of ``facts`` that are known; the given release is left as it is."""
     if facts is None:
         return release
-    config, behaviour = dict(release.config), dict(release.behaviour)
+    config = dict(release.config)
     image = release.image
     if facts.nr_cpus:
         config["CONFIG_NR_CPUS"] = facts.nr_cpus
@@ -46,7 +47,8 @@ def with_kernel_facts(release: Release, facts: KernelFacts | None) -> Release:
     config["CONFIG_NUMA"] = facts.numa
     config["CONFIG_ZONE_DMA"], config["CONFIG_ZONE_DMA32"] = facts.zone_dma, facts.zone_dma32
     config["CONFIG_ZONE_DEVICE"] = facts.zone_device
-    behaviour |= {name: facts.lines[name] for name in LOGGED_BEHAVIOUR if name in facts.lines}
+    logged = {name: facts.lines[name] for name in LOGGED_BEHAVIOUR if name in facts.lines}
+    behaviour = changed(release.behaviour, logged)
     return msgspec.structs.replace(release, config=config, behaviour=behaviour, image=image, facts=facts)
 
 

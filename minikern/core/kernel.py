@@ -15,6 +15,7 @@ from minikern.acpi.options import AcpiOptions
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
 from minikern.core.experiment import Experiment
+from minikern.core.forks import changed
 from minikern.core.ledger import Ledger
 from minikern.core.parameters import InitWords
 from minikern.core.printk import Level, Printk
@@ -67,7 +68,7 @@ class Kernel:
         self.release = release
         self.variant = variant
         self.config = Config({**release.config, **(variant.config if variant else {})})
-        self.behaviour: dict[str, Any] = {**release.behaviour, **(variant.behaviour if variant else {})}
+        self.behaviour = changed(release.behaviour, variant.behaviour if variant else {})
         self.experiment = experiment or (variant.experiment if variant else Experiment())
         self.options = options or BootOptions()
         self.cmdline = CommandLine("")

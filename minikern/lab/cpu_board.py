@@ -9,6 +9,8 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+import msgspec
+
 from hw.apic_bus import ApicBus
 from hw.bus import Bus
 from hw.clock import Clock
@@ -24,6 +26,7 @@ from minikern.acpi.state import AcpiState, LapicEntry
 from minikern.core.cmdline import CommandLine
 from minikern.core.cost_table import default_costs
 from minikern.core.experiment import Experiment
+from minikern.core.forks import changed
 from minikern.core.kernel import BootOptions, Kernel
 from minikern.core.release import Release, load_release
 from minikern.init import params
@@ -106,8 +109,8 @@ class CpuLab:
         experiment: Experiment | None = None,
     ) -> None:
         self.spec = spec
-        self.release = load_release(release) if isinstance(release, str) else release
-        self.behaviour = dict(behaviour or {})
+        chosen = load_release(release) if isinstance(release, str) else release
+        self.release = msgspec.structs.replace(chosen, behaviour=changed(chosen.behaviour, behaviour or {}))
         self.experiment = experiment
         self.costs = {**default_costs(), **(costs or {})}
         self._tables = cpuid_tables(spec)
@@ -125,7 +128,6 @@ class CpuLab:
             cast(Machine, board), self.release, None, self.costs, [], BootOptions(record=record), self.experiment
         )
         k.jitter = jitter
-        k.behaviour.update(self.behaviour)
         k.cmdline = CommandLine(append)
         k.real_mode_base = TRAMPOLINE
         k.boot_params.ramdisk = board.initrd

@@ -64,7 +64,7 @@ def _has(release: Release, words: str, variant: Variant, other: Variant) -> bool
     return (
         variant.experiment in (other.experiment, Experiment())
         and all(release.config.get(key) == value for key, value in options.items())
-        and all(release.behaviour.get(key) == value for key, value in behaviour.items())
+        and all(getattr(release.behaviour, key) == value for key, value in behaviour.items())
         and added <= set(words.split())
     )
 

@@ -11,10 +11,9 @@ from minikern.core.variant import Variant, _resolve, load_variant, load_variants
 
 
 @pytest.mark.parametrize("name", release_names())
-def test_every_release_loads_and_has_the_same_behaviours(name: str) -> None:
+def test_every_release_loads(name: str) -> None:
     release = load_release(name)
     assert release.name == name
-    assert set(load_release("lpc2023").behaviour) <= set(release.behaviour)
     assert release.banner.startswith("Linux version ")
 
 

@@ -11,6 +11,7 @@ import pytest
 from hw import boot_params, purgatory
 from hw.errors import MachineStopped
 from minikern.core.experiment import Experiment
+from minikern.core.forks import changed
 from minikern.kexec.digest import available
 from minikern.kexec.errors import KexecError
 from minikern.kexec.load import KEXEC_FILE_NO_INITRAMFS, Kexec
@@ -156,7 +157,7 @@ def test_segments_of_the_callers_own(booted: Booted) -> None:
 @pytest.mark.parametrize("swap", [True, False])
 def test_swapped_and_copied_pages_end_alike(booted: Booted, swap: bool) -> None:
     first = booted()
-    first.kernel.behaviour["kexec_swap_copy"] = swap
+    first.kernel.behaviour = changed(first.kernel.behaviour, {"kexec_swap_copy": swap})
     image = Kexec(first.kernel).kexec_file_load(bytes(make_bzimage()), INITRD, CMDLINE)
     reboot(first, image)
     kinds = {entry.kind for entry in first.kernel.ledger.entries() if entry.phase == "relocation"}

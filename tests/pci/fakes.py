@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
+
+import msgspec
 
 from hw.bus import Bus
 from hw.pci.assign import assign_resources
@@ -19,6 +20,7 @@ from minikern.acpi.options import AcpiOptions
 from minikern.acpi.state import PciRoot, Window
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
+from minikern.core.release import load_release
 from minikern.pci import options as pci_options
 from tests.support import early_options
 
@@ -169,6 +171,4 @@ def windows_from_log(log: list[str]) -> list[Window]:
 
 def release_behaviour(name: str) -> dict[str, Any]:
     """Named behaviours of one release that comes with the project."""
-    data = tomllib.loads((ROOT / "minikern" / "releases" / f"{name}.toml").read_text())
-    behaviour: dict[str, Any] = data["behaviour"]
-    return behaviour
+    return msgspec.structs.asdict(load_release(name).behaviour)

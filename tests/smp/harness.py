@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
+
 from hw.apic_bus import ApicBus
 from hw.bus import Bus
 from hw.clock import Clock
@@ -21,6 +23,7 @@ from hw.timers import HPET_BASE, Hpet, Pit, PmTimer
 from minikern.acpi.state import LapicEntry
 from minikern.core.cmdline import CommandLine
 from minikern.core.cost_table import default_costs
+from minikern.core.forks import changed
 from minikern.core.kernel import Kernel
 from minikern.core.release import load_release
 from minikern.describe.presets import load_preset
@@ -104,8 +107,9 @@ def make_kernel(
     """A kernel on a board of that CPU kind, one node a socket, stopped before its first look at the CPUs."""
     board = board or Board(spec)
     machine: Any = board
-    k = Kernel(machine, load_release(release), None, {**default_costs(), **(costs or {})}, [])
-    k.behaviour.update(behaviour or {})
+    chosen = load_release(release)
+    chosen = msgspec.structs.replace(chosen, behaviour=changed(chosen.behaviour, behaviour or {}))
+    k = Kernel(machine, chosen, None, {**default_costs(), **(costs or {})}, [])
     k.cmdline = CommandLine(append)
     k.real_mode_base = 0x99000
     if spec.vendor in NAMES:
