@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 
+from minikern.core.behaviour import Behaviour
+from minikern.core.forks import changed
 from minikern.core.moduleparam import Kind
 from minikern.core.param_table import ParameterTable
+from minikern.core.release import load_release
 from minikern.core.variant import load_variant
 from minikern.describe.adjust import Adjustments, adjust
 from minikern.describe.presets import load_machine
@@ -27,6 +30,11 @@ def run(machine: str, variant: str = "", append: str = "", release: str = "", **
     spec = load_machine(machine)
     adjust(spec, Adjustments(**changes))  # type: ignore[arg-type]
     return boot(spec, load_variant(variant) if variant else None, release, append)
+
+
+def behaviour_of(release: str, **changes: object) -> Behaviour:
+    """The behaviours of a release that comes with minikern, some of them set otherwise."""
+    return changed(load_release(release).behaviour, changes)
 
 
 def texts(done: Boot) -> list[str]:

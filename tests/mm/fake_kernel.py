@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from hw.clock import Clock
+from minikern.core.behaviour import Behaviour
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
 from minikern.mm.hugetlb.hugetlb import hugetlb_early_reserve
@@ -18,6 +19,7 @@ from minikern.mm.map.sparse import sparse_init
 from minikern.mm.page.mmzone import MAX_DMA32_PFN, MAX_DMA_PFN, Pglist, Zone
 from minikern.mm.page.vmemmap import vmemmap_init
 from minikern.state.memblock import Memblock
+from tests.support import behaviour_of
 
 MIB = 1 << 20
 GIB = 1 << 30
@@ -63,7 +65,7 @@ class FakeKernel:
     nodes: list[Pglist]
     memblock: Memblock
     config: Config
-    behaviour: dict[str, Any]
+    behaviour: Behaviour
     cmdline: CommandLine
     machine: Any
     options: Any
@@ -127,7 +129,7 @@ def fake_kernel(
         nodes=[node_of(memblock, nid, movable_from >> 12) for nid in nids],
         memblock=memblock,
         config=Config({**CONFIG, **(config or {})}),
-        behaviour={"page_flags": {"reserved": 12, "head": 16}, "hugetlb_tail_skip": False, **(behaviour or {})},
+        behaviour=behaviour_of("lpc2023", **(behaviour or {})),
         cmdline=CommandLine(append),
         machine=SimpleNamespace(clock=clock, boot_cpu=cpu),
         options=SimpleNamespace(vmemmap=vmemmap, kernel=kernel),

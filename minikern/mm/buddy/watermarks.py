@@ -67,7 +67,7 @@ def init_per_zone_wmark_min(k: Kernel) -> None:
 
 def managed_pages_changed(k: Kernel) -> None:
     """Reserved pages became managed ones. Source: mm/page_alloc.c:adjust_managed_page_count() @ v7.2"""
-    if k.behaviour.get("lowmem_reserve_follows", False):
+    if k.behaviour.lowmem_reserve_follows:
         setup_per_zone_lowmem_reserve(k)
 
 
@@ -94,7 +94,7 @@ def _lowmem_reserve(node: Pglist, zone: Zone) -> list[int]:
 def setup_per_zone_wmarks(k: Kernel) -> None:
     """Share the pages to keep free among the zones. Source: mm/page_alloc.c:__setup_per_zone_wmarks() @ v6.12"""
     pages_min = k.page_alloc.min_free_kbytes // KIB_PER_PAGE
-    capped = (ZONE_MOVABLE,) if k.behaviour.get("movable_wmark_capped", False) else ()
+    capped = (ZONE_MOVABLE,) if k.behaviour.movable_wmark_capped else ()
     lowmem = sum(zone.managed_pages for zone in _zones(k) if zone.index not in capped)
     if not lowmem:
         return

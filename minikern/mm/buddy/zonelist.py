@@ -31,7 +31,7 @@ def node_order(k: Kernel, node: int, node_load: list[int]) -> list[int]:
     """
     with_memory = [pglist.nid for pglist in k.nodes if pglist.present_pages]
     candidates = with_memory
-    if k.behaviour.get("fallback_self") and node not in with_memory:
+    if k.behaviour.fallback_self and node not in with_memory:
         candidates = [*with_memory, node]  # up to 6.6 a node came first even without memory
     order: list[int] = []
     previous = node
@@ -65,7 +65,7 @@ def build_all_zonelists(k: Kernel) -> None:
     for pglist in k.nodes:
         order = node_order(k, pglist.nid, node_load)
         k.fallback[pglist.nid] = order
-        if k.behaviour.get("fallback_lines", True) and k.config.get("CONFIG_NUMA", True):
+        if k.behaviour.fallback_lines and k.config.get("CONFIG_NUMA", True):
             k.printk(f"Fallback order for Node {pglist.nid}: " + "".join(f"{nid} " for nid in order))
         k.charge("zonelist_node", len(order))
     total = nr_free_pagecache_pages(k)
@@ -92,7 +92,7 @@ def nr_kernel_pages(k: Kernel) -> int:
 
     Source: mm/mm_init.c:free_area_init_core() @ v6.1, calc_nr_kernel_pages() @ v6.12
     """
-    if k.behaviour["total_pages"] == "estimate":
+    if k.behaviour.hash_scale == "managed":
         return nr_free_pagecache_pages(k)
     return k.nr_free_memblock_pages
 
@@ -104,7 +104,7 @@ def initial_managed(k: Kernel, zone: Zone) -> int:
     present. Source: mm/page_alloc.c:free_area_init_core() @ v6.1
     """
     present = zone.present_pages
-    if k.behaviour["total_pages"] != "estimate" or not present:
+    if not k.behaviour.managed_estimate or not present:
         return present
     spanned = zone.spanned_pages
     # A zone with many holes has memmap for present sections only.

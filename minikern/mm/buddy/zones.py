@@ -82,9 +82,9 @@ def free_area_init(k: Kernel, bounds: Bounds) -> None:
     online = sorted({region.nid for region in k.memblock.memory_regions()})
     k.nodes = []
     # Before 5.18 nodes without memory come later, and only those with CPUs.
-    late = k.behaviour.get("memoryless") == "late"
+    late = k.behaviour.memoryless == "late"
     for nid in online if late else sorted(k.numa.parsed | set(online)):
-        if nid not in online and k.behaviour.get("memoryless") == "announced":
+        if nid not in online and k.behaviour.memoryless == "announced":
             k.printk(f"Initializing node {nid} as memoryless")
         if nid not in online and not late:
             # Its pg_data_t, which is not rounded up to pages as those of the nodes with memory may be.

@@ -50,7 +50,7 @@ def reserve_crashkernel(k: Kernel) -> None:
         return
     if request is None or not request.size:
         return
-    if k.behaviour["crashkernel_line"] == "reserved":
+    if k.behaviour.crashkernel_generic:
         _reserve_generic(k, request)
     else:
         _reserve_x86(k, request)
@@ -68,7 +68,7 @@ def parse_crashkernel(k: Kernel) -> Request | None:
     plain = [value for value in values if not value.endswith((",high", ",low", ",cma"))]
     high = [value for value in values if value.endswith(",high")]
     low = [value for value in values if value.endswith(",low")]
-    generic = k.behaviour["crashkernel_line"] == "reserved"
+    generic = k.behaviour.crashkernel_generic
     low_text = low[-1] if low and not generic else None
     if plain:
         try:
@@ -94,7 +94,7 @@ def _warn(k: Kernel, text: str) -> _RejectedError:
 
 
 def _newer_prefix(k: Kernel, prefix: str) -> str:
-    return prefix if k.behaviour["crashkernel_line"] == "reserved" else ""
+    return prefix if k.behaviour.crashkernel_generic else ""
 
 
 def _simple(k: Kernel, text: str) -> tuple[int, int]:
@@ -122,7 +122,7 @@ def _suffixed(k: Kernel, text: str, suffix: str) -> int:
 def _ranges(k: Kernel, text: str) -> tuple[int, int]:
     """Size and base for this much memory from ``start-[end]:size[,...][@offset]``."""
     system_ram = k.memblock.phys_mem_size()
-    if k.behaviour.get("crashkernel_rounds_ram", True):
+    if k.behaviour.crashkernel_rounds_ram:
         system_ram = -(-system_ram // RAM_ROUNDING) * RAM_ROUNDING  # firmware keeps some of it to itself
     size, rest = 0, text
     for _ in range(MAX_RANGES):

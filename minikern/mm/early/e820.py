@@ -162,7 +162,7 @@ def _split(
 
 def resource_lines(k: Kernel) -> bool:
     """True if the map is logged in the terms of the resource tree, with its gaps."""
-    return bool(k.behaviour.get("e820_lines", "types") == "resources")
+    return k.behaviour.e820_lines == "resources"
 
 
 def logged_type(k: Kernel, kind: int) -> str:
@@ -192,7 +192,7 @@ def print_table(k: Kernel, who: str, table: Iterable[Entry]) -> None:
 def memory_setup(k: Kernel) -> None:
     """Take the zero page's entries, sanitise, print. Source: arch/x86/kernel/e820.c:e820__memory_setup()"""
     given = [Entry(*row) for row in k.boot_params.e820]
-    if len(given) < k.behaviour.get("e820_min_entries", 2):
+    if len(given) < k.behaviour.e820_min_entries:
         given = _fake_map(k)
     k.charge("e820_entry", len(given))
     table = update_table(given)
@@ -245,9 +245,9 @@ def reserve_setup_data(k: Kernel) -> None:
 
     Source: arch/x86/kernel/e820.c:e820__reserve_setup_data() @ v6.12
     """
-    if not k.boot_params.setup_data or not k.behaviour.get("e820_setup_data", True):
+    if not k.boot_params.setup_data or not k.behaviour.e820_setup_data:
         return
-    handed_on = k.behaviour.get("e820_kexec_setup_data", False)  # by kernels before 6.10
+    handed_on = k.behaviour.e820_kexec_setup_data  # by kernels before 6.10
     for address, kind, payload in k.boot_params.setup_data:
         size = 16 + payload  # struct setup_data: next, type, len
         change = logged_change(k, Type.RAM, Type.RESERVED_KERN)
@@ -316,7 +316,7 @@ def end_pfn(table: Iterable[Entry], limit_pfn: int, max_arch_pfn: int, acpi: boo
 
 def print_last_pfn(k: Kernel, limit_pfn: int, max_arch_pfn: int) -> int:
     """Find the highest pfn and log it."""
-    last = end_pfn(k.e820.table, limit_pfn, max_arch_pfn, k.behaviour.get("last_pfn_acpi", True))
+    last = end_pfn(k.e820.table, limit_pfn, max_arch_pfn, k.behaviour.last_pfn_acpi)
     k.printk(f"last_pfn = {last:#x} max_arch_pfn = {max_arch_pfn:#x}")
     return last
 

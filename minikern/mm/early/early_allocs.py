@@ -52,7 +52,7 @@ def pcpu_setup_first_chunk(k: Kernel, info: AllocInfo) -> None:
         k.memblock.alloc(size, SMP_CACHE_BYTES)
     # Slots by the size of what is free, then those for sidelined, free and depopulated chunks.
     slots = max(info.unit.bit_length() - PCPU_SLOT_BASE_SHIFT + 2, 1) + 1 + 3
-    if not k.behaviour.get("pcpu_depopulate", True):
+    if not k.behaviour.pcpu_depopulate:
         slots -= 2
     k.memblock.alloc(slots * LIST_HEAD_BYTES, SMP_CACHE_BYTES)
     static = -(-info.static // PCPU_MIN_ALLOC_SIZE) * PCPU_MIN_ALLOC_SIZE
@@ -66,7 +66,7 @@ def _alloc_first_chunk(k: Kernel, start: int, size: int) -> None:
     """Source: mm/percpu.c:pcpu_alloc_first_chunk() @ v6.12"""
     pages = -(-(start % PAGE_SIZE + size) // PAGE_SIZE)
     bits = pages * PAGE_SIZE // PCPU_MIN_ALLOC_SIZE
-    fixed = PCPU_CHUNK_BYTES[k.behaviour["smp_scheme"]]
+    fixed = PCPU_CHUNK_BYTES[k.behaviour.smp_scheme]
     for part in (fixed + bitmap_bytes(pages), bitmap_bytes(bits), bitmap_bytes(bits + 1), pages * PCPU_BLOCK_MD_BYTES):
         k.memblock.alloc(part, SMP_CACHE_BYTES)
 
@@ -81,7 +81,7 @@ def setup_cpu_masks(k: Kernel) -> None:
 
     Source: arch/x86/kernel/smpboot.c:setup_cpu_local_masks(), arch/x86/mm/numa.c:setup_node_to_cpumask_map() @ v6.12
     """
-    for _ in range(CPU_MASKS[k.behaviour["smp_scheme"]] + k.numa.nr_node_ids()):
+    for _ in range(CPU_MASKS[k.behaviour.smp_scheme] + k.numa.nr_node_ids()):
         k.memblock.alloc(bitmap_bytes(k.cpus.nr_cpu_ids), SMP_CACHE_BYTES)
 
 
@@ -110,7 +110,7 @@ def trap_init(k: Kernel) -> None:
     gets a GiB of its own, as it nearly always does, and the IDT, which is mapped later, none of the tables.
     Source: arch/x86/mm/cpu_entry_area.c:setup_cpu_entry_areas(), init_cea_offsets() @ v6.12
     """
-    at_random = k.behaviour.get("cea_random", False) and kaslr_enabled(k)
+    at_random = k.behaviour.cea_random and kaslr_enabled(k)
     used = set() if at_random else {0}
     for index in range(len(k.cpus.possible)):
         first = 1 + index * (CEA_PAGES_PER_GIB if at_random else CEA_PAGES)

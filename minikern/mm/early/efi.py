@@ -26,7 +26,7 @@ def efi_init(k: Kernel) -> None:
 
     Source: arch/x86/platform/efi/efi.c:efi_init(), efi_remove_e820_mmio() @ v6.12
     """
-    if not k.behaviour.get("efi_mmio_removed", True) or not memmap_enabled(k):
+    if not k.behaviour.efi_mmio_removed or not memmap_enabled(k):
         return
     index = 0
     for kind, start, pages in _descriptors(k):

@@ -107,7 +107,7 @@ def init_cpu_to_node(k: Kernel) -> None:
 
     Source: arch/x86/mm/numa.c:init_cpu_to_node() @ v5.10
     """
-    if k.behaviour.get("memoryless") != "late":
+    if k.behaviour.memoryless != "late":
         return
     for cpu in k.cpus.possible:
         node = k.numa.apic_to_node(k.cpus.apic_id.get(cpu, -1))
@@ -160,7 +160,7 @@ def _cpu_affinity(k: Kernel, cpu: SratCpu) -> None:
     k.numa.apicid_to_node[cpu.apic_id] = node
     k.numa.parsed.add(node)
     k.numa.phys_nodes.add(node)
-    if k.behaviour["srat_cpu_lines"]:
+    if k.behaviour.srat_cpu_lines:
         width = 4 if cpu.x2apic else 2
         k.printk(f"SRAT: PXM {cpu.pxm} -> APIC 0x{cpu.apic_id:0{width}x} -> Node {node}")
 
@@ -171,7 +171,7 @@ def _memory_affinity(k: Kernel, memory: SratMemory) -> None:
     if end > ULLONG_MAX:
         end &= ULLONG_MAX
         text = f"Warning: invalid memblk node {node} [mem {start:#010x}-{end - 1 & ULLONG_MAX:#010x}]"
-        k.printk(k.behaviour.get("numa_warning_prefix", "NUMA: ") + text, Level.WARNING)
+        k.printk(k.behaviour.numa_warning_prefix + text, Level.WARNING)
     elif start < end:
         k.numa.memblks.append(Memblk(start, end, node))
     k.numa.parsed.add(node)
@@ -208,7 +208,7 @@ def _alloc_distance(k: Kernel, count: int) -> None:
     size = count * count
     place = k.memblock.phys_alloc_range(size, PAGE_SIZE, 0, k.max_pfn << 12)
     k.numa.distance_place = None if place is None else (place, size)
-    if k.behaviour.get("numa_distance_line", True):
+    if k.behaviour.numa_distance_line:
         k.printk(f"NUMA: Initialized distance table, cnt={count}", Level.DEBUG)
 
 
@@ -242,8 +242,8 @@ def _cleaned_meminfo(k: Kernel, memblks: list[Memblk]) -> list[Memblk]:
 
     Source: arch/x86/mm/numa.c:numa_cleanup_meminfo() @ v6.1, mm/numa_memblks.c @ v6.12
     """
-    low = k.memblock.start_of_dram() if k.behaviour["numa_low"] == "dram" else 0
-    high = k.memblock.end_of_dram() if k.behaviour["numa_low"] == "dram" else k.max_pfn << 12
+    low = k.memblock.start_of_dram() if k.behaviour.numa_low == "dram" else 0
+    high = k.memblock.end_of_dram() if k.behaviour.numa_low == "dram" else k.max_pfn << 12
     blocks = []
     for block in memblks:
         start, end = max(block.start, low), min(block.end, high)
@@ -267,7 +267,7 @@ def _join_pair(k: Kernel, blocks: list[Memblk], i: int, j: int) -> bool:
     a, b = blocks[i], blocks[j]
     if b.end > a.start and b.start < a.end:
         where = f"[mem {a.start:#010x}-{a.end - 1:#010x}] overlaps with"
-        prefix = k.behaviour.get("numa_warning_prefix", "NUMA: ")
+        prefix = k.behaviour.numa_warning_prefix
         if a.nid != b.nid:
             k.printk(f"{prefix}node {a.nid} {where} node {b.nid} [mem {b.start:#010x}-{b.end - 1:#010x}]", Level.ERR)
             raise SratError
@@ -301,7 +301,7 @@ def _register_memblks(k: Kernel) -> None:
     for nid in sorted({block.nid for block in k.numa.memblks}):
         start = min(block.start for block in k.numa.memblks if block.nid == nid)
         end = max(block.end for block in k.numa.memblks if block.nid == nid)
-        if k.behaviour["numa_low"] == "zero" and start < end and end - start < NODE_MIN_SIZE:
+        if k.behaviour.numa_min_size and start < end and end - start < NODE_MIN_SIZE:
             continue
         alloc_node_data(k, nid)
 
@@ -320,9 +320,9 @@ def _clear_kernel_node_hotplug(k: Kernel) -> None:
 def _check_coverage(k: Kernel) -> None:
     total = k.memblock.phys_mem_size()
     bare = sum(region.size for region in k.memblock.memory_regions() if region.nid == NUMA_NO_NODE)
-    if bare < COVERAGE_SLACK_BYTES or (bare == COVERAGE_SLACK_BYTES and k.behaviour["numa_uncovered"] != "e820"):
+    if bare < COVERAGE_SLACK_BYTES or (bare == COVERAGE_SLACK_BYTES and k.behaviour.numa_uncovered != "e820"):
         return
-    if k.behaviour["numa_uncovered"] == "e820":
+    if k.behaviour.numa_uncovered == "e820":
         covered = (total - bare) >> 20
         k.printk(f"NUMA: nodes only cover {covered}MB of your {total >> 20}MB e820 RAM. Not used.", Level.ERR)
     else:

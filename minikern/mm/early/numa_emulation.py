@@ -221,7 +221,7 @@ def emulated_distances(k: Kernel, phys_of: dict[int, int], given: list[int]) -> 
             continue
         # Said once; the entry stays what a new table holds.
         rows[row][column] = LOCAL_DISTANCE if row == column else REMOTE_DISTANCE
-        prefix = k.behaviour.get("numa_warning_prefix", "NUMA: ")
+        prefix = k.behaviour.numa_warning_prefix
         if not warned:
             line = f"{prefix}Warning: invalid distance parameter, from={row} to={column} distance={distance}"
             k.printk(line, Level.WARNING)

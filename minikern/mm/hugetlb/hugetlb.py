@@ -64,9 +64,9 @@ class HugeTLB:
             self.hvo = Hvo(
                 k,
                 VmemmapPageTable(k.vmemmap.memmaps, list(k.vmemmap.preinit.values())),
-                fresh_head=bool(k.behaviour.get("hvo_fresh_head", True)),
-                head_required=bool(k.behaviour.get("hvo_head_required", False)),
-                batch=bool(k.behaviour.get("hvo_batch", False)),
+                fresh_head=k.behaviour.hvo_fresh_head,
+                head_required=k.behaviour.hvo_head_required,
+                batch=k.behaviour.hvo_batch,
             )
         return self.hvo
 
@@ -104,7 +104,7 @@ def hugetlb_bootmem_alloc(k: Any) -> None:
 
     Source: mm/hugetlb.c:hugetlb_bootmem_alloc() @ v6.15
     """
-    if k.behaviour.get("hugetlb_prehvo", False):
+    if k.behaviour.hugetlb_prehvo:
         hugetlb_parse_cmdline(k)
 
 
@@ -197,7 +197,7 @@ def hugetlb_bootmem_struct_page_init(k: Any) -> None:
 
     Source: mm/hugetlb.c:hugetlb_bootmem_struct_page_init() @ stable 6.12
     """
-    if k.behaviour.get("hugetlb_gather", "hugetlb_init") == "page_alloc_init_late":
+    if k.behaviour.hugetlb_gather == "page_alloc_init_late":
         gather_bootmem_prealloc(k)
 
 

@@ -54,7 +54,7 @@ def hugetlb_hstate_alloc_pages(k: Any, h: Hstate) -> None:
         return
     if h.gigantic:
         allocated = _gigantic_pages_alloc_boot(k, h)
-    elif k.behaviour.get("hugetlb_parallel", False):
+    elif k.behaviour.hugetlb_parallel:
         allocated = _pages_alloc_parallel(k, h)
     else:
         allocated = _pages_alloc_serial(k, h)
@@ -82,7 +82,7 @@ def _alloc_specific_nodes(k: Any, h: Hstate) -> None:
 
 def _alloc_on(k: Any, h: Hstate, nid: int) -> bool:
     if h.gigantic:
-        return alloc_bootmem_huge_page(k, h, nid, exact=bool(k.behaviour.get("hugetlb_exact_node", False)))
+        return alloc_bootmem_huge_page(k, h, nid, exact=k.behaviour.hugetlb_exact_node)
     pfn = run_here(k, _alloc_fresh(k, h, nid))
     if pfn is None:
         return False
@@ -116,9 +116,9 @@ def alloc_bootmem_huge_page(k: Any, h: Hstate, nid: int, exact: bool = False) ->
     address = k.memblock.alloc(size, size, nid=nid, exact_nid=exact)
     if address is None:
         return False
-    if k.behaviour["hugetlb_tail_skip"]:
+    if k.behaviour.hugetlb_tail_skip:
         k.memblock.reserved_mark_noinit(address + PAGE_SIZE, size - PAGE_SIZE)
-    if k.behaviour.get("hugetlb_prehvo", False):
+    if k.behaviour.hugetlb_prehvo:
         nid = max(next(r.nid for r in k.memblock.memory_regions() if address < r.end), 0)
     k.hugetlb.boot_pages.append(BootPage(h, address >> PAGE_SHIFT, nid))
     k.charge("hugetlb_page_alloc")
@@ -189,9 +189,9 @@ def _pages_alloc_serial(k: Any, h: Hstate) -> int:
         if pfn is None:
             break
         heads.append(pfn)
-        if not k.behaviour.get("hvo_batch", False):
+        if not k.behaviour.hvo_batch:
             run_here(k, _optimize_and_add(k, h, [pfn]))
-    if k.behaviour.get("hvo_batch", False):
+    if k.behaviour.hvo_batch:
         run_here(k, _optimize_and_add(k, h, heads))
     return len(heads)
 
@@ -202,7 +202,7 @@ def _pages_alloc_parallel(k: Any, h: Hstate) -> int:
     Source: mm/hugetlb.c:hugetlb_pages_alloc_boot() @ v6.9 and v6.15
     """
     nodes = k.hugetlb.memory_nodes
-    if not k.behaviour.get("hugetlb_alloc_threads", False):
+    if not k.behaviour.hugetlb_alloc_threads:
         wanted = h.max_huge_pages
         _alloc_job(k, h, MtJob(0, wanted, 1, wanted // len(nodes) // 2, 2 * len(nodes)))
         return len(h.free_pages)

@@ -100,7 +100,7 @@ def _reserve(k: Any, total: int, by_node: dict[int, int], nodes: list[int]) -> i
         if by_node and nid not in by_node:
             continue
         size = _round_up(by_node[nid] if by_node else min(per_node, total - reserved), GIGANTIC)
-        ranges = k.behaviour.get("hugetlb_cma_ranges", False)  # since 6.15 it may lie in pieces
+        ranges = k.behaviour.hugetlb_cma_ranges  # since 6.15 it may lie in pieces
         if not cma_declare_contiguous(k, size, GIGANTIC, f"hugetlb{nid}", nid, ranges):
             k.printk(f"hugetlb_cma: reservation failed: err {-ENOMEM}, node {nid}")
             continue
@@ -117,7 +117,7 @@ def cma_declare_contiguous(k: Any, size: int, align: int, name: str, nid: int, r
     Adds to ``k.cma_areas``; False if there is no room. Source: mm/cma.c:cma_declare_contiguous_nid() @ v6.12
     """
     size = _round_up(size, align)
-    where = f" on node {nid}" if k.behaviour.get("cma_line_node", True) else ""
+    where = f" on node {nid}" if k.behaviour.cma_line_node else ""
     base = _bottom_up(k, size, align, nid) if k.memblock.end_of_dram() >= FOUR_GIB + size else None
     if base is None:
         base = k.memblock.alloc(size, align, nid=nid, exact_nid=True)

@@ -29,7 +29,7 @@ def gather_bootmem_prealloc(k: Any) -> None:
     if not waiting:
         return
     waiting.reverse()  # lists grow at their head
-    if not k.behaviour.get("hugetlb_parallel", False):
+    if not k.behaviour.hugetlb_parallel:
         run_here(k, gather_list(k, waiting))
         return
     cpus = numa_aware_cpus(k)
@@ -55,7 +55,7 @@ def gather_list(k: Any, waiting: Sequence[BootPage]) -> Work[None]:
         yield from _init_vmemmap(k, page)
         k.page_alloc.zone_of(page.pfn).managed_pages += page.pages
         k.page_alloc.totalram_pages += page.pages
-        if k.behaviour["hugetlb_tail_skip"]:
+        if k.behaviour.hugetlb_tail_skip:
             ready.insert(0, page)
         else:
             yield from _prep_and_add(k, [page])
@@ -65,7 +65,7 @@ def gather_list(k: Any, waiting: Sequence[BootPage]) -> Work[None]:
 def _init_vmemmap(k: Any, page: BootPage) -> Work[None]:
     # Source: mm/hugetlb.c:hugetlb_folio_init_vmemmap() @ v6.12, prep_compound_gigantic_page() @ v6.6
     pages = k.page_alloc.pages
-    if k.behaviour["hugetlb_tail_skip"]:
+    if k.behaviour.hugetlb_tail_skip:
         yield "compound_tail_init_prep", pages.prep_tails(page.pfn, 1, HUGETLB_VMEMMAP_RESERVE_PAGES)
     else:
         yield "compound_tail_prep", pages.prep_tails(page.pfn, 1, page.pages)
@@ -82,7 +82,7 @@ def _prep_and_add(k: Any, ready: Sequence[BootPage]) -> Work[None]:
     h, pages = ready[0].h, k.page_alloc.pages
     yield from optimize(k, [page.pfn for page in ready if not page.hvo], h.order)
     for page in ready:
-        if k.behaviour["hugetlb_tail_skip"] and page.pfn not in k.hugetlb.optimized:
+        if k.behaviour.hugetlb_tail_skip and page.pfn not in k.hugetlb.optimized:
             count = pages.prep_tails(page.pfn, HUGETLB_VMEMMAP_RESERVE_PAGES, page.pages)
             yield "compound_tail_init_prep", count
         mark_optimized(k, page.pfn)

@@ -34,7 +34,7 @@ def hugetlb_vmemmap_init_early(k: Any, nid: int, populate: Callable[[int, int], 
 
     Source: mm/hugetlb_vmemmap.c:hugetlb_vmemmap_init_early() @ v6.15
     """
-    if k.hugetlb is None or not k.behaviour.get("hugetlb_prehvo", False):
+    if k.hugetlb is None or not k.behaviour.hugetlb_prehvo:
         return
     for page in reversed(k.hugetlb.boot_pages):
         if page.nid == nid and not page.hvo and qualifies(k, page):
@@ -54,7 +54,7 @@ def hugetlb_vmemmap_init_late(k: Any, memmaps: list[Memmap]) -> None:
         if not page.zones_valid:
             k.hugetlb.boot_pages.remove(page)
             _undo_hvo(k, page, memmaps)
-    if k.behaviour.get("vmemmap_tails", False):
+    if k.behaviour.vmemmap_tails:
         _alloc_tails(k, [page for page in k.hugetlb.boot_pages if page.hvo])
 
 
@@ -87,7 +87,7 @@ def one_zone(k: Any, page: BootPage) -> bool:
 
     Source: mm/hugetlb.c:hugetlb_bootmem_page_zones_valid(), mm/mm_init.c:pfn_range_intersects_zones() @ v6.15
     """
-    if page.zones_valid or not k.behaviour.get("hugetlb_prehvo", False):
+    if page.zones_valid or not k.behaviour.hugetlb_prehvo:
         return True
     node = next(node for node in k.nodes if node.nid == page.nid)
     met = [zone for zone in node.zones if _meets(zone, page.pfn, page.pfn + page.pages)]

@@ -71,12 +71,12 @@ def memmap_init(k: Any) -> None:
     Needs ``k.vmemmap`` and ``k.nodes``; sets ``k.page_alloc`` and each node's first_deferred_pfn. Charges
     ``struct_page_init``. Source: mm/mm_init.c:memmap_init() @ v6.12
     """
-    flags = page_flags_layout(k.config, k.behaviour["page_flags"])
+    flags = page_flags_layout(k.config, k.behaviour)
     pages = PageMap(k.vmemmap, flags, algorithm(k.options.kernel))
     k.page_alloc = PageAlloc(pages, k.nodes, k.vmemmap.groups[-1].end_pfn)
     defer = DeferInit(
         enabled=k.config.enabled("CONFIG_DEFERRED_STRUCT_PAGE_INIT") and not k.cmdline.has("early_page_ext"),
-        reset_first=bool(k.behaviour.get("defer_reset_first", False)),
+        reset_first=k.behaviour.defer_reset_first,
     )
     hole_pfn, end_pfn, zone_id, nid = 0, 0, 0, 0
     for start_pfn, end_pfn, nid in memory_pfn_ranges(k):
@@ -116,7 +116,7 @@ def _init_unavailable_range(k: Any, start: int, end: int, zone: Zone) -> None:
     count = pages.init_range(start, end, reserved=True)
     if count:
         k.charge("struct_page_init", count)
-        if k.behaviour.get("unavailable_lines", True):
+        if k.behaviour.unavailable_lines:
             k.printk(f"On node {zone.nid}, zone {zone.name}: {count} pages in unavailable ranges")
 
 

@@ -80,7 +80,7 @@ def _alloc_section_roots(memblock: Memblock, sections: list[PresentSection], fiv
 def _sparse_init_nid(k: Any, nid: int, numbers: list[int], tables: _PageTables) -> Iterator[Memmap]:
     memblock: Memblock = k.memblock
     _alloc(memblock, MEM_SECTION_USAGE_SIZE * len(numbers), SMP_CACHE_BYTES, nid, "section usage maps")
-    whole = k.behaviour.get("sparse_buffer", True)  # releases from 7.x on ask for each section on its own
+    whole = k.behaviour.sparse_buffer  # releases from 7.x on ask for each section on its own
     buffer = _SparseBuffer(memblock, SECTION_MAP_SIZE * len(numbers) if whole else 0, nid)
 
     def populate_hvo(head: int, pages: int) -> int:

@@ -5,17 +5,16 @@ Source: include/linux/page-flags-layout.h, page-flags.h, mmzone.h @ v6.12
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from hw.errors import InputError
+from minikern.core.behaviour import Behaviour
 from minikern.mm.page.mmzone import ZONE_NAMES
 
 BITS_PER_LONG = 64
 LAST_PID_SHIFT = 8  # Source: include/linux/page-flags-layout.h:LAST__PID_SHIFT
 LRU_GEN_WIDTH = 3  # order_base_2(MAX_NR_GENS + 1); Source: kernel/bounds.c @ v6.12
-NR_PAGEFLAGS = 25  # Source: 6.1; 6.12 has 24
 
 # page_type of a free block before one-byte types: all ones less PG_buddy. Source: include/linux/page-flags.h @ v6.1
 PAGE_BUDDY_MAPCOUNT = 0xFFFFFF7F
@@ -106,11 +105,10 @@ class PageFlags:
         return f"node {self.nid(flags)} zone {zone_name} {'|'.join(names) or 'no flags'}"
 
 
-def page_flags_layout(config: ConfigLike, numbers: Mapping[str, Any]) -> PageFlags:
+def page_flags_layout(config: ConfigLike, behaviour: Behaviour) -> PageFlags:
     """The layout that Kconfig values and one release's flag numbers give.
 
-    ``numbers`` names bits ``reserved`` and ``head``; optional are ``private`` (the bit after reserved), ``nr`` (how
-    many flags there are), ``buddy_type`` and ``hugetlb_type``. Raises InputError when the fields do not fit.
+    Raises InputError when the fields do not fit.
     """
     nodes = config.number("CONFIG_NODES_SHIFT")
     zones = zones_width(config)
@@ -118,7 +116,7 @@ def page_flags_layout(config: ConfigLike, numbers: Mapping[str, Any]) -> PageFla
     cpupid = 0
     if config.enabled("CONFIG_NUMA_BALANCING"):
         cpupid = LAST_PID_SHIFT + (config.number("CONFIG_NR_CPUS") - 1).bit_length()
-    room = BITS_PER_LONG - int(numbers.get("nr", NR_PAGEFLAGS)) - lru_gen - nodes - zones
+    room = BITS_PER_LONG - behaviour.page_flag_count - lru_gen - nodes - zones
     if room < 0:
         raise InputError(f"CONFIG_NODES_SHIFT={nodes} leaves no room in page->flags: {-room} bits too many")
     if cpupid > room:
@@ -126,18 +124,16 @@ def page_flags_layout(config: ConfigLike, numbers: Mapping[str, Any]) -> PageFla
             f"last_cpupid needs {cpupid} bits, page->flags has {room} left (CONFIG_NR_CPUS, CONFIG_NODES_SHIFT): "
             "struct page would grow beyond 64 bytes"
         )
-    reserved = int(numbers["reserved"])
-    hugetlb = numbers.get("hugetlb_type")
     return PageFlags(
         nodes_width=nodes,
         zones_width=zones,
         cpupid_width=cpupid,
         lru_gen_width=lru_gen,
-        reserved_bit=reserved,
-        private_bit=int(numbers.get("private", reserved + 1)),
-        head_bit=int(numbers["head"]),
-        buddy_type=int(numbers.get("buddy_type", PAGE_BUDDY_MAPCOUNT)),
-        hugetlb_type=None if hugetlb is None else int(hugetlb),
+        reserved_bit=behaviour.page_flag_reserved,
+        private_bit=behaviour.page_flag_reserved + 1,
+        head_bit=behaviour.page_flag_head,
+        buddy_type=behaviour.page_type_buddy,
+        hugetlb_type=behaviour.page_type_hugetlb or None,
     )
 
 

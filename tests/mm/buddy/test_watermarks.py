@@ -12,6 +12,7 @@ from minikern.mm.buddy import watermarks
 from minikern.mm.page.mmzone import ZONE_MOVABLE, ZONE_NORMAL, Pglist, Zone
 from minikern.state.page_alloc import PageAlloc
 from tests.mm.fake_kernel import fake_kernel
+from tests.support import behaviour_of
 
 
 def kernel(managed: list[int], **options: Any) -> Any:
@@ -57,7 +58,7 @@ def test_without_transparent_huge_pages_what_is_kept_for_others_counts_less() ->
 @pytest.mark.parametrize(("capped", "expected"), [(False, None), (True, 128)])
 def test_movable_zones(capped: bool, expected: int | None) -> None:
     k = kernel([3840, 400000, 900000, 800000, 0])
-    k.behaviour["movable_wmark_capped"] = capped
+    k.behaviour = behaviour_of("debian-6.12", movable_wmark_capped=capped)
     watermarks.init_per_zone_wmark_min(k)
     watermarks.hugepage_init(k)
     movable = watermarks.watermarks(k, k.nodes[0].zones[ZONE_MOVABLE]).min

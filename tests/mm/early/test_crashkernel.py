@@ -13,6 +13,7 @@ from minikern.core.cmdline import CommandLine
 from minikern.mm.early.crashkernel import reserve_crashkernel
 from minikern.mm.early.swiotlb import Swiotlb, parse_swiotlb
 from minikern.state.memblock import Memblock
+from tests.support import behaviour_of
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -28,7 +29,7 @@ def kernel(append: str, wording: str = "reserved", low: int = 2 * GIB, high: int
     k = SimpleNamespace(
         memblock=memblock,
         cmdline=CommandLine(append),
-        behaviour={"crashkernel_line": wording},
+        behaviour=behaviour_of("debian-6.12" if wording == "reserved" else "debian-6.1"),
         lines=lines,
         printk=lambda text, level=6: lines.append(text),
         swiotlb=Swiotlb(),

@@ -13,6 +13,7 @@ from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
 from minikern.mm.early import early_allocs
 from minikern.mm.early.percpu import AllocInfo
+from tests.support import behaviour_of
 
 CAPTURES = Path(__file__).parents[3] / "../shared/captures"
 LINE = re.compile(r"memblock_(reserve|free|phys_free): \[0x(\w+)-0x(\w+)\]")
@@ -41,7 +42,7 @@ def kernel(cpus: int, scheme: str, nodes: int = 1) -> Any:
         memblock=Sizes(),
         cpus=SimpleNamespace(nr_cpu_ids=cpus, possible=list(range(cpus))),
         numa=SimpleNamespace(nr_node_ids=lambda: nodes),
-        behaviour={"smp_scheme": scheme},
+        behaviour=behaviour_of("debian-6.1", smp_scheme=scheme),
     )
 
 
@@ -72,7 +73,7 @@ def test_tables_of_the_cpu_entry_areas(cpus: int, tables: int) -> None:
 @pytest.mark.parametrize(("cpus", "tables"), [(1, 3), (2, 5), (3, 7), (4, 9)])
 def test_cpu_entry_areas_at_random(cpus: int, tables: int) -> None:
     k = kernel(cpus, "split")
-    k.behaviour["cea_random"] = True
+    k.behaviour = behaviour_of("debian-6.12", cea_random=True)
     k.boot_params = SimpleNamespace(page=bytes(0x211) + bytes([0x81 | early_allocs.KASLR_FLAG]))
     early_allocs.trap_init(k)
     assert k.memblock.asked == [4096] * tables

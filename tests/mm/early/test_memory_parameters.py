@@ -17,6 +17,7 @@ from minikern.mm.early import e820, e820_params, memtest, numa, swiotlb
 from minikern.mm.early.numa_emulation import Block, emulated_distances, split_nodes
 from minikern.mm.page.mmzone import Pglist, Zone
 from minikern.state.memblock import Flags, Memblock
+from tests.support import behaviour_of
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -33,7 +34,7 @@ def kernel(append: str = "", **more: Any) -> Any:
         "e820": e820.E820State(table=table),
         "memblock": memblock,
         "config": Config({"CONFIG_NODES_SHIFT": 6}),
-        "behaviour": {},
+        "behaviour": behaviour_of("debian-6.12", numa_warning_prefix="NUMA: "),
         "swiotlb": swiotlb.Swiotlb(),
         "cpus": SimpleNamespace(possible=[0, 1, 2]),
         "numa": numa.Numa(),

@@ -12,11 +12,10 @@ from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
 from minikern.mm.early import numa
 from minikern.state.memblock import Flags, Memblock
+from tests.support import behaviour_of
 
 MIB, GIB = 1 << 20, 1 << 30
-NEW = {"numa_low": "dram", "numa_uncovered": "coverage", "numa_warning_prefix": ""}
-OLD = {"numa_low": "zero", "numa_uncovered": "e820"}
-COMMON = {"srat_cpu_lines": False}
+OLD = {"numa_low": "zero", "numa_min_size": True, "numa_uncovered": "e820", "numa_warning_prefix": "NUMA: "}
 
 
 def memory(pxm: int, base: int, length: int, hotplug: bool = False, enabled: bool = True) -> SratMemory:
@@ -33,7 +32,8 @@ def run(
     log: list[str] = []
     k = SimpleNamespace(
         cmdline=CommandLine(append), memblock=memblock, max_pfn=4 * GIB >> 12, numa=numa.Numa(),
-        config=Config({"CONFIG_NODES_SHIFT": 6, "CONFIG_NUMA": True}), behaviour=COMMON | (OLD if old else NEW),
+        config=Config({"CONFIG_NODES_SHIFT": 6, "CONFIG_NUMA": True}),
+        behaviour=behaviour_of("debian-6.12", **(OLD if old else {})),
         release=SimpleNamespace(image=SimpleNamespace(node_data_bytes=4096)),
         acpi=SimpleNamespace(table=tables.get), log=log, printk=lambda text, level=6: log.append(text),
     )  # fmt: skip

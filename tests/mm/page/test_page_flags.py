@@ -7,14 +7,15 @@ from hypothesis import strategies as st
 from hw.errors import InputError
 from minikern.core.config import Config
 from minikern.mm.page.page_flags import page_flags_layout
+from tests.support import behaviour_of
 
 ZONES = {"CONFIG_ZONE_DMA": True, "CONFIG_ZONE_DMA32": True, "CONFIG_ZONE_DEVICE": True}
 DISTRO = Config(
     {**ZONES, "CONFIG_NODES_SHIFT": 10, "CONFIG_NR_CPUS": 8192, "CONFIG_NUMA_BALANCING": True, "CONFIG_LRU_GEN": True}
 )
 TALK = Config({**ZONES, "CONFIG_NODES_SHIFT": 6, "CONFIG_NR_CPUS": 240, "CONFIG_NUMA_BALANCING": True})
-BITS_6_1 = {"reserved": 12, "head": 16}
-BITS_6_12 = {"reserved": 13, "head": 6, "nr": 24}
+BITS_6_1 = behaviour_of("debian-6.1")
+BITS_6_12 = behaviour_of("debian-6.12")
 
 
 @pytest.mark.parametrize(
