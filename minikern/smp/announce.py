@@ -25,7 +25,7 @@ class Announcer:
         node_width = len(str(max(1, len(k.nodes)))) + 1
         node = maps.node[cpu]
         if self.first:
-            k.printk(f"{k.behaviour['smpboot_prefix']}x86: Booting SMP configuration:")
+            k.printk(f"{k.behaviour.smpboot_prefix}x86: Booting SMP configuration:")
         if node != self.node:
             if self.node >= 0 and not k.log.is_open:
                 k.printk("")  # the newline that ends the line finds none: another message has ended it

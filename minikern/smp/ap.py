@@ -128,7 +128,7 @@ def _validate_ids(k: Kernel, nr: int, cpu: CPU) -> None:
     actual, listed = read_apic_id(cpu), maps.apic_id[nr]
     if actual != listed:
         text = f"CPU{nr}: APIC id mismatch. Firmware: {listed:x} APIC: {actual:x}"
-        if k.behaviour["cpu_topo_lines"]:
+        if k.behaviour.apic_mismatch_line == "APIC ID":
             text = f"CPU{nr:4}: APIC ID mismatch. Firmware: 0x{listed:04x} APIC: 0x{actual:04x}"
         k.printk(f"[Firmware Bug]: {text}", Level.ERR)
     assign_logical_ids(k, nr)
@@ -150,7 +150,7 @@ def assign_logical_ids(k: Kernel, nr: int) -> None:
 
 
 def _say_converted(k: Kernel, nr: int, physical: int, what: str, logical: int) -> None:
-    if physical != logical and not k.behaviour["cpu_topo_lines"]:
+    if physical != logical and k.behaviour.logical_id_lines:
         k.printk(f"smpboot: CPU {nr} Converting physical {physical} to logical {what} {logical}")
 
 

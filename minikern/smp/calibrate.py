@@ -83,7 +83,7 @@ def calibrate_delay_is_known(k: Kernel, nr: int) -> int:
     maps = cpus_of(k)
     if not maps.boot.has("constant_tsc"):
         return 0
-    if k.behaviour["delay_reuse"] == "cpu0" and not maps.tsc.unstable:
+    if k.behaviour.delay_reuse == "cpu0" and not maps.tsc.unstable:
         return maps.lpj.get(0, 0)
     return _package_lpj(maps, nr)
 

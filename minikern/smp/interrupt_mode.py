@@ -78,7 +78,7 @@ def set_x2apic_phys_mode(k: Kernel, value: str | None) -> bool:
 
 def setup_apic_calls(k: Kernel) -> None:
     """Newer kernels call the APIC driver directly from here on. Source: arch/x86/kernel/apic/init.c @ v6.12"""
-    if k.behaviour["cpu_topo_lines"]:
+    if k.behaviour.apic_static_calls:
         k.printk("APIC: Static calls initialized")
 
 
@@ -155,7 +155,7 @@ def acpi_madt_oem_check(k: Kernel) -> None:
     maps = cpus_of(k)
     name = _x2apic_driver(k)
     maps.apic_driver = name
-    new = bool(k.behaviour["cpu_topo_lines"])
+    new = k.behaviour.apic_routing_lines == "APIC: Switched"
     k.printk(f"APIC: Switched APIC routing to: {name}" if new else f"Setting APIC routing to {name}.")
 
 
@@ -171,10 +171,10 @@ def _x2apic_driver(k: Kernel) -> str:
 def probe_apic_driver(k: Kernel) -> None:
     """How destinations are addressed from now on. Source: arch/x86/kernel/apic/probe_64.c, init.c @ v6.1, v6.12"""
     maps = cpus_of(k)
-    new = bool(k.behaviour["cpu_topo_lines"])
+    new = k.behaviour.apic_routing_lines == "APIC: Switched"
     if x2apic_enabled(k.machine.boot_cpu):
         name = _x2apic_driver(k)
-    elif not new and len(maps.possible) > FLAT_MAX_CPUS:
+    elif k.behaviour.apic_flat_limited and len(maps.possible) > FLAT_MAX_CPUS:
         name = "physical flat"
     else:
         return

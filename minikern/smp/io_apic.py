@@ -69,7 +69,7 @@ def setup_io_apic_irqs(k: Kernel) -> None:
 
 def _newer(k: Kernel) -> bool:
     """The lines' wording changed along with the way CPUs are counted. Source: io_apic.c @ v6.1, v6.12"""
-    return bool(k.behaviour.get("cpu_topo_lines", True))
+    return k.behaviour.ioapic_lines == "Init"
 
 
 def _print_pins(k: Kernel, number: int, ioapic: IoApic, routes: dict[int, PinRoute]) -> None:

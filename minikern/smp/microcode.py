@@ -109,7 +109,7 @@ def _apply_intel(k: Kernel, cpu: CPU, update: IntelUpdate) -> bool:
     cpu.wrmsr(MSR_IA32_UCODE_WRITE, state.blob_address + update.offset + HEADER.size)
     if microcode_revision(k, cpu) != update.revision:
         return False
-    if not k.behaviour.get("microcode_core_lines", False) and not state.told:
+    if not k.behaviour.microcode_core_lines and not state.told:
         state.told = True
         date = date_text(update.date)
         k.printk(f"microcode: microcode updated early to revision {update.revision:#x}, date = {date}")
@@ -122,7 +122,7 @@ def _intel_update_for(k: Kernel, cpu: CPU) -> IntelUpdate | None:
     Source: intel.c:load_ucode_intel_ap() @ v6.12 and v6.1
     """
     state = cpus_of(k).microcode
-    again = state.update is None and not k.behaviour.get("microcode_core_lines", False)
+    again = state.update is None and k.behaviour.microcode_ap_search
     if again and state.signature is not None:
         state.update = newest(state.updates, state.signature, microcode_revision(k, cpu))
     return state.update
@@ -137,7 +137,7 @@ def _load_amd_bsp(k: Kernel, cpu: CPU, blob: CpioFile | None) -> None:
     state = maps.microcode
     if blob is None:
         return
-    zen_ids = bool(k.behaviour.get("microcode_core_lines", False))
+    zen_ids = k.behaviour.microcode_zen_ids
     rules = AmdRules(cpu.cpuid(1).eax, maps.boot.family, state.old_revision, zen_ids)
     patch = find_patch(_read(k, blob), rules, lambda text: k.printk(text, Level.ERR))
     if patch is None:
@@ -153,7 +153,7 @@ def _load_amd_bsp(k: Kernel, cpu: CPU, blob: CpioFile | None) -> None:
 def _apply_amd(k: Kernel, cpu: CPU) -> bool:
     state = cpus_of(k).microcode
     assert state.patch is not None
-    if k.behaviour.get("microcode_core_lines", False) and not _digest_known(k, cpu):
+    if k.behaviour.microcode_digests and not _digest_known(k, cpu):
         return False
     cpu.wrmsr(MSR_AMD64_PATCH_LOADER, state.blob_address + state.patch.offset)
     return microcode_revision(k, cpu) == state.patch.revision
@@ -178,7 +178,7 @@ def _amd_patch_for(k: Kernel, cpu: CPU) -> bool:
     state = cpus_of(k).microcode
     if state.patch is None or microcode_revision(k, cpu) > state.patch.revision:
         return False
-    if not k.behaviour.get("microcode_core_lines", False) or cpus_of(k).boot.family < 0x17:
+    if not k.behaviour.microcode_zen_ids or cpus_of(k).boot.family < 0x17:
         return True
     return signature_of(state.patch.revision) == signature_of(microcode_revision(k, cpu))
 
@@ -216,7 +216,7 @@ def _load_amd_ap(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event, None, N
     yield k.charge_on(nr, "microcode_load")
     if _apply_amd(k, cpu):
         k.mark(nr, "microcode", microcode_revision(k, cpu))
-    elif k.behaviour.get("microcode_core_lines", False) and state.patch is not None:
+    elif k.behaviour.microcode_core_lines and state.patch is not None:
         k.printk(f"microcode: CPU{nr}: update failed for patch_level=0x{state.patch.revision:08x}", Level.ERR)
 
 
@@ -246,7 +246,7 @@ def microcode_init(k: Kernel) -> None:
         level = Level.ERR if vendor == "Intel" else Level.WARNING
         k.printk(f"microcode: {vendor} CPU family {maps.boot.family:#x} not supported", level)
         return
-    if k.behaviour.get("microcode_core_lines", False):
+    if k.behaviour.microcode_core_lines:
         k.printk(f"microcode: Current revision: 0x{state.revision:08x}")
         if state.new_revision:
             k.printk(f"microcode: Updated early from: 0x{state.old_revision:08x}")

@@ -70,7 +70,7 @@ def parse_early_smp_config(k: Kernel) -> None:
     Source: mpparse.c:mpparse_parse_early_smp_config() @ v6.12
     """
     acpi_madt_oem_check(k)
-    if k.behaviour["cpu_topo_lines"] and not (has_local_apic(k) and k.acpi.table("APIC")):
+    if k.behaviour.mptable_early and not (has_local_apic(k) and k.acpi.table("APIC")):
         _get_smp_config(k, early=True)
 
 
@@ -99,7 +99,7 @@ def _get_smp_config(k: Kernel, early: bool) -> None:
         k.printk("[Firmware Bug]: MP table not OK: no SMP configuration used", Level.ERR)
         return
     listed_by_acpi = k.acpi.have_lapic
-    if not early and not (k.behaviour["cpu_topo_lines"] and listed_by_acpi):
+    if not early and (k.behaviour.mptable_after_acpi or not listed_by_acpi):
         registry = maps.registry
         known = len(registry.apic_ids) + registry.duplicates if listed_by_acpi and registry else processors
         k.printk(f"Processors: {known}")

@@ -130,7 +130,7 @@ def _amd_llc(k: Kernel, nr: int, cpu: CPU, apic_id: int) -> int | None:
             return cpu.rdmsr(FAM10H_NODE_ID) & 7
         return place.package
     # Without a cache of the third level older kernels keep the package's number, newer ones none.
-    fallback = None if k.behaviour["cpu_topo_lines"] else place.package
+    fallback = None if k.behaviour.topology_parser == "common" else place.package
     if not cpu.cpuid(0x80000006).edx:
         return fallback
     family, model, _stepping = decode_signature(cpu.cpuid(1).eax)

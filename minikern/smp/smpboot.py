@@ -105,7 +105,7 @@ def _plural(count: int) -> str:
 
 
 def _new_bringup(k: Kernel) -> Bringup:
-    scheme = str(k.behaviour["smp_scheme"])
+    scheme = k.behaviour.smp_scheme
     room = ApRoom(TABLES[scheme], scheme)
     parallel = scheme == "split" and k.cmdline.get_bool("cpuhp.parallel", True)
     trampoline = install_trampoline(k, partial(start_secondary, k, room))
@@ -115,7 +115,7 @@ def _new_bringup(k: Kernel) -> Bringup:
 def _smp_cpus_done(k: Kernel) -> None:
     """Source: arch/x86/kernel/smpboot.c:native_smp_cpus_done() @ v6.1, v6.12"""
     maps = cpus_of(k)
-    if k.behaviour["max_logical_packages"]:
+    if k.behaviour.max_logical_packages:
         k.printk(f"smpboot: Max logical packages: {_max_logical_packages(maps)}")
     total = sum(maps.lpj.get(cpu, 0) for cpu in maps.online)
     hz = k.config.number("CONFIG_HZ")

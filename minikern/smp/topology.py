@@ -144,8 +144,8 @@ def topology_init(k: Kernel) -> CpuMaps:
         register_lapics(k)
     registry = maps.registry
     assert registry is not None
-    shifts = detect_shifts(k.machine.boot_cpu, old=not k.behaviour["cpu_topo_lines"])
-    if k.behaviour["cpu_topo_lines"]:
+    shifts = detect_shifts(k.machine.boot_cpu, old=k.behaviour.topology_parser == "vendor")
+    if new_possible_cpus(k):
         _possible_new(k, maps, registry, shifts)
     else:
         _possible_old(k, maps, registry)
@@ -160,6 +160,11 @@ def topology_init(k: Kernel) -> CpuMaps:
     return maps
 
 
+def new_possible_cpus(k: Kernel) -> bool:
+    """True if topology_init_possible_cpus() decides how many CPUs there may be."""
+    return k.behaviour.possible_cpus == "topology_init_possible_cpus"
+
+
 def apply_cmdline_limits_early(k: Kernel) -> Registry:
     """How many CPUs the command line allows, before the firmware's list is read; opens the registry.
 
@@ -169,7 +174,7 @@ def apply_cmdline_limits_early(k: Kernel) -> Registry:
     configured = k.config.number("CONFIG_NR_CPUS")
     maps.setup_max_cpus = configured if maps.asked.max_cpus is None else maps.asked.max_cpus
     limit = maps.asked.nr_cpus or configured
-    if k.behaviour["cpu_topo_lines"]:
+    if new_possible_cpus(k):
         limit = _limit_possible(k, maps, limit)
     maps.registry = Registry(limit)
     return maps.registry
@@ -193,12 +198,12 @@ def _cpu_to_node(k: Kernel, cpu: int, apic_id: int | None) -> int:
 
 def _register(k: Kernel, registry: Registry, boot_id: int) -> None:
     """Walk the MADT's entries in order."""
-    new = bool(k.behaviour["cpu_topo_lines"])
+    new = new_possible_cpus(k)
     limit = registry.limit
     registry.apic_ids.append(boot_id)
     boot_seen = False
     seen = {boot_id}
-    real_bsp = not new
+    real_bsp = not k.behaviour.real_bsp_check
     for apic_id, _uid, enabled, online_capable in _lapics(k):
         if not enabled and not _may_come_online(k, online_capable):
             continue
@@ -251,7 +256,7 @@ def _may_come_online(k: Kernel, online_capable: bool) -> bool:
     minor = fadt[FADT_MINOR_VERSION] & 0xF if len(fadt) > FADT_MINOR_VERSION else 0
     if fadt and (fadt[FADT_REVISION], minor) >= (6, 3):
         return online_capable
-    return not k.behaviour["cpu_topo_lines"] or bool(cpus_of(k).boot.hypervisor)
+    return k.behaviour.offline_lapics == "always" or bool(cpus_of(k).boot.hypervisor)
 
 
 def _lapics(k: Kernel) -> Sequence[tuple[int, int, bool, bool]]:
@@ -305,7 +310,7 @@ def _print_topology(k: Kernel, maps: CpuMaps, shifts: Shifts, apic_ids: list[int
     thread_count = sum(apic_id >> shifts.package == first for apic_id in set(apic_ids))
     maps.max_logical_packages = len(packages)
     k.printk(f"CPU topo: Max. logical packages: {len(packages):3}")
-    if k.behaviour.get("cpu_topo_nodes", False):
+    if k.behaviour.cpu_topo_nodes:
         nodes = max(1, len(k.numa.phys_nodes))
         k.printk(f"CPU topo: Max. logical nodes:    {nodes:3}")
         k.printk(f"CPU topo: Num. nodes per package:{-(-nodes // len(packages)):3}")

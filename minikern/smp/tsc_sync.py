@@ -117,10 +117,10 @@ def check_tsc_sync_target(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event
     k.printk(f"Measured {warps.maximum} cycles TSC warp between CPUs, turning off TSC clock.", Level.WARNING)
     if warps.random:
         k.printk("TSC warped randomly between CPUs", Level.WARNING)
-    if k.behaviour["smp_scheme"] == "serial-old":
-        mark_tsc_unstable(k, FAILED)
-    else:
+    if k.behaviour.tsc_warp_by_worker:
         k.machine.clock.process(_mark_by_worker(k))
+    else:
+        mark_tsc_unstable(k, FAILED)
 
 
 def _mark_by_worker(k: Kernel) -> Generator[simpy.Event, None, None]:
