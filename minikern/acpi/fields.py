@@ -157,7 +157,7 @@ def read_buffer_field(run: Interpreter, field: BufferField) -> int | bytearray:
     """Value of a buffer field: an integer where it fits into one, else a buffer."""
     value = get_bits(field.buffer, field.bit_offset, field.bits)
     size = (field.bits + 7) // 8
-    revision = str(run.k.behaviour.get("acpi_core_revision", "20240827"))
+    revision = run.k.behaviour.acpi_core_revision
     if size <= run.width and not (field.free_form and revision >= CREATE_FIELD_BUFFER):
         return value
     return bytearray(value.to_bytes(size, "little"))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def mark(k: Kernel, modules: dict[str, str]) -> str:
     """The mark ACPICA ends a message with; ``modules`` maps a core revision to module-line, "" is the default."""
-    revision = str(k.behaviour.get("acpi_core_revision", "20240827"))
+    revision = k.behaviour.acpi_core_revision
     return f"({revision}/{modules.get(revision, modules[''])})"
 
 

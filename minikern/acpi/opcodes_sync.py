@@ -114,7 +114,7 @@ def _reset(run: Interpreter, frame: Frame) -> None:
 
 
 def _revision(run: Interpreter, frame: Frame) -> int:
-    return int(run.k.behaviour.get("acpi_core_revision", "20240827"), 16)
+    return int(run.k.behaviour.acpi_core_revision, 16)
 
 
 def _timer(run: Interpreter, frame: Frame) -> int:
@@ -138,7 +138,7 @@ def _load(run: Interpreter, frame: Frame) -> int:
     source = run.node(frame) if frame.pos < frame.end and frame.data[frame.pos] in frame.name_start else run.term(frame)
     target = reference(run, frame)
     handle = load_op(run, source)
-    old = int(str(run.k.behaviour.get("acpi_core_revision", "20240827"))) < HANDLE_IS_TRUTH
+    old = int(run.k.behaviour.acpi_core_revision) < HANDLE_IS_TRUTH
     store(run, handle if old else mask(frame), target)
     return mask(frame)
 

@@ -30,11 +30,11 @@ class OsiStrings:
     """The strings answered with true; ``setup`` holds what the kernel adds or, by the command line, takes away."""
 
     def __init__(self, k: Kernel) -> None:
-        revision = str(k.behaviour.get("acpi_core_revision", "20240827"))
+        revision = k.behaviour.acpi_core_revision
         self.vendors = {text for text in VENDOR_STRINGS if revision >= _SINCE.get(text, "")}
         self.features = set(FEATURE_STRINGS)
         self.setup = {"Module Device": True, "Processor Device": True, "Processor Aggregator Device": True}
-        if k.behaviour.get("acpi_osi_scp"):
+        if k.behaviour.acpi_osi_scp:
             self.setup = {"Module Device": True, "Processor Device": True, SCP_STRING: True} | self.setup
         self.disabling = ""  # "vendors" or "all"
         self.method = True

@@ -36,7 +36,7 @@ def acpi_processor_add(k: Kernel, run: Interpreter, node: Node) -> None:
     listed = {entry.apic_id for entry in k.acpi.lapics if entry.enabled}
     if apic_id is None or apic_id not in listed or apic_id in maps.apic_id.values():
         return
-    if not k.behaviour.get("cpu_topo_lines", True):
+    if k.behaviour.hotplug_limit_line:
         limit = maps.nr_cpu_ids
         if len(maps.present) < limit:
             return

@@ -159,7 +159,7 @@ def verify_checksum(k: Kernel, data: bytes) -> bool:
     stored = data[9]
     correct = (stored - byte_sum(data)) & 0xFF
     # Newer kernels print the difference of the two bytes, as a signed 32-bit number, where the right byte is meant.
-    should = correct if k.behaviour.get("acpi_checksum_reports", "correct") == "correct" else stored - correct
+    should = correct if k.behaviour.acpi_checksum_reports == "correct" else stored - correct
     signature = fix_string(data[:4], 4)
     text = f"Incorrect checksum in table [{signature}] - 0x{stored:02X}, should be 0x{should & 0xFFFF_FFFF:02X}"
     bios_warning(k, text, _CHECKSUM)
@@ -174,7 +174,7 @@ def acpi_early_init(k: Kernel) -> None:
     state: AcpiState = k.acpi
     if state.disabled:
         return
-    k.printk(f"ACPI: Core revision {k.behaviour.get('acpi_core_revision', '20240827')}")
+    k.printk(f"ACPI: Core revision {k.behaviour.acpi_core_revision}")
     verified = 0
     for table in state.tables:
         if table.data is not None:

@@ -104,7 +104,7 @@ def amd_iommu_init(k: Kernel, groups: Groups) -> None:
                 dev.iommu_group = groups.device_group(dev)
                 k.charge("iommu_group_add")
                 k.printk(f"pci {dev.name}: Adding to iommu group {dev.iommu_group}")
-        if k.behaviour.get("amd_iommu_cap_line", False):
+        if k.behaviour.amd_iommu_cap_line:
             k.printk(f"pci {own.name}: AMD-Vi: Found IOMMU cap {iommu.cap:#x}")
     k.pci.groups = groups.count
     access.charge(k)

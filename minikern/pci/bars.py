@@ -105,7 +105,7 @@ def _decode(slot: int, low: int) -> tuple[int, int]:
 
 def resource_name(k: Kernel, slot: int, register: int = 0) -> str:
     """What the log calls a resource slot. Source: drivers/pci/pci.c:pci_resource_name() @ v6.12"""
-    if k.behaviour.get("pci_reg_lines", "bar") == "reg" and register:
+    if k.behaviour.pci_reg_lines == "reg" and register:
         return f"reg 0x{register:x}"
     if slot == ROM:
         return "ROM"
@@ -184,7 +184,7 @@ def pci_read_bridge_windows(k: Kernel, dev: PciDev) -> None:
 
 def bridge_lines_early(k: Kernel) -> bool:
     """True if this release logs a bridge's windows when the bridge itself is found."""
-    return bool(k.behaviour.get("pci_bridge_lines_early", k.behaviour.get("pci_device_type_text", False)))
+    return k.behaviour.pci_bridge_lines_early
 
 
 def bus_range(first: int, last: int) -> str:

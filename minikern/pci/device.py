@@ -109,7 +109,7 @@ def pci_setup_device(k: Kernel, dev: PciDev) -> bool:
 
 def _log_identity(k: Kernel, dev: PciDev) -> None:
     text = f"pci {dev.name}: [{dev.vendor:04x}:{dev.device:04x}] type {dev.hdr_type:02x} class {dev.class_code:#08x}"
-    if k.behaviour.get("pci_device_type_text", True):
+    if k.behaviour.pci_device_type_text:
         if dev.is_pcie:
             text += " " + PORT_NAMES.get(dev.pcie_type, "PCIe unknown")
         else:

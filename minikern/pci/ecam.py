@@ -63,14 +63,14 @@ def bios_year(k: Kernel) -> int:
 
 
 def _ecam_words(k: Kernel) -> bool:
-    return bool(k.behaviour.get("pci_ecam_lines", "ecam") == "ecam")
+    return k.behaviour.pci_ecam_lines == "ecam"
 
 
 def _reserved(k: Kernel, region: EcamRegion, conf1: bool, early: bool) -> bool:
     """Source: arch/x86/pci/mmconfig-shared.c:pci_mmcfg_reserved() @ v6.12"""
     ecam = _ecam_words(k)
     if early:
-        if not conf1 or (ecam and bios_year(k) > LAST_YEAR_OF_OLD_FIRMWARE):
+        if not conf1 or (k.behaviour.pci_ecam_trusted and bios_year(k) > LAST_YEAR_OF_OLD_FIRMWARE):
             return True
         how = "reserved as E820 entry" if ecam else "reserved in E820"
         return _check(k, region, lambda start, end: _e820_reserved(k, start, end), how)

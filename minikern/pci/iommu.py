@@ -51,7 +51,7 @@ def iommu_subsys_init(k: Kernel) -> None:
         passthrough = [word for word in words if word in ("pt", "nopt")][-1] == "pt"
     passthrough = k.cmdline.get_bool("iommu.passthrough", passthrough)
     k.pci.passthrough = passthrough
-    blank = " " if k.behaviour.get("iommu_line_suffix_space") else ""
+    blank = " " if k.behaviour.iommu_line_suffix_space else ""
     by_user = " (set via kernel command line)"
     domain = "Passthrough" if passthrough else "Translated"
     k.printk(f"iommu: Default domain type: {domain}{by_user if forced else blank}")
@@ -84,14 +84,14 @@ def pci_iommu_init(k: Kernel) -> None:
     for unit in state.units:
         if not unit.ignored:
             _init_unit(k, unit)
-    for unit in state.units if k.behaviour.get("dmar_scalable_line", False) else ():
+    for unit in state.units if k.behaviour.dmar_scalable_line else ():
         # Only a guest asks its host for PASIDs. Source: iommu.c:register_pasid_allocator() @ v6.1
         if unit.cap & CAP_CACHING_MODE and not unit.ecap & ECAP_SMTS:
             k.printk("DMAR: VT-d Scalable Mode not enabled, no PASID allocation", Level.WARNING)
     if any(unit.cap & CAP_CACHING_MODE for unit in state.units):
         k.printk("DMAR: IOMMU batching disallowed due to virtualization")
     groups = Groups(k)
-    if not k.behaviour.get("iommu_probe_by_unit", True):  # the bus is walked once, when all units are known
+    if not k.behaviour.iommu_probe_by_unit:  # the bus is walked once, when all units are known
         for unit in state.units:
             unit.registered = True
     for unit in state.units:

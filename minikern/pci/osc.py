@@ -45,7 +45,7 @@ MAX_ROUNDS = 8  # each round gives up at least one of the bits wanted
 
 def negotiate_os_control(k: Kernel, access: ConfigAccess, root: PciRoot, device: str) -> None:
     """Ask the firmware for control, feature by feature, and log the outcome under the name ``device``."""
-    if root.hid != PCIE_HOST and not root.osc and k.behaviour.get("osc_skipped", False):
+    if root.hid != PCIE_HOST and not root.osc and k.behaviour.osc_skipped:
         return  # neither PCI Express nor asked by the firmware; Source: negotiate_os_control() @ v7.2
     support = _support(k, access, root)
     k.printk(f"{device}: _OSC: OS supports [{_names(SUPPORT, support)}]")

@@ -46,7 +46,7 @@ def legacy_ide(k: Kernel, dev: PciDev) -> None:
         if interface & (1 if slot < 2 else 4):
             continue
         dev.resources[slot] = Resource(start, end, IORESOURCE_IO)
-        if k.behaviour.get("pci_reg_lines", "bar") == "bar":
+        if k.behaviour.pci_reg_lines == "bar":
             k.printk(f"pci {dev.name}: BAR {slot} {dev.resources[slot]}: legacy IDE quirk")
         else:
             k.printk(f"pci {dev.name}: legacy IDE quirk: reg {0x10 + 4 * slot:#x}: {dev.resources[slot]}")

@@ -143,7 +143,7 @@ def _check_ecam(k: Kernel, access: ConfigAccess, root: PciRoot, device: str) -> 
         return
     disabled = not k.pci.options.probe & Probe.MMCONF
     cause = "MMCONFIG is disabled," if disabled else "fail to add MMCONFIG information,"
-    new = k.behaviour.get("pci_ecam_lines", "ecam") == "ecam"
+    new = k.behaviour.pci_ecam_lines == "ecam"
     space = "extended configuration space under this bridge" if new else (
         "extended PCI configuration space under this bridge."
     )

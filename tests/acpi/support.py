@@ -16,7 +16,7 @@ from minikern.core.cmdline import CommandLine
 from minikern.smp import interrupt_mode
 from minikern.smp.cpuinfo import CpuInfo
 from minikern.smp.cpus import CpuMaps
-from tests.support import early_options
+from tests.support import behaviour_of, early_options
 
 CAPTURES = Path(__file__).parents[3] / "shared" / "captures"
 CORPORA = Path(__file__).parents[3] / "shared" / "corpora" / "acpi"
@@ -96,7 +96,7 @@ class StubKernel:
         )
         self.machine = SimpleNamespace(bus=bus, boot_cpu=boot_cpu)
         self.cmdline = CommandLine(cmdline)
-        self.behaviour: dict[str, Any] = {"acpi_core_revision": "20240827", "acpi_osi_scp": False} | behaviour
+        self.behaviour = behaviour_of("debian-6.12", **behaviour)
         self.memblock = StubMemblock()
         self.boot_params = SimpleNamespace(acpi_rsdp=0)
         self.acpi_options = AcpiOptions()

@@ -11,6 +11,7 @@ from hw.acpi import layout
 from minikern.acpi.namespace import Kind, Node
 from minikern.acpi.processor import acpi_processor_add
 from minikern.acpi.state import LapicEntry
+from tests.support import behaviour_of
 
 UNABLE = "ACPI: Unable to map lapic to logical cpu number"
 
@@ -44,7 +45,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch):
             lines=lines,
             printk=lambda text, level=None: lines.append(text),
             acpi=SimpleNamespace(lapics=lapics),
-            behaviour={"cpu_topo_lines": new},
+            behaviour=behaviour_of("debian-6.12", hotplug_limit_line=not new),
         )
 
     return make

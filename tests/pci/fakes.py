@@ -8,8 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-import msgspec
-
 from hw.bus import Bus
 from hw.pci.assign import assign_resources
 from hw.pci.host import PciTopology, attach_pci
@@ -20,9 +18,8 @@ from minikern.acpi.options import AcpiOptions
 from minikern.acpi.state import PciRoot, Window
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
-from minikern.core.release import load_release
 from minikern.pci import options as pci_options
-from tests.support import early_options
+from tests.support import behaviour_of, early_options
 
 ROOT = Path(__file__).resolve().parents[2]
 CAPTURES = ROOT.parent / "shared" / "captures"
@@ -67,14 +64,14 @@ class Osc:
 class FakeKernel:
     """Log, ledger, command line, ACPI answers."""
 
-    def __init__(self, spec: PciSpec, append: str = "", **behaviour: Any) -> None:
+    def __init__(self, spec: PciSpec, append: str = "", release: str = "debian-6.12", **behaviour: Any) -> None:
         self.bus = Bus()
         self.topology: PciTopology = attach_pci(self.bus, spec)
         assign_resources(self.topology)
         self.machine = SimpleNamespace(boot_cpu=Cpu(self.bus), bus=self.bus, spec=SimpleNamespace(dmi=[], pci=spec))
         self.cmdline = CommandLine(append)
         self.config = Config({"CONFIG_IRQ_REMAP": True})
-        self.behaviour: dict[str, Any] = {"pci_ecam_lines": "ecam", "pci_device_type_text": True, **behaviour}
+        self.behaviour = behaviour_of(release, **behaviour)
         self.nodes: list[object] = []
         self.e820 = SimpleNamespace(table=[])
         self.lines: list[str] = []
@@ -167,8 +164,3 @@ def windows_from_log(log: list[str]) -> list[Window]:
         if match:
             found.append(Window(match[1], int(match[2], 16), int(match[3], 16), frozenset()))
     return found
-
-
-def release_behaviour(name: str) -> dict[str, Any]:
-    """Named behaviours of one release that comes with the project."""
-    return msgspec.structs.asdict(load_release(name).behaviour)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from minikern.describe.pci_capture import pci_from_capture
-from tests.pci.fakes import CAPTURES, ROOT, FakeKernel, dmesg, release_behaviour, windows_from_log
+from tests.pci.fakes import CAPTURES, ROOT, FakeKernel, dmesg, windows_from_log
 
 SAMPLE = ROOT / "tests" / "pci" / "data" / "q35-pci-iommu"
 PCI = r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.\d"
@@ -30,7 +30,7 @@ def folders() -> list[Path]:
 def booted(folder: Path, log: list[str]) -> FakeKernel:
     release = "debian-6.1" if any("6.1.0-" in line for line in log[:5]) or folder == SAMPLE else "debian-6.12"
     command_line = (folder / "kernel-cmdline.txt").read_text().strip()
-    kernel = FakeKernel(pci_from_capture(folder), command_line, **release_behaviour(release))
+    kernel = FakeKernel(pci_from_capture(folder), command_line, release)
     hid = next((line.split()[1][:7] for line in log if line.startswith("acpi PNP0A0")), "PNP0A08")
     for root in kernel.acpi.pci_roots:
         root.windows, root.hid = windows_from_log(log), hid

@@ -10,6 +10,7 @@ import pytest
 from minikern.pci import ecam
 from minikern.pci.ecam import bios_year, pci_mmcfg_init
 from tests.pci.fakes import SimpleE820
+from tests.support import behaviour_of
 
 BASE, MIB = 0xB000_0000, 1 << 20
 WINDOW = "[mem 0xb0000000-0xbfffffff]"
@@ -21,7 +22,7 @@ def kernel(reserved: list[tuple[int, int]], words: str = "ecam", date: str = "04
     return SimpleNamespace(
         lines=lines,
         printk=lambda text, level=None: lines.append(text),
-        behaviour={"pci_ecam_lines": words},
+        behaviour=behaviour_of("debian-6.12", pci_ecam_lines=words, pci_ecam_trusted=words == "ecam"),
         acpi=SimpleNamespace(mcfg=[(BASE, 0, 0, 0xFF)]),
         e820=SimpleNamespace(table=[SimpleE820(start, size, 2) for start, size in reserved]),
         machine=SimpleNamespace(spec=SimpleNamespace(dmi=["SMBIOS 2.8 present.", *dmi])),
@@ -39,7 +40,8 @@ def test_whole_window_in_the_memory_map() -> None:
     ("words", "line"),
     [
         ("ecam", "PCI: ECAM [mem 0xb0000000-0xb3ffffff] (base 0xb0000000) for 0000 [bus00-3f] (size reduced!)"),
-        ("mm", "PCI: MMCONFIG for 0000 [bus00-3f] at [mem 0xb0000000-0xb3ffffff] (base 0xb0000000) (size reduced!)"),
+        ("mmconfig",
+         "PCI: MMCONFIG for 0000 [bus00-3f] at [mem 0xb0000000-0xb3ffffff] (base 0xb0000000) (size reduced!)"),
     ],
 )
 def test_window_shrinks_to_what_is_reserved(words: str, line: str) -> None:

@@ -8,14 +8,14 @@ import tomllib
 import pytest
 
 from hw.pci.spec import load_pci
-from tests.pci.fakes import LPC2023, ROOT, FakeKernel, release_behaviour
+from tests.pci.fakes import LPC2023, ROOT, FakeKernel
 
 TALK_ALL_MS, TALK_NEEDED_MS = 113.9, 47.5
 BETWEEN_MS = 17.7  # other initialisation between the two lines, which the machine's residue accounts for
 
 
 def boot(append: str) -> FakeKernel:
-    return FakeKernel(load_pci(LPC2023), append, **release_behaviour("lpc2023")).boot()
+    return FakeKernel(load_pci(LPC2023), append, "lpc2023").boot()
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ def test_simulated_time(everything: FakeKernel, needed: FakeKernel) -> None:
 
 
 def test_host_time() -> None:
-    kernel = FakeKernel(load_pci(LPC2023), "intel_iommu=on", **release_behaviour("lpc2023"))
+    kernel = FakeKernel(load_pci(LPC2023), "intel_iommu=on", "lpc2023")
     start = time.perf_counter()
     kernel.boot()
     assert time.perf_counter() - start < 1.5  # a third of this on an idle computer

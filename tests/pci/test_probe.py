@@ -98,7 +98,7 @@ def test_bridge_lines_of_newer_releases() -> None:
         "pci 0000:00:01.0: PCI bridge to [bus 01]",
         "pci 0000:00:01.0: PCI bridge to [bus 01]",
     ]
-    old = FakeKernel(spec, pci_device_type_text=False, pci_reg_lines="reg").boot()
+    old = FakeKernel(spec, pci_device_type_text=False, pci_bridge_lines_early=False, pci_reg_lines="reg").boot()
     assert old.class_lines("^pci 0000:00:01.0")[:4] == [
         "pci 0000:00:01.0: [8086:347a] type 01 class 0x060400",
         "pci 0000:00:01.0: PME# supported from D0 D3hot",
