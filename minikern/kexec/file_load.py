@@ -44,14 +44,16 @@ class Placer:
     """kexec_add_buffer(): finds a place for one buffer after the other."""
 
     ram: list[Range]
-    before_6_8: bool
+    highest_first: bool
+    end_used: bool
     taken: list[tuple[int, int]] = field(default_factory=list)
 
     def place(self, size: int, align: int = 4096, buf_min: int = 0, bottom_up: bool = False) -> tuple[int, int]:
         """Address and bytes of memory for ``size`` bytes. KexecError EADDRNOTAVAIL if there is no room."""
         start = locate_mem_hole(
-            self.ram, self.taken, size, align, buf_min, before_6_8=self.before_6_8, bottom_up=bottom_up
-        )
+            self.ram, self.taken, size, align, buf_min,
+            highest_first=self.highest_first, end_used=self.end_used, bottom_up=bottom_up,
+        )  # fmt: skip
         self.taken.append((start, start + page_align(size)))
         return start, page_align(size)
 
@@ -64,15 +66,16 @@ def file_segments(
     ``cmdline`` ends with a NUL.
     """
     ram = system_ram(k)
+    rules = k.behaviour.kexec_ranges_top_down, k.behaviour.kexec_range_end_used
     early: list[Segment] = []
     if notes is None:
-        placer = Placer(ram, bool(k.behaviour.get("kexec_before_6_8", False)))
+        placer = Placer(ram, *rules)
         rows = None
         if (measured := measurement_list(k)) is not None:
             early.append(Segment("ima", measured, *placer.place(len(measured)), digested=False))
     else:
         start, size = k.crashk_res
-        placer = Placer([Range(start, start + size)] if size else [], bool(k.behaviour.get("kexec_before_6_8", False)))
+        placer = Placer([Range(start, start + size)] if size else [], *rules)
         head = crash.prepare_elf_headers(k, notes, ram)
         memsz = crash.headers_memsz(k, len(head))
         # What hotplug may rewrite later cannot be part of the digest.

@@ -113,7 +113,7 @@ class Kexec:
         gone first, as in Linux, for they would share the place.
         Source: kernel/kexec_file.c:kexec_file_load(); kexec-bzimage64.c:bzImage64_load() @ v6.12
         """
-        known = int(self.k.behaviour.get("kexec_file_flags", 15)) & ~KEXEC_FILE_UNLOAD
+        known = self.k.behaviour.kexec_file_flags & ~KEXEC_FILE_UNLOAD
         if flags & ~known:
             raise KexecError("EINVAL", "flags", f"only bits of {known:#x} (unload() unloads)", f"{flags:#x}")
         crash = bool(flags & KEXEC_FILE_ON_CRASH)

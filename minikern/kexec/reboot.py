@@ -95,7 +95,7 @@ def panic(k: Kernel, image: Image) -> None:
 
 
 def _relocate(k: Kernel, image: Image, done: Handover) -> None:
-    preserve = bool(k.behaviour.get("kexec_swap_copy", True))
+    preserve = k.behaviour.kexec_swap_copy
     kimage = image.kimage
     done.relocation = relocate_kernel(kimage.memory, kimage.head, kimage.swap_page, preserve)
     k.charge("relocate_page" if preserve else "relocate_page_direct", done.relocation.pages)

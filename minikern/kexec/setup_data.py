@@ -22,7 +22,7 @@ def parse_setup_data(k: Kernel) -> None:
     """Take the random seed: its bytes and its length become 0 in memory, so that nobody finds or uses it again."""
     nodes = k.boot_params.setup_data
     for index, (address, kind, size) in enumerate(nodes):
-        if kind != SETUP_RNG_SEED or not k.behaviour.get("kexec_rng_seed", True):
+        if kind != SETUP_RNG_SEED or not k.behaviour.kexec_rng_seed:
             continue
         memory = k.machine.bus.memory
         memory.clear(address + HEAD.size, size)
@@ -38,7 +38,7 @@ def random_init_early(k: Kernel) -> None:
 
     Source: drivers/char/random.c:random_init_early() @ v6.12 (and 6.1's stable kernels)
     """
-    if k.behaviour.get("kexec_rng_seed", True) and not k.boot_params.seeded and rng_is_initialized(k):
+    if k.behaviour.kexec_rng_seed and not k.boot_params.seeded and rng_is_initialized(k):
         k.printk(CRNG_LINE)
 
 

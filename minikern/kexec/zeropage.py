@@ -104,7 +104,7 @@ def build_params(
         _put_efi(k, out, places, address)
     if ima[1]:
         _add_node(out, address, places.ima_node, SETUP_IMA, struct.pack("<QQ", *ima))
-    if k.behaviour.get("kexec_rng_seed", True) and rng_is_initialized(k):
+    if k.behaviour.kexec_rng_seed and rng_is_initialized(k):
         # The seed would be random; from the page's own bytes, so that the same input gives the same boot.
         _add_node(out, address, places.rng_node, SETUP_RNG_SEED, hashlib.sha256(out).digest())
     return bytes(out)
