@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -256,33 +256,6 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A random seed is handed to the next kernel, and taken from the one before."""
     kexec_swap_copy: bool
     """Pages are swapped into place even if nothing has to be kept."""
-
-    # under their former names, until every room asks for attributes
-
-    def __getitem__(self, name: str) -> Any:
-        return _former(self)[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in _former(self)
-
-    def get(self, name: str, default: object = None) -> Any:
-        """The value by a former name."""
-        return _former(self).get(name, default)
-
-
-@lru_cache(maxsize=64)
-def _former(b: Behaviour) -> dict[str, Any]:
-    new_cpus = b.possible_cpus == "topology_init_possible_cpus"
-    return {
-        **msgspec.structs.asdict(b),
-        "page_flags": {"reserved": b.page_flag_reserved, "head": b.page_flag_head, "nr": b.page_flag_count,
-                       "buddy_type": b.page_type_buddy,
-                       **({"hugetlb_type": b.page_type_hugetlb} if b.page_type_hugetlb else {})},
-        "total_pages": "estimate" if b.managed_estimate else "present",
-        "crashkernel_line": "reserved" if b.crashkernel_generic else "reserving",
-        "cpu_topo_lines": new_cpus,
-        "kexec_before_6_8": not b.kexec_ranges_top_down,
-    }  # fmt: skip
 
 
 @lru_cache(maxsize=1)

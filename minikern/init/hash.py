@@ -113,7 +113,7 @@ def alloc_large_system_hash(k: Kernel, table: Table, early: bool = False) -> int
         k.memblock.alloc(size, SMP_CACHE_BYTES)
     elif hashdist(k) or order > MAX_PAGE_ORDER:
         # Each online node takes its share, nodes without memory counted. Source: mm/vmalloc.c:__vmalloc_node_range()
-        share = size if k.behaviour.get("vmalloc_huge_whole", False) else size // len(k.nodes)
+        share = size if k.behaviour.vmalloc_huge_whole else size // len(k.nodes)
         huge = share >= PMD_SIZE and not k.cmdline.has("nohugevmalloc")
         kind = "vmalloc hugepage" if huge else "vmalloc"
     k.charge("hash_table_page", -(-size // PAGE_SIZE))
@@ -123,14 +123,14 @@ def alloc_large_system_hash(k: Kernel, table: Table, early: bool = False) -> int
 
 def posixtimer_init(k: Kernel) -> None:
     """512 buckets a CPU, since 6.15. Source: kernel/time/posix-timers.c:posixtimer_init() @ v7.2"""
-    if k.behaviour.get("posixtimer_hash", False):
+    if k.behaviour.posixtimer_hash:
         entries = 1 << (512 * len(k.cpus.possible) - 1).bit_length()
         alloc_large_system_hash(k, POSIX_TIMERS._replace(low_limit=entries, high_limit=entries, entries=entries))
 
 
 def futex_init(k: Kernel) -> None:
     """256 buckets a CPU; since 6.16 each node has a table. Source: kernel/futex/core.c:futex_init() @ v6.12, v7.2"""
-    if k.behaviour.get("futex_node_tables", False):
+    if k.behaviour.futex_node_tables:
         _futex_node_tables(k)
         return
     entries = 1 << (256 * len(k.cpus.possible) - 1).bit_length()
@@ -151,7 +151,7 @@ def _futex_node_tables(k: Kernel) -> None:
 
 def dquot_init(k: Kernel) -> None:
     """One page of chains. Source: fs/quota/dquot.c:dquot_init() @ v6.12, v7.2"""
-    order = "" if k.behaviour.get("dquot_line_short", False) else "order 0, "
+    order = "" if k.behaviour.dquot_line_short else "order 0, "
     k.printk(f"VFS: Dquot-cache hash table entries: {PAGE_SIZE // 8} ({order}{PAGE_SIZE} bytes)")
 
 
@@ -162,7 +162,7 @@ def inet_init(k: Kernel) -> None:
     established = alloc_large_system_hash(k, TCP_ESTABLISHED)
     bind = alloc_large_system_hash(k, TCP_BIND._replace(entries=established))
     k.printk(f"TCP: Hash tables configured (established {established} bind {bind})")
-    udp = (UDP_HASH4,) if k.behaviour.get("udp_hash4", False) else (UDP, UDP_LITE)
+    udp = (UDP_HASH4,) if k.behaviour.udp_hash4 else (UDP, UDP_LITE)
     for table in (MPTCP_TOKEN, *udp):
         alloc_large_system_hash(k, table)
 

@@ -72,7 +72,7 @@ def core_initcalls(k: Kernel) -> None:
 
 def arch_initcalls(k: Kernel) -> None:
     """Level arch: PCI access, huge page sizes."""
-    if k.behaviour.get("free_smp_locks") == "arch_initcall":
+    if k.behaviour.free_smp_locks == "arch_initcall":
         free_reserved.free_smp_locks(k)
     acpi_init.acpi_pci_init(k)
     with k.phase("pci"):

@@ -28,7 +28,7 @@ def start_kernel(k: Kernel) -> None:
         setup_arch(k)  # map, tables, nodes, zones, early struct pages
         early_allocs.setup_command_line(k)
         percpu.setup_per_cpu_areas(k)
-        if k.behaviour["zonelists_before_cmdline"]:
+        if k.behaviour.zonelists_before_cmdline:
             zonelist.build_all_zonelists(k)
         main_lines.kernel_command_line(k)  # gigantic pages leave memblock here
         random_init_early(k)
@@ -47,8 +47,8 @@ def start_kernel(k: Kernel) -> None:
         main_lines.late_time_init(k)
         tsc.tsc_init(k)
         calibrate.calibrate_delay(k)
-        finalize_early = k.behaviour["arch_cpu_finalize_early"]
-        by_initcall = k.behaviour.get("free_smp_locks") == "arch_initcall"
+        finalize_early = k.behaviour.arch_cpu_finalize_early
+        by_initcall = k.behaviour.free_smp_locks == "arch_initcall"
         if finalize_early and not by_initcall:  # patched in arch_cpu_finalize_init(), once check_bugs()
             free_reserved.free_smp_locks(k)
         main_lines.fork_init(k)

@@ -49,7 +49,7 @@ def setup_log_buf(k: Kernel) -> None:
     per_cpu = 1 << k.config.number("CONFIG_LOG_CPU_MAX_BUF_SHIFT")
     extra = (len(k.cpus.possible) - 1) * per_cpu
     if extra <= (1 << shift) // 2:
-        if k.behaviour.get("log_buf_usage_line", False):
+        if k.behaviour.log_buf_usage_line:
             k.printk(log_buf_line(k, 1 << shift))
         return
     size = 1 << ((1 << shift) + extra - 1).bit_length()
@@ -73,7 +73,7 @@ def _info_bytes(k: Kernel) -> int:
 
 def log_buf_line(k: Kernel, size: int) -> str:
     """What the buffer takes, since 6.14 with its records. Source: kernel/printk/printk.c:print_log_buf_usage_stats()"""
-    if not k.behaviour.get("log_buf_usage_line", False):
+    if not k.behaviour.log_buf_usage_line:
         return f"printk: log_buf_len: {size} bytes"
     meta = (size >> PRB_AVG_BITS) * (PRB_DESC_BYTES + _info_bytes(k))
     return f"printk: log buffer data + meta data: {size} + {meta} = {size + meta} bytes"
@@ -127,7 +127,7 @@ def console_init(k: Kernel) -> None:
     for value in k.cmdline.getall("console"):
         name = value.split(",")[0]
         if name.startswith("ttyS"):
-            k.printk(f"{k.behaviour['console_line']} [{name}] enabled")
+            k.printk(f"{k.behaviour.console_line} [{name}] enabled")
     if len(k.nodes) > 1 and k.config.enabled("CONFIG_NUMA_BALANCING"):
         k.printk(
             "mempolicy: Enabling automatic NUMA balancing. Configure with numa_balancing= or the kernel.numa_balancing"

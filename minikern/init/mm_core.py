@@ -23,10 +23,10 @@ PGD_ENTRY_BYTES = {4: 1 << 39, 5: 1 << 48}
 
 def mm_core_init(k: Kernel) -> None:
     """Zonelists, then all free memory to the buddy allocator."""
-    preinit = k.behaviour.get("arch_mm_preinit", False)
+    preinit = k.behaviour.arch_mm_preinit
     if preinit:
         swiotlb.swiotlb_init(k)
-    if not k.behaviour["zonelists_before_cmdline"]:
+    if not k.behaviour.zonelists_before_cmdline:
         zonelist.build_all_zonelists(k)
     k.page_alloc.fallback_order = k.fallback
     early_allocs.kfence_alloc_pool_and_metadata(k)
@@ -57,7 +57,7 @@ def mem_init(k: Kernel, preinit: bool = False) -> None:
     memblock_free.memblock_free_all(k)
     memblock_free.register_page_bootmem_info(k)
     preallocate_vmalloc_pages(k)
-    if k.behaviour["memory_line"] == "mem_init":
+    if k.behaviour.memory_line == "mem_init":
         mem_init_print_info(k)
 
 
@@ -69,7 +69,7 @@ def page_alloc_init_late(k: Kernel) -> None:
     deferred.page_alloc_init_late(k, k.cpus.node_cpus())
     with k.phase("hugepages"):
         hugetlb.hugetlb_bootmem_struct_page_init(k)
-    if k.behaviour["memory_line"] == "page_alloc_init_late":
+    if k.behaviour.memory_line == "page_alloc_init_late":
         mem_init_print_info(k)
 
 

@@ -162,7 +162,7 @@ def zones_late(k: Kernel) -> bool:
 
     Source: mm/mm_init.c:mm_core_init_early() @ v7.2
     """
-    return bool(k.behaviour.get("zones_after_setup_arch", False))
+    return k.behaviour.zones_after_setup_arch
 
 
 def early_reserve_memory(k: Kernel) -> None:
@@ -220,7 +220,7 @@ def reserve_real_mode(k: Kernel) -> None:
     if place is None:
         k.printk("No sub-1M memory is available for the trampoline")
     k.real_mode_base = place or 0
-    first_mib = k.behaviour.get("reserve_first_mib", "always")
+    first_mib = k.behaviour.reserve_first_mib
     if first_mib == "crashkernel" and k.cmdline.get("crashkernel"):
         k.printk("kexec: Reserving the low 1M of memory for crashkernel")
         first_mib = "always"

@@ -112,7 +112,7 @@ def host_parts(done: Boot, packer: str) -> dict[str, int]:
     """
     k = done.kernel
     clock, params, image = k.machine.clock, k.boot_params, k.release.image
-    preserve = bool(k.behaviour.get("kexec_swap_copy", True))
+    preserve = k.behaviour.kexec_swap_copy
     plain = 1024 * (image.code_kib + image.rwdata_kib + image.rodata_kib + image.init_kib)
     pages = -(-params.init_size // PAGE_SIZE) + -(-params.ramdisk[1] // PAGE_SIZE)
     booted = sum(e.total_ns for e in k.ledger.entries() if e.phase == "purgatory" and e.critical)

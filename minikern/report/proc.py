@@ -70,7 +70,7 @@ def _zone_text(k: Any, node: Pglist, zone: Zone) -> str:
     free = _nr_free(k, zone)
     marks = watermarks(k, zone)
     rows = [("boost", 0), ("min", marks.min), ("low", marks.low), ("high", marks.high)]
-    if k.behaviour.get("zoneinfo_promo", False):
+    if k.behaviour.zoneinfo_promo:
         rows.append(("promo", marks.promo))
     rows += [("spanned", zone.spanned_pages), ("present", zone.present_pages)]
     rows += [("managed", zone.managed_pages), ("cma", 0)]
