@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 from minikern.acpi.aml_load import acpi_load_tables
 from minikern.acpi.interpreter import Interpreter
-from minikern.acpi.namespace import Kind, Node
+from minikern.acpi.loaded import loaded_interpreter
 from minikern.acpi.osi import OsiStrings
 from minikern.acpi.package_init import init_packages
 from minikern.acpi.scan import STA_FUNCTIONING, STA_PRESENT, acpi_bus_scan, status
-from minikern.acpi.state import AcpiState, PciRoot
 from minikern.acpi.tables import acpi_early_init as acpi_early_init
 from minikern.core.printk import Level
+from minikern.state.acpi import AcpiState, PciRoot
+from minikern.state.namespace import Kind, Node
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -80,11 +81,12 @@ def acpi_bus_init(k: Kernel) -> bool:
 
     Source: drivers/acpi/bus.c:acpi_bus_init() @ v6.12
     """
-    k.acpi.osi = OsiStrings(k)
-    k.acpi.osi.install(k)
+    strings = OsiStrings(k)
+    strings.install(k)
+    k.acpi.osi = strings
     if not acpi_load_tables(k):
         return False
-    run: Interpreter = k.acpi.interpreter
+    run = loaded_interpreter(k)
     acpi_initialize_objects(k, run)
     acpi_early_processor_control_setup(k, run)
     k.printk("ACPI: Interpreter enabled")
@@ -190,7 +192,7 @@ def acpi_update_all_gpes(k: Kernel) -> None:
     Source: drivers/acpi/acpica/evgpeblk.c:acpi_ev_initialize_gpe_block() @ v6.12
     """
     fadt = k.acpi.fadt
-    run: Interpreter = k.acpi.interpreter
+    run = loaded_interpreter(k)
     if fadt is None:
         return
     numbers = _gpe_methods(run)
@@ -217,10 +219,9 @@ def acpi_processor_init(k: Kernel) -> int:
 
     Source: drivers/acpi/processor_idle.c:acpi_processor_get_cstate_info() @ v6.12
     """
-    state: AcpiState = k.acpi
-    run = state.interpreter
-    if state.disabled or run is None:
+    if k.acpi.disabled or k.acpi.interpreter is None:
         return 0
+    run = loaded_interpreter(k)
     with_states = 0
     for node in processors(run):
         before = run.opcodes

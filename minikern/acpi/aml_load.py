@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from hw.acpi.layout import HEADER
 from minikern.acpi.interpreter import Interpreter
 from minikern.acpi.messages import error
-from minikern.acpi.namespace import Namespace, Node
 from minikern.acpi.tables import fix_string
 from minikern.acpi.values import AmlError
 from minikern.core.printk import Level
+from minikern.state.namespace import Namespace, Node
 
 if TYPE_CHECKING:
     from minikern.acpi.spaces import SpaceHandler
-    from minikern.acpi.state import AcpiState
     from minikern.core.kernel import Kernel
+    from minikern.state.acpi import AcpiState
 
 SECONDARY = ("SSDT", "PSDT", "OSDT")  # Source: drivers/acpi/acpica/tbxfload.c:acpi_tb_load_namespace() @ v6.12
 

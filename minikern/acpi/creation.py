@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from minikern.acpi.messages import error
-from minikern.acpi.namespace import Kind, Node, resolve
 from minikern.acpi.stream import Frame
 from minikern.acpi.values import AmlError
+from minikern.state.namespace import Kind, Node, resolve
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter

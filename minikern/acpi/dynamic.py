@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from hw.acpi.layout import HEADER
 from minikern.acpi.aml_load import load_definition_block, remove_owned
-from minikern.acpi.namespace import Node
 from minikern.acpi.operands import load_node, resolve, to_string
 from minikern.acpi.osl import acpi_os_map_memory
 from minikern.acpi.package_init import init_packages
@@ -17,11 +16,12 @@ from minikern.acpi.spaces import MEMORY, Region
 from minikern.acpi.store import store
 from minikern.acpi.tables import MAX_TABLE_BYTES, print_table_header, verify_checksum
 from minikern.acpi.values import AmlError, NodeRef, TableHandle
+from minikern.state.namespace import Node
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter
-    from minikern.acpi.state import AcpiState, Table
     from minikern.acpi.stream import Frame
+    from minikern.state.acpi import AcpiState, Table
 
 DIRECT_MAP = 0xFFFF_8880_0000_0000  # Source: arch/x86/include/asm/page_64_types.h:__PAGE_OFFSET_BASE_L4 @ v6.12
 

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from minikern.acpi.messages import error
 from minikern.acpi.methods import ReturnSignal
-from minikern.acpi.namespace import Kind, Node, shown
 from minikern.acpi.operands import behind, element, load_node, resolve
 from minikern.acpi.repair import check_return_value
 from minikern.acpi.sync import Thread
 from minikern.acpi.values import AmlError, IndexRef, NamePath, RefOf, Slot
+from minikern.state.namespace import Kind, Node, shown
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter

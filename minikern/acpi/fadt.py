@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from hw.acpi.layout import FADT_V1, FADT_V3, FADT_V6, GAS
 from minikern.acpi.messages import bios_warning
-from minikern.acpi.state import Fadt
+from minikern.state.acpi import Fadt
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

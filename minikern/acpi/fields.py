@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minikern.acpi.messages import error
-from minikern.acpi.namespace import Node
 from minikern.acpi.spaces import Region, access_region
 from minikern.acpi.values import AmlError, get_bits, set_bits
+from minikern.state.namespace import Node
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minikern.acpi.namespace import Node
 from minikern.acpi.values import NamePath
+from minikern.state.namespace import Node
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter

@@ -23,7 +23,6 @@ from minikern.acpi.evaluate import evaluate, fresh_thread
 from minikern.acpi.loops import LoopGuard
 from minikern.acpi.messages import bios_error, error
 from minikern.acpi.methods import ReturnSignal, call
-from minikern.acpi.namespace import Kind, Namespace, Node, resolve, shown
 from minikern.acpi.operands import load_node
 from minikern.acpi.osi import install_osi
 from minikern.acpi.skim import skip_term
@@ -31,6 +30,7 @@ from minikern.acpi.spaces import SpaceHandler, default_spaces
 from minikern.acpi.stream import NAME_START, Frame
 from minikern.acpi.sync import Mutex, Thread
 from minikern.acpi.values import AmlError, MethodAborted, ParseError
+from minikern.state.namespace import Kind, Namespace, Node, resolve, shown
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from minikern.acpi.messages import error
-from minikern.acpi.namespace import Node, shown
 from minikern.acpi.stream import Frame
 from minikern.acpi.values import AmlError, MethodAborted, RefOf, Slot
+from minikern.state.namespace import Node, shown
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter

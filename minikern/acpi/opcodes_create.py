@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from minikern.acpi.creation import create
 from minikern.acpi.messages import error, warning
 from minikern.acpi.methods import MethodCode
-from minikern.acpi.namespace import CONTAINERS, Kind, Node
 from minikern.acpi.opcodes_reference import argument
 from minikern.acpi.operands import resolve, to_integer, to_string
 from minikern.acpi.spaces import DATA_TABLE, Region, valid_space
@@ -19,6 +18,7 @@ from minikern.acpi.store import set_object
 from minikern.acpi.stream import Frame
 from minikern.acpi.sync import Event, Mutex
 from minikern.acpi.values import AmlError, ParseError
+from minikern.state.namespace import CONTAINERS, Kind, Node
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from minikern.acpi.creation import add_object, parent_of
 from minikern.acpi.fields import MAX_FIELD_BITS, BufferField, FieldUnit
 from minikern.acpi.messages import bios_error, error
-from minikern.acpi.namespace import Kind, Node
 from minikern.acpi.operands import resolve, to_buffer, to_integer
 from minikern.acpi.stream import Frame
 from minikern.acpi.values import AmlError, ParseError
+from minikern.state.namespace import Kind, Node
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from minikern.acpi.messages import bios_error, error
-from minikern.acpi.namespace import Kind, Node
 from minikern.acpi.opcodes_data import mask
 from minikern.acpi.operands import (
     behind,
@@ -36,6 +35,7 @@ from minikern.acpi.values import (
     copy,
     type_name,
 )
+from minikern.state.namespace import Kind, Node
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from minikern.acpi import sync
 from minikern.acpi.messages import bios_error, error, warning
-from minikern.acpi.namespace import Kind, Node
 from minikern.acpi.opcodes_data import mask
 from minikern.acpi.operands import integer, reference
 from minikern.acpi.store import store
 from minikern.acpi.stream import Frame
 from minikern.acpi.values import AmlError, NodeRef, OperandError, RefOf, Slot, TableHandle, type_name
+from minikern.state.namespace import Kind, Node
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter

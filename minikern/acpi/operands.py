@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from minikern.acpi import convert
 from minikern.acpi.fields import BufferField, FieldUnit, read_buffer_field, read_field
 from minikern.acpi.messages import error
-from minikern.acpi.namespace import Kind, Node
 from minikern.acpi.values import (
     AmlError,
     IndexRef,
@@ -22,6 +21,7 @@ from minikern.acpi.values import (
     Slot,
     type_name,
 )
+from minikern.state.namespace import Kind, Node
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter

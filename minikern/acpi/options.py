@@ -5,7 +5,6 @@ Source: arch/x86/kernel/acpi/boot.c @ v6.12
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minikern.core.moduleparam import Parameter, Words, early_param
@@ -14,16 +13,6 @@ if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
 ACPI_WORDS = Words(("off", "force", "rsdt", "noirq"), ("strict", "copy_dsdt", "nocmcff"), separator="")
-
-
-@dataclass
-class AcpiOptions:
-    """Linux's acpi_disabled, acpi_pci_disabled, acpi_noirq and acpi_gbl_do_not_use_xsdt after the command line."""
-
-    disabled: bool = False
-    pci_disabled: bool = False  # ACPI is not to find PCI host bridges
-    noirq: bool = False  # ... nor to route interrupts
-    rsdt: bool = False
 
 
 def parse_acpi(k: Kernel, value: str | None) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from minikern.acpi.methods import MethodCode
-from minikern.acpi.namespace import Kind, Node
+from minikern.state.namespace import Kind, Node
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter
@@ -87,7 +87,7 @@ class OsiStrings:
 
 def install_osi(run: Interpreter) -> None:
     r"""Make the \_OSI method, unless the command line forbids it."""
-    strings: OsiStrings = getattr(run.k.acpi, "osi", None) or OsiStrings(run.k)
+    strings = run.k.acpi.osi or OsiStrings(run.k)
     if not strings.method:
         return
     root = run.namespace.root

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from minikern.acpi.messages import error
-from minikern.acpi.namespace import Kind
 from minikern.acpi.operands import load_node
 from minikern.acpi.values import DATA, FIELDS, AmlError, NamePath, NodeRef
+from minikern.state.namespace import Kind
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 from hw.acpi import layout
 from minikern.acpi.interpreter import Interpreter
-from minikern.acpi.namespace import Kind, Node
 from minikern.core.printk import Level
-from minikern.smp.cpus import cpus_of
+from minikern.state.namespace import Kind, Node
 
 if TYPE_CHECKING:
     from hw.acpi.layout import Layout
-    from minikern.acpi.state import AcpiState
     from minikern.core.kernel import Kernel
+    from minikern.state.acpi import AcpiState
 
 PROCESSOR_ID = "ACPI0007"
 LAPIC, X2APIC = 0, 9
@@ -30,7 +29,7 @@ def acpi_processor_add(k: Kernel, run: Interpreter, node: Node) -> None:
     if acpi_id is None:
         return
     apic_id = _phys_id(k.acpi, run, node, acpi_id)
-    maps = cpus_of(k)
+    maps = k.cpus
     # A machine whose MADT lists no CPU runs on the one it has. A slot that was empty at power-on still is, though
     # its _STA, which asks a hot-plug controller nobody built in here, may say otherwise.
     listed = {entry.apic_id for entry in k.acpi.lapics if entry.enabled}

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from minikern.acpi import convert
 from minikern.acpi.messages import error, warning
-from minikern.acpi.namespace import Node, shown
 from minikern.acpi.operands import element
 from minikern.acpi.predefined import RETURNS, ReturnInfo, expected_words
 from minikern.acpi.values import AmlError, NamePath, NodeRef, RefOf, type_name
+from minikern.state.namespace import Node, shown
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter

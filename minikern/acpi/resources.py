@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from minikern.acpi.state import Window
+from minikern.state.acpi import Window
 
 _ADDRESS_BYTES = {0x88: 2, 0x87: 4, 0x8A: 8}  # word, dword, qword address space
 _MEMORY, _IO, _BUS = 0, 1, 2

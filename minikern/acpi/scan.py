@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from minikern.acpi import resources
 from minikern.acpi.ids import hardware_ids as hardware_ids
 from minikern.acpi.interpreter import Interpreter
-from minikern.acpi.namespace import DEVICES, Kind, Node
+from minikern.acpi.loaded import loaded_interpreter
 from minikern.acpi.processor import acpi_processor_add, is_processor
-from minikern.acpi.state import AcpiState, PciRoot
+from minikern.state.acpi import PciRoot
+from minikern.state.namespace import DEVICES, Kind, Node
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -55,9 +56,7 @@ def acpi_bus_scan(k: Kernel, scan_root: Callable[[PciRoot], None]) -> None:
     Devices are all found first and attached afterwards, in the same order.
     Source: drivers/acpi/scan.c:acpi_bus_scan(), acpi_bus_attach() @ v6.12
     """
-    state: AcpiState = k.acpi
-    run = state.interpreter
-    assert run is not None
+    state, run = k.acpi, loaded_interpreter(k)
     instances: defaultdict[str, int] = defaultdict(int)
     found = []
     for node in present_devices(k, run):

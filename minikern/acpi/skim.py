@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minikern.acpi.namespace import Kind
 from minikern.acpi.stream import NAME_START, Frame
+from minikern.state.namespace import Kind
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter

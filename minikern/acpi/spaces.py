@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from hw.errors import BusError
 from minikern.acpi.messages import error
-from minikern.acpi.namespace import Node
 from minikern.acpi.pci_config import pci_config_space
 from minikern.acpi.values import AmlError
+from minikern.state.namespace import Node
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter

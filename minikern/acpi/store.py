@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from minikern.acpi import convert
 from minikern.acpi.fields import BufferField, FieldUnit, write_buffer_field, write_field
 from minikern.acpi.messages import error
-from minikern.acpi.namespace import Kind, Node
 from minikern.acpi.operands import resolve
 from minikern.acpi.values import (
     KINDS,
@@ -25,6 +24,7 @@ from minikern.acpi.values import (
     copy,
     type_name,
 )
+from minikern.state.namespace import Kind, Node
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter

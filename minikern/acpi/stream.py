@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minikern.acpi.namespace import Node
 from minikern.acpi.values import AmlError, NamePath, ParseError, Slot
+from minikern.state.namespace import Node
 
 MAX_BUFFER_BYTES = 1 << 20
 _LEAD = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ_")

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minikern.acpi.messages import error
-from minikern.acpi.namespace import Node
 from minikern.acpi.values import AmlError
+from minikern.state.namespace import Node
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter

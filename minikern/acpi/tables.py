@@ -10,7 +10,7 @@ from minikern.acpi.fadt import acpi_tb_parse_fadt
 from minikern.acpi.messages import bios_error, bios_warning, error
 from minikern.acpi.osl import acpi_os_map_memory
 from minikern.acpi.rsdp import acpi_find_root_pointer
-from minikern.acpi.state import AcpiState, Table
+from minikern.state.acpi import AcpiState, Table
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from minikern.acpi.namespace import Kind, Node
+from minikern.state.namespace import Kind, Node
 
 KINDS: dict[type, Kind] = {
     int: Kind.INTEGER,

@@ -8,34 +8,42 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from minikern.acpi.options import AcpiOptions
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
 from minikern.core.experiment import Experiment
 from minikern.core.forks import changed
 from minikern.core.ledger import Ledger
 from minikern.core.parameters import InitWords
+from minikern.core.part import Part
 from minikern.core.printk import Level, Printk
 from minikern.core.recorder import Recorder
 from minikern.core.release import Release
 from minikern.core.variant import Variant
-from minikern.init.isolation import Isolation
-from minikern.mm.early.swiotlb import Swiotlb
-from minikern.pci.types import PciState
+from minikern.mm.page.mmzone import Pglist
+from minikern.mm.page.vmemmap import Vmemmap
+from minikern.state.acpi import AcpiState
+from minikern.state.acpi_options import AcpiOptions
+from minikern.state.boot_params import BootParams
+from minikern.state.cpus import CpuMaps
+from minikern.state.direct_map import DirectMap
+from minikern.state.e820 import E820State
+from minikern.state.hugetlb import Cma, HugeTLB
+from minikern.state.isolation import Isolation
+from minikern.state.memblock import Memblock
+from minikern.state.numa import Numa
+from minikern.state.page_alloc import PageAlloc
+from minikern.state.pci import PciState
+from minikern.state.swiotlb import Swiotlb
+from minikern.state.totals import CrashKernel, EfiMemory, PageTotals
 
 if TYPE_CHECKING:
     import simpy
 
     from hw.machine import Machine
     from hw.spec import Cost, Residue
-    from minikern.mm.early.direct_map import DirectMap
-    from minikern.mm.early.e820 import E820State
-    from minikern.mm.early.numa import Numa
-    from minikern.mm.page.mmzone import Pglist
-    from minikern.state.memblock import Memblock
 
 
 @dataclass
@@ -53,6 +61,15 @@ class Kernel:
     ``costs`` are the machine's unit costs by kind of work, ``residue`` its named unmodelled time; both belong to the
     ledger, not to the emulated hardware. ``experiment`` stands in for the variant's.
     """
+
+    e820 = Part[E820State]("e820__memory_setup()")
+    memblock = Part[Memblock]("e820__memblock_setup()")
+    direct_map = Part[DirectMap]("init_mem_mapping()")
+    numa = Part[Numa]("initmem_init()")
+    cpus = Part[CpuMaps]("early_cpu_init()")
+    hugetlb = Part[HugeTLB]("hugetlb_early_reserve()")
+    vmemmap = Part[Vmemmap]("vmemmap_init()")
+    page_alloc = Part[PageAlloc]("memmap_init()")
 
     def __init__(
         self,
@@ -82,34 +99,20 @@ class Kernel:
         self._phase_spans: list[tuple[str, int, int]] = []  # (phase, from, to) on the machine's clock
         self._fraction: dict[tuple[int, str], float] = {}
         self.real_mode_base = 0
-        self.crashk_res = self.crashk_low_res = (0, 0)  # reserved by crashkernel=: address, bytes
         self.boot_params = BootParams()
-        self.max_pfn = 0
-        self.max_low_pfn = 0
-        self.dma_reserve = 0  # pages; see minikern.mm.buddy.zonelist.find_dma_reserve
-        self.nr_all_pages = 0
-        self.nr_free_memblock_pages = 0
+        self.totals = PageTotals()
+        self.crashk = CrashKernel()
+        self.efi = EfiMemory()
+        self.cma = Cma()
         self.fallback: dict[int, list[int]] = {}  # node -> nodes to try, in order
         self.nodes: list[Pglist] = []
         self.initramfs_done: simpy.Event | None = None
-        self.e820: E820State
-        self.memblock: Memblock
-        self.direct_map: DirectMap
-        self.numa: Numa
         self.acpi_options = AcpiOptions()
-        self.acpi: Any = None
-        self.cpus: Any = None
+        self.acpi = AcpiState()
         self.pci = PciState.empty()
-        self.page_alloc: Any = None
-        self.vmemmap: Any = None
-        self.hugetlb: Any = None
         self.swiotlb = Swiotlb()
         self.isolation = Isolation()
         self.init_words = InitWords()
-        self.boot_services: list[tuple[int, int]] = []  # the firmware's, to be freed: [start, end) in bytes
-        self.efi_kept: list[tuple[int, int]] = []  # of these, what stays
-        self.hugetlb_cma_size = 0  # bytes
-        self.cma_areas: list[Any] = []
 
     def pgtable_l5_enabled(self) -> bool:
         """True with five page-table levels. Source: arch/x86/include/asm/pgtable_64_types.h"""
@@ -175,7 +178,7 @@ class Kernel:
 
     def release_memory(self) -> None:
         """Give the memory map's host memory back for the next boot; log and ledger stay."""
-        if self.vmemmap is not None:
+        if "vmemmap" in self.__dict__:
             self.vmemmap.close()
 
     def residue(self, at: str) -> None:
@@ -215,18 +218,3 @@ class Kernel:
         return spent
 
 
-@dataclass
-class BootParams:
-    """What the kernel copied out of the zero page before it reused the memory."""
-
-    page: bytes = bytes(4096)  # the zero page itself
-    e820: list[tuple[int, int, int]] = field(default_factory=list)  # (base, size, type) as given
-    ramdisk: tuple[int, int] = (0, 0)  # address, bytes
-    setup_data: list[tuple[int, int, int]] = field(default_factory=list)  # (node address, type, payload bytes)
-    seeded: bool = False  # the loader left a random seed, which was used
-    acpi_rsdp: int = 0
-    type_of_loader: int = 0
-    efi_loader: bytes = b""
-    ext_mem_k: int = 0
-    alt_mem_k: int = 0
-    init_size: int = 0  # bytes the kernel needs from its load address to decompress and run

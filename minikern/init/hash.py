@@ -105,7 +105,7 @@ def as_asked(k: Kernel, table: Table) -> Table:
 def alloc_large_system_hash(k: Kernel, table: Table, early: bool = False) -> int:
     """Allocate one table and log it; returns its entries."""
     table = as_asked(k, table)
-    entries = hash_entries(nr_kernel_pages(k), k.nr_all_pages, table)
+    entries = hash_entries(nr_kernel_pages(k), k.totals.nr_all_pages, table)
     size = entries * table.bucket_bytes
     order = max(0, (size - 1).bit_length() - PAGE_SHIFT)
     kind = "linear"

@@ -16,8 +16,8 @@ from minikern.pci import access, iommu, quirks, resource, root
 from minikern.smp import microcode
 
 if TYPE_CHECKING:
-    from minikern.acpi.state import PciRoot
     from minikern.core.kernel import Kernel
+    from minikern.state.acpi import PciRoot
 
 MIB = 1 << 20
 MEM_SIZE_FOR_LARGE_BLOCK = 64 << 30  # Source: arch/x86/mm/init_64.c @ v6.12
@@ -43,12 +43,12 @@ def driver_init(k: Kernel) -> None:
     k.printk("devtmpfs: initialized")
     block = memory_block_size(k)
     k.printk(f"x86/mm: Memory block size: {block // MIB}MB")
-    k.charge("memory_block_register", -(-(k.max_pfn << 12) // block))
+    k.charge("memory_block_register", -(-(k.totals.max_pfn << 12) // block))
 
 
 def memory_block_size(k: Kernel) -> int:
     """Bytes of one memory block. Source: arch/x86/mm/init_64.c:probe_memory_block_size() @ v6.12"""
-    end = k.max_pfn << 12
+    end = k.totals.max_pfn << 12
     if end < MEM_SIZE_FOR_LARGE_BLOCK:
         return MIN_MEMORY_BLOCK_SIZE
     if not k.machine.boot_cpu.cpuid(1).ecx >> 31 & 1:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from hw.errors import MachineStopped
 from minikern.core.moduleparam import Parameter, early_param, setup_param
 from minikern.core.printk import Level
 from minikern.mm.early.early_allocs import SMP_CACHE_BYTES, bitmap_bytes
+from minikern.state.isolation import Isolation
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -23,15 +23,6 @@ TICK, DOMAIN, MANAGED_IRQ = "tick", "domain", "managed_irq"
 NOHZ_FULL = (TICK, "wq", "timer", "rcu", "misc", "kthread")
 ISOLCPUS_FLAGS = {"nohz": TICK, "domain": DOMAIN, "managed_irq": MANAGED_IRQ}
 _REGION = re.compile(r"(?:all|(\d+)(?:-(\d+|N))?)(?::(\d+)/(\d+))?|N")
-
-
-@dataclass
-class Isolation:
-    """CPUs that do the kernel's chores, by the kind of chore; CPUs without a tick; CPUs without RCU callbacks."""
-
-    housekeeping: dict[str, set[int]] = field(default_factory=dict)
-    nohz_full: set[int] | None = None
-    nocb: set[int] | None = None
 
 
 def parse_list(text: str, bits: int) -> set[int] | None:

@@ -13,7 +13,7 @@ from minikern.init.setup import copy_bootdata, setup_arch
 from minikern.kexec.setup_data import random_init_early
 from minikern.mm.buddy import free_reserved, zonelist
 from minikern.mm.early import early_allocs, percpu
-from minikern.smp import calibrate, microcode, smpboot, tsc
+from minikern.smp import calibrate, cpuinfo, microcode, smpboot, tsc
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 def start_kernel(k: Kernel) -> None:
     """Boot: from the zero page to ``Run /init``."""
     copy_bootdata(k)  # the loader's page, before its memory is reused
+    cpuinfo.early_cpu_init(k)
     microcode.load_ucode_bsp(k)  # out of the initial RAM disk, in x86_64_start_kernel()
     main_lines.linux_banner(k)
     with k.phase("early memory"):

@@ -13,7 +13,6 @@ from minikern.core.printk import Level
 from minikern.init import isolation, params
 from minikern.init.vgacon import vgacon_startup
 from minikern.mm.buddy import free_reserved
-from minikern.mm.hugetlb import hugetlb
 from minikern.smp import clocksource, interrupt_mode
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ def kernel_command_line(k: Kernel) -> None:
     Source: init/main.c:start_kernel(), print_unknown_bootoptions() @ v6.12
     """
     k.printk(f"Kernel command line: {k.cmdline.text}", Level.NOTICE)
-    hugetlb.hugetlb_cmdline(k)
     params.parse_args(k)
     words = " ".join(k.init_words.unknown)
     if words:
@@ -108,7 +106,7 @@ def early_irq_init(k: Kernel) -> None:
     nr_cpus, ids = k.config.number("CONFIG_NR_CPUS"), k.cpus.nr_cpu_ids
     max_irqs = 64 * nr_cpus if nr_cpus * 64 > 32 * 128 else 32 * 128
     limit = 256 * ids
-    gsi_top = k.acpi.gsi_top if k.acpi and getattr(k.acpi, "gsi_top", 0) else 0
+    gsi_top = k.acpi.gsi_top
     legacy = 16
     wanted = gsi_top + legacy + 8 * ids
     wanted += 8 * ids if gsi_top <= legacy else gsi_top * 16

@@ -135,12 +135,13 @@ def setup_arch(k: Kernel) -> None:
     tables.acpi_boot_table_init(k)
     mpparse.parse_early_smp_config(k)
     numa.numa_init(k)
+    hugetlb.hugetlb_cmdline(k)
     if zones_late(k):
         hugetlb_cma.dma_contiguous_reserve(k)
     else:
         hugetlb.hugetlb_early_reserve(k)
     crashkernel.reserve_crashkernel(k)
-    k.dma_reserve = zonelist.find_dma_reserve(k)
+    k.totals.dma_reserve = zonelist.find_dma_reserve(k)
     if not zones_late(k):
         paging_init(k)
     topology.apply_cmdline_limits_early(k)
@@ -198,15 +199,15 @@ def find_last_pfn(k: Kernel) -> None:
     Source: arch/x86/kernel/setup.c:setup_arch() @ v6.12
     """
     max_arch_pfn = 1 << (k.max_physmem_bits() - PAGE_SHIFT)
-    k.max_pfn = e820.print_last_pfn(k, max_arch_pfn, max_arch_pfn)
+    k.totals.max_pfn = e820.print_last_pfn(k, max_arch_pfn, max_arch_pfn)
     if mtrr.mtrr_trim_uncached_memory(k):
-        k.max_pfn = e820.print_last_pfn(k, max_arch_pfn, max_arch_pfn)
-    if k.max_pfn > 1 << (32 - PAGE_SHIFT):
+        k.totals.max_pfn = e820.print_last_pfn(k, max_arch_pfn, max_arch_pfn)
+    if k.totals.max_pfn > 1 << (32 - PAGE_SHIFT):
         k.printk(PAT_LINE)
-        k.max_low_pfn = e820.print_last_pfn(k, 1 << (32 - PAGE_SHIFT), max_arch_pfn)
+        k.totals.max_low_pfn = e820.print_last_pfn(k, 1 << (32 - PAGE_SHIFT), max_arch_pfn)
     else:
         k.printk(PAT_LINE)
-        k.max_low_pfn = k.max_pfn
+        k.totals.max_low_pfn = k.totals.max_pfn
     if not any(entry.type in e820.RAM_TYPES for entry in k.e820.table):
         raise MachineStopped("no usable memory is left: expected at least one RAM range in the e820 map")
 
@@ -289,10 +290,10 @@ def page_align(value: int) -> int:
 def paging_init(k: Kernel) -> None:
     """Sections, zones and the struct pages of what cannot wait. Source: arch/x86/mm/init_64.c:paging_init()"""
     memmaps = sparse.sparse_init(k)
-    k.nr_all_pages = k.memblock.phys_mem_size() >> PAGE_SHIFT
+    k.totals.nr_all_pages = k.memblock.phys_mem_size() >> PAGE_SHIFT
     zones.zone_sizes_init(k)
     hugetlb_preinit.hugetlb_vmemmap_init_late(k, memmaps)
-    k.nr_free_memblock_pages = sum(
+    k.totals.nr_free_memblock_pages = sum(
         max(0, (end >> PAGE_SHIFT) - -(-start >> PAGE_SHIFT)) for start, end, _ in k.memblock.free_ranges()
     )
     vmemmap.vmemmap_init(k, memmaps)
@@ -304,7 +305,7 @@ def reserve_resources(k: Kernel) -> None:
     k.memblock.alloc(64 * len(k.e820.table), SMP_CACHE_BYTES)
     for _ in k.e820.firmware:
         k.memblock.alloc(104, SMP_CACHE_BYTES)  # struct firmware_map_entry
-    e820_resources.register_nosave_regions(k, k.max_pfn)
+    e820_resources.register_nosave_regions(k, k.totals.max_pfn)
     e820_resources.setup_pci_gap(k)
     k.printk("Booting paravirtualized kernel on bare hardware")
     k.printk(clocksource.refined_jiffies_line(k.config.number("CONFIG_HZ")))

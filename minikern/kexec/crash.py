@@ -140,7 +140,7 @@ def prepare_elf_headers(k: Kernel, notes: CrashNotes, ram: Sequence[Range]) -> b
     without the first MiB (always reserved) and what the crash kernel may use.
     """
     ranges = exclude_mem_range(ram, 0, LOW_MIB)
-    for start, size in (k.crashk_res, k.crashk_low_res):
+    for start, size in (k.crashk.res, k.crashk.low_res):
         ranges = exclude_mem_range(ranges, start, start + size) if size else ranges
     heads = [(PT_NOTE, 0, at, 0, CRASH_NOTE_BYTES) for at in notes.cpus]
     heads.append((PT_NOTE, 0, notes.vmcoreinfo, 0, VMCOREINFO_NOTE_BYTES))
@@ -175,7 +175,8 @@ def crash_memmap(k: Kernel, header: tuple[int, int]) -> Rows:
 
     ``header`` is (address, bytes). Source: arch/x86/kernel/crash.c:crash_setup_memmap_entries() @ v6.12
     """
-    from minikern.mm.early.e820 import RAM_TYPES, Type
+    from minikern.mm.early.e820 import RAM_TYPES
+    from minikern.state.e820 import Type
 
     rows: Rows = []
 
@@ -187,9 +188,9 @@ def crash_memmap(k: Kernel, header: tuple[int, int]) -> Rows:
     walk(RAM_TYPES, Type.RAM, LOW_MIB)
     for kind in (Type.ACPI, Type.NVS, Type.RESERVED):
         walk((kind,), kind, 1 << 64)
-    if k.crashk_low_res[1]:
-        rows.append((*k.crashk_low_res, int(Type.RAM)))
-    start, size = k.crashk_res
+    if k.crashk.low_res[1]:
+        rows.append((*k.crashk.low_res, int(Type.RAM)))
+    start, size = k.crashk.res
     for area in exclude_mem_range([Range(start, start + size)], header[0], sum(header)):
         if area.end - area.start >= PAGE_SIZE:
             rows.append((area.start, area.end - area.start, int(Type.RAM)))

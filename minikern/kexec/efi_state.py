@@ -115,10 +115,10 @@ def _kept(k: Kernel, row: Row) -> list[Row]:
     """
     if row.kind not in efi.EFI_BOOT_SERVICES:
         return [row]
-    if (row.start, row.end) not in k.boot_services:
+    if (row.start, row.end) not in k.efi.boot_services:
         return [row._replace(attributes=row.attributes | EFI_MEMORY_RUNTIME)]
     pieces, at = [], row.start
-    for low, high in sorted(k.efi_kept):
+    for low, high in sorted(k.efi.kept):
         first, end = low >> PAGE_SHIFT << PAGE_SHIFT, -(-high >> PAGE_SHIFT) << PAGE_SHIFT
         if first < at or end > row.end:
             continue

@@ -74,7 +74,7 @@ def file_segments(
         if (measured := measurement_list(k)) is not None:
             early.append(Segment("ima", measured, *placer.place(len(measured)), digested=False))
     else:
-        start, size = k.crashk_res
+        start, size = k.crashk.res
         placer = Placer([Range(start, start + size)] if size else [], *rules)
         head = crash.prepare_elf_headers(k, notes, ram)
         memsz = crash.headers_memsz(k, len(head))

@@ -222,7 +222,7 @@ class Kexec:
     def _check(self, segments: Sequence[Segment], crash: bool) -> None:
         total = sum(zone.managed_pages for node in self.k.nodes for zone in node.zones)
         bits = DESTINATION_BITS_L5 if self.k.pgtable_l5_enabled() else DESTINATION_BITS
-        start, size = self.k.crashk_res
+        start, size = self.k.crashk.res
         sanity_check_segment_list(segments, total, bits, Range(start, start + size) if crash else None)
 
     def _kimage(self, segments: Sequence[Segment], start: int, crash: bool) -> Kimage | CrashKimage:
@@ -230,7 +230,7 @@ class Kexec:
         self._check(segments, crash)
         memory = self.k.machine.bus.memory
         if crash:
-            region = self.k.crashk_res
+            region = self.k.crashk.res
             return _filled(CrashKimage(memory, segments, start, (region[0], sum(region))))
         pages: list[int] = []
         try:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from minikern.mm.page.mmzone import MAX_DMA32_PFN, MAX_DMA_PFN, PAGES_PER_SECTION, ZONE_DMA, ZONE_DMA32, ZONE_NORMAL
 from minikern.mm.page.page_flags import PageFlags
 from minikern.mm.page.struct_page import VMEMMAP_START_4LEVEL, VMEMMAP_START_5LEVEL
+
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
 
 MAX_PIECE = 1 << 19  # pages handed over in one call at most
 OLD = PageFlags(6, 3, 16, 0, reserved_bit=12, private_bit=13, head_bit=16)
@@ -115,7 +118,7 @@ def corner_cases() -> list[Case]:
     return sorted(found, key=lambda case: case.pages)
 
 
-def case_of_kernel(name: str, k: Any) -> Case:
+def case_of_kernel(name: str, k: Kernel) -> Case:
     """The machine of a finished boot, as its kernel divided it."""
     pages = k.page_alloc.pages
     regions = [(-(-r.base >> 12), r.end >> 12, max(r.nid, 0)) for r in k.memblock.memory_regions()]

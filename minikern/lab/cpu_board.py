@@ -22,7 +22,6 @@ from hw.memory import PhysicalMemory
 from hw.microcode_update import NAMES, update_for
 from hw.spec import Cost, CpuSpec
 from hw.timers import Pit, PmTimer
-from minikern.acpi.state import AcpiState, LapicEntry
 from minikern.core.cmdline import CommandLine
 from minikern.core.cost_table import default_costs
 from minikern.core.experiment import Experiment
@@ -30,10 +29,11 @@ from minikern.core.forks import changed
 from minikern.core.kernel import BootOptions, Kernel
 from minikern.core.release import Release, load_release
 from minikern.init import params
-from minikern.mm.early.numa import Numa
 from minikern.mm.page.mmzone import Pglist
-from minikern.smp import calibrate, microcode, smpboot, topology, tsc
+from minikern.smp import calibrate, cpuinfo, microcode, smpboot, topology, tsc
 from minikern.smp.microcode_amd import lowest_revision
+from minikern.state.acpi import AcpiState, LapicEntry
+from minikern.state.numa import Numa
 
 PM_TIMER_PORT = 0x608
 TRAMPOLINE = 0x99000
@@ -144,6 +144,7 @@ class CpuLab:
 
 def bring_up(k: Kernel) -> Kernel:
     """The part of start_kernel() that concerns CPUs and their clocks."""
+    cpuinfo.early_cpu_init(k)
     microcode.load_ucode_bsp(k)
     params.parse_early_param(k)
     tsc.tsc_early_init(k)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from minikern.core.kernel import Kernel
 from minikern.core.recorder import Mark
-from minikern.smp.cpus import CpuMaps, cpus_of
+from minikern.state.cpus import CpuMaps
 
 STEPS = ("INIT", "SIPI", "started", "stack_taken", "stack_left", "ALIVE", "SHOULD_ONLINE", "AP_ONLINE_IDLE", "ONLINE")
 """What a CPU goes through, in this order."""
@@ -26,7 +26,7 @@ def violations(k: Kernel) -> list[Violation]:
     """All broken rules of one finished bring-up, the earliest first. RuntimeError if nothing was recorded."""
     if k.recorder is None:
         raise RuntimeError("the boot was not recorded: expected BootOptions(record=True)")
-    marks, maps = k.recorder.marks, cpus_of(k)
+    marks, maps = k.recorder.marks, k.cpus
     found = [*_one_stack_user(marks), *_primaries_first(marks, maps), *_handshakes(marks, maps)]
     return sorted(found, key=lambda item: item.at)
 

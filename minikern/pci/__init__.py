@@ -6,7 +6,7 @@ from minikern.pci.iommu import iommu_subsys_init, pci_iommu_init
 from minikern.pci.quirks import vga_arb_init
 from minikern.pci.resource import pci_apply_final_quirks, pci_subsys_init, pcibios_assign_resources
 from minikern.pci.root import acpi_pci_root_add, pci_acpi_crs_quirks
-from minikern.pci.types import PciState
+from minikern.state.pci import PciState
 
 __all__ = [
     "PciState",

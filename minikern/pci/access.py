@@ -8,81 +8,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from minikern.pci.ecam import pci_mmcfg_init
-from minikern.pci.options import Probe
-from minikern.pci.types import EcamRegion
+from minikern.state.pci_access import ADDRESS_PORT, ENABLE, ConfigAccess
+from minikern.state.pci_options import Probe
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-ADDRESS_PORT, DATA_PORT = 0xCF8, 0xCFC
-ENABLE = 0x8000_0000
 CLASS_HOST, CLASS_VGA = 0x0600, 0x0300
 SANE_VENDORS = (0x8086, 0x0E11)  # Intel and Compaq: early chipsets of theirs lack proper class codes
-
-
-class ConfigAccess:
-    """Reads and writes configuration space, and counts both until they are charged.
-
-    Registers below 256 of segment 0 go through the ports when mechanism 1 works, all others through ECAM. An access
-    nothing can make reads as all ones.
-    """
-
-    def __init__(self, cpu: Any, conf1: bool) -> None:
-        self._cpu = cpu
-        self.conf1 = conf1
-        self.regions: list[EcamRegion] = []
-        self.reads = 0
-        self.writes = 0
-
-    def read(self, segment: int, bus: int, devfn: int, register: int, size: int) -> int:
-        """Value of ``size`` (1, 2, 4) bytes at ``register``."""
-        self.reads += 1
-        if self.conf1 and segment == 0 and register < 256:
-            cpu = self._cpu
-            cpu.outl(ADDRESS_PORT, ENABLE | bus << 16 | devfn << 8 | register & 0xFC)
-            if size == 4:
-                return int(cpu.inl(DATA_PORT))
-            if size == 2:
-                return int(cpu.inw(DATA_PORT + (register & 2)))
-            return int(cpu.inb(DATA_PORT + (register & 3)))
-        address = self._ecam(segment, bus, devfn, register)
-        return (1 << 8 * size) - 1 if address is None else int(self._cpu.read(address, size))
-
-    def write(self, segment: int, bus: int, devfn: int, register: int, size: int, value: int) -> None:
-        """Write ``size`` (1, 2, 4) bytes at ``register``."""
-        self.writes += 1
-        value &= (1 << 8 * size) - 1
-        if self.conf1 and segment == 0 and register < 256:
-            cpu = self._cpu
-            cpu.outl(ADDRESS_PORT, ENABLE | bus << 16 | devfn << 8 | register & 0xFC)
-            if size == 4:
-                cpu.outl(DATA_PORT, value)
-            elif size == 2:
-                cpu.outw(DATA_PORT + (register & 2), value)
-            else:
-                cpu.outb(DATA_PORT + (register & 3), value)
-            return
-        address = self._ecam(segment, bus, devfn, register)
-        if address is not None:
-            self._cpu.write(address, size, value)
-
-    def _ecam(self, segment: int, bus: int, devfn: int, register: int) -> int | None:
-        for region in self.regions:
-            if region.segment == segment and region.start_bus <= bus <= region.end_bus:
-                return region.base + (bus << 20 | devfn << 12 | register)
-        return None
-
-    def covers(self, segment: int, bus: int) -> bool:
-        """True if extended configuration space of that bus can be reached."""
-        return self._ecam(segment, bus, 0, 0) is not None
-
-    def charge(self, k: Kernel) -> None:
-        """Let the time of the accesses made since the last call pass."""
-        reads, writes, self.reads, self.writes = self.reads, self.writes, 0, 0
-        if reads:
-            k.charge("config_read", reads)
-        if writes:
-            k.charge("config_write", writes)
 
 
 def pci_arch_init(k: Kernel) -> None:

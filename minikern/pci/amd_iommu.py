@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from minikern.pci.types import PciDev
+from minikern.state.pci import PciDev
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -82,7 +82,7 @@ def parse_ivhd(block: bytes) -> AmdIommu:
 
 def amd_iommu_enabled(k: Kernel) -> bool:
     """There is a table, and nothing forbids its use. Source: init.c:amd_iommu_detect(), parse_amd_iommu_options()"""
-    data = k.acpi.table("IVRS") if k.acpi is not None else None
+    data = k.acpi.table("IVRS")
     if not data or k.pci.access is None:
         return False
     return "off" not in k.cmdline.words("amd_iommu") and "off" not in k.cmdline.words("iommu")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minikern.pci.types import PciDev
+from minikern.state.pci import PciDev
 
 CAP_PM, CAP_VPD, CAP_MSI, CAP_PCIX = 0x01, 0x03, 0x05, 0x07
 CAP_SSVID, CAP_EXP, CAP_MSIX, CAP_EA = 0x0D, 0x10, 0x11, 0x14

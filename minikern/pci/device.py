@@ -38,7 +38,7 @@ from minikern.pci.caps import (
     pci_find_ext_capability,
 )
 from minikern.pci.quirks import fixup_header, legacy_ide
-from minikern.pci.types import (
+from minikern.state.pci import (
     TYPE_DOWNSTREAM,
     TYPE_ROOT_PORT,
     TYPE_UPSTREAM,

@@ -9,8 +9,11 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from minikern.pci.options import Probe
-from minikern.pci.types import EcamRegion
+from minikern.acpi.loaded import loaded_interpreter
+from minikern.acpi.resources import windows
+from minikern.acpi.scan import hardware_ids, present_devices
+from minikern.state.pci import EcamRegion
+from minikern.state.pci_options import Probe
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -124,10 +127,7 @@ def _e820_reserved(k: Kernel, start: int, end: int) -> bool:
 
 def _acpi_reserved(k: Kernel, start: int, end: int) -> bool:
     """True if one memory range of a present motherboard device holds [start, end)."""
-    from minikern.acpi.resources import windows
-    from minikern.acpi.scan import hardware_ids, present_devices
-
-    run = k.acpi.interpreter
+    run = loaded_interpreter(k)
     for node in present_devices(k, run):
         if not set(MOTHERBOARD_IDS) & set(hardware_ids(run, node)):
             continue

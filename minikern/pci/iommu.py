@@ -17,12 +17,11 @@ from minikern.pci.dmar import (
     ECAP_SMTS,
     RMRR,
     SATC,
-    DmarState,
-    RemappingUnit,
     dmar_table_init,
     intel_iommu_enabled,
 )
-from minikern.pci.types import (
+from minikern.state.dmar import DmarState, RemappingUnit
+from minikern.state.pci import (
     TYPE_DOWNSTREAM,
     TYPE_PCI_BRIDGE,
     TYPE_PCIE_BRIDGE,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from minikern.pci.probe import Scanner
 from minikern.pci.select import probe_list
-from minikern.pci.types import IORESOURCE_BUS, IORESOURCE_IO, IORESOURCE_MEM, PciBus, Resource
+from minikern.state.pci import IORESOURCE_BUS, IORESOURCE_IO, IORESOURCE_MEM, PciBus, Resource
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

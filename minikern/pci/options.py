@@ -5,31 +5,17 @@ Source: drivers/pci/pci.c:pci_setup(), arch/x86/pci/common.c:pcibios_setup() @ v
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from enum import IntFlag, auto
 from typing import TYPE_CHECKING
 
 from minikern.core.cmdline import strtoull
 from minikern.core.moduleparam import Parameter, Words, early_param
 from minikern.core.printk import Level
+from minikern.state.pci_options import Probe
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
 
-class Probe(IntFlag):
-    """The bits of pci_probe that are modelled. Source: arch/x86/include/asm/pci_x86.h @ v6.12"""
-
-    CONF1 = auto()
-    CONF2 = auto()
-    MMCONF = auto()
-    ASSIGN_ALL_BUSSES = auto()
-    ROOT_NO_CRS = auto()
-    USE_E820 = auto()
-    NO_E820 = auto()
-
-
-ACCESS = Probe.CONF1 | Probe.CONF2 | Probe.MMCONF
 SETS = {
     "assign-busses": Probe.ASSIGN_ALL_BUSSES,
     "nocrs": Probe.ROOT_NO_CRS,
@@ -46,23 +32,6 @@ PCI_WORDS = Words(
      "pcie_bus_tune_off*", "pcie_bus_safe*", "pcie_bus_perf*", "pcie_bus_peer2peer*", "disable_acs_redir=*",
      "config_acs=*"),
 )  # fmt: skip
-
-
-@dataclass
-class PciOptions:
-    """What ``pci=`` left. ``last_bus`` is None unless given; ``probe_only`` holds the lists of that word."""
-
-    probe: Probe = ACCESS
-    last_bus: int | None = None
-    msi: bool = True
-    ari: bool = True
-    scan_all: bool = False
-    probe_only: list[str] = field(default_factory=list)
-
-    @property
-    def off(self) -> bool:
-        """No way to configuration space is to be tried."""
-        return not self.probe & ACCESS
 
 
 def pci_setup(k: Kernel, value: str | None) -> bool:

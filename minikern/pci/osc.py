@@ -10,9 +10,9 @@ import struct
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from minikern.acpi.state import PciRoot
     from minikern.core.kernel import Kernel
-    from minikern.pci.access import ConfigAccess
+    from minikern.state.acpi import PciRoot
+    from minikern.state.pci_access import ConfigAccess
 
 UUID = bytes.fromhex("5b4ddb33f71f1c4096577441c03dd766")  # 33DB4D5B-1FF7-401C-9657-7441C03DD766
 QUERY, ERRORS = 1, 0x0E

@@ -11,9 +11,7 @@ from typing import TYPE_CHECKING
 from minikern.pci.bars import bus_range, pci_read_bridge_bases
 from minikern.pci.caps import EXT_ARI, pci_find_ext_capability
 from minikern.pci.device import ext_config_below, pci_device_add, pci_setup_device
-from minikern.pci.options import Probe
-from minikern.pci.select import ProbeList
-from minikern.pci.types import (
+from minikern.state.pci import (
     IORESOURCE_BUS,
     TYPE_DOWNSTREAM,
     TYPE_PCIE_BRIDGE,
@@ -22,10 +20,12 @@ from minikern.pci.types import (
     PciDev,
     Resource,
 )
+from minikern.state.pci_options import Probe
+from minikern.state.pci_select import ProbeList
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
-    from minikern.pci.access import ConfigAccess
+    from minikern.state.pci_access import ConfigAccess
 
 ABSENT = (0xFFFF_FFFF, 0x0000_0000, 0x0000_FFFF, 0xFFFF_0000)
 RETRY = 0x0001  # vendor id of a device that asks for more time

@@ -11,7 +11,7 @@ from minikern.pci.bars import COMMAND, resource_name
 from minikern.pci.legacy import pci_legacy_init
 from minikern.pci.probe import all_buses
 from minikern.pci.sizing import Extra, pci_bus_size_bridges
-from minikern.pci.types import (
+from minikern.state.pci import (
     IORESOURCE_IO,
     IORESOURCE_MEM,
     IORESOURCE_MEM_64,

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from minikern.pci.ecam import bios_year, pci_mmcfg_late_init
 from minikern.pci.legacy import default_resources
-from minikern.pci.options import Probe
 from minikern.pci.osc import negotiate_os_control
 from minikern.pci.probe import Scanner
 from minikern.pci.select import probe_list
-from minikern.pci.types import (
+from minikern.state.pci import (
     IORESOURCE_BUS,
     IORESOURCE_IO,
     IORESOURCE_MEM,
@@ -23,11 +22,12 @@ from minikern.pci.types import (
     PciBus,
     Resource,
 )
+from minikern.state.pci_options import Probe
 
 if TYPE_CHECKING:
-    from minikern.acpi.state import PciRoot, Window
     from minikern.core.kernel import Kernel
-    from minikern.pci.access import ConfigAccess
+    from minikern.state.acpi import PciRoot, Window
+    from minikern.state.pci_access import ConfigAccess
 
 BIOS_YEAR_WITHOUT_E820 = 2023  # Source: arch/x86/pci/acpi.c:pci_acpi_crs_quirks() @ v6.12
 CONFIG_PORTS = (0xCF8, 0xCFF)

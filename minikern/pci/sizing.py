@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.pci.bars import IO_WINDOW, MEM_WINDOW, PREF_WINDOW
-from minikern.pci.types import (
+from minikern.state.pci import (
     IORESOURCE_IO,
     IORESOURCE_MEM,
     IORESOURCE_MEM_64,

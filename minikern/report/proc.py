@@ -7,7 +7,7 @@ zero or left out. Source: mm/vmstat.c, fs/proc/meminfo.c, fs/proc/page.c @ v6.12
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ from minikern.mm.buddy.watermarks import watermarks
 from minikern.mm.map.page_init import memory_pfn_ranges
 from minikern.mm.page.mmzone import MAX_NR_ZONES, MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pglist, Zone
 from minikern.mm.page.struct_page import W_FLAGS
+
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
 
 KIB_PER_PAGE = 4
 MIGRATETYPES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic", "Isolate")  # without CMA
@@ -28,19 +31,19 @@ PAGES_PER_SECTION = 1 << 15
 CHUNK_PAGES = 32 * PAGES_PER_SECTION  # of kpageflags written at a time
 
 
-def _nodes(k: Any, memoryless: bool = False) -> list[Pglist]:
+def _nodes(k: Kernel, memoryless: bool = False) -> list[Pglist]:
     # A node without memory is online if it has CPUs.
     with_cpus = set(k.cpus.node_cpus()) if memoryless else set()
     online = (node for node in k.nodes if node.last_zone is not None or node.nid in with_cpus)
     return sorted(online, key=lambda node: node.nid)
 
 
-def _nr_free(k: Any, zone: Zone) -> int:
+def _nr_free(k: Kernel, zone: Zone) -> int:
     area = k.page_alloc.areas.get((zone.nid, zone.index))
     return area.free_pages if area else 0
 
 
-def buddyinfo(k: Any) -> str:
+def buddyinfo(k: Kernel) -> str:
     """/proc/buddyinfo: free blocks of each order. Source: mm/vmstat.c:frag_show_print()"""
     out = []
     for node in _nodes(k):
@@ -55,18 +58,18 @@ def buddyinfo(k: Any) -> str:
 # zoneinfo
 
 
-def lowmem_reserve(k: Any, zone: Zone) -> list[int]:
+def lowmem_reserve(k: Kernel, zone: Zone) -> list[int]:
     """Pages that allocations meant for each higher zone leave alone."""
     found: list[int] = k.page_alloc.lowmem_reserve.get((zone.nid, zone.index), [0] * MAX_NR_ZONES)
     return found
 
 
-def zoneinfo(k: Any) -> str:
+def zoneinfo(k: Kernel) -> str:
     """/proc/zoneinfo without the event counters and per-CPU lists. Source: mm/vmstat.c:zoneinfo_show_print()"""
     return "".join(_zone_text(k, node, zone) for node in _nodes(k, memoryless=True) for zone in node.zones)
 
 
-def _zone_text(k: Any, node: Pglist, zone: Zone) -> str:
+def _zone_text(k: Kernel, node: Pglist, zone: Zone) -> str:
     free = _nr_free(k, zone)
     marks = watermarks(k, zone)
     rows = [("boost", 0), ("min", marks.min), ("low", marks.low), ("high", marks.high)]
@@ -85,12 +88,12 @@ def _zone_text(k: Any, node: Pglist, zone: Zone) -> str:
 # pagetypeinfo
 
 
-def pagetypeinfo(k: Any) -> str:
+def pagetypeinfo(k: Kernel) -> str:
     """/proc/pagetypeinfo: free blocks by migrate type, pageblocks by type. Source: mm/vmstat.c:pagetypeinfo_show()"""
     return "".join(_node_types(k, node) for node in _nodes(k))
 
 
-def _node_types(k: Any, node: Pglist) -> str:
+def _node_types(k: Kernel, node: Pglist) -> str:
     zones = [zone for zone in node.zones if zone.present_pages]
     orders = "".join(f"{order:6d} " for order in range(MAX_PAGE_ORDER + 1))
     out = [f"Page block order: {PAGEBLOCK_ORDER}\nPages per block:  {PAGEBLOCK_NR_PAGES}\n\n"]
@@ -107,7 +110,7 @@ def _node_types(k: Any, node: Pglist) -> str:
     return "".join(out)
 
 
-def _free_of_type(k: Any, zone: Zone, migratetype: int) -> list[int]:
+def _free_of_type(k: Kernel, zone: Zone, migratetype: int) -> list[int]:
     if migratetype >= COUNTED_TYPES:
         return [0] * (MAX_PAGE_ORDER + 1)
     area = k.page_alloc.areas[zone.nid, zone.index]
@@ -115,7 +118,7 @@ def _free_of_type(k: Any, zone: Zone, migratetype: int) -> list[int]:
     return [*counts, sum(blocks for _, blocks in area.largest[migratetype])]
 
 
-def pageblock_counts(k: Any, zone: Zone) -> list[int]:
+def pageblock_counts(k: Kernel, zone: Zone) -> list[int]:
     """Pageblocks of a zone by migrate type, seen from the zone's first pfn in steps of a block.
 
     Source: mm/vmstat.c:pagetypeinfo_showblockcount_print() @ v6.12
@@ -135,7 +138,7 @@ def pageblock_counts(k: Any, zone: Zone) -> list[int]:
     return counts
 
 
-def online_ranges(k: Any, start: int, end: int) -> Iterator[tuple[int, int]]:
+def online_ranges(k: Kernel, start: int, end: int) -> Iterator[tuple[int, int]]:
     """The parts of [start, end) whose subsections, which are as large as pageblocks, have memory.
 
     Source: mm/memory_hotplug.c:pfn_to_online_page(), mm/sparse.c:subsection_map_init() @ v6.12
@@ -152,7 +155,7 @@ def online_ranges(k: Any, start: int, end: int) -> Iterator[tuple[int, int]]:
 # meminfo
 
 
-def meminfo(k: Any) -> str:
+def meminfo(k: Kernel) -> str:
     """/proc/meminfo: the lines this kernel has figures for. Source: fs/proc/meminfo.c:meminfo_proc_show() @ v6.12"""
     free = k.page_alloc.nr_free_pages()
     reserved = sum(
@@ -168,9 +171,9 @@ def meminfo(k: Any) -> str:
     return text + f"VmallocTotal:   {VMALLOC_TOTAL_KIB[levels]:8d} kB\n" + _hugetlb_rows(k)
 
 
-def _hugetlb_rows(k: Any) -> str:
+def _hugetlb_rows(k: Kernel) -> str:
     # Source: mm/hugetlb.c:hugetlb_report_meminfo() @ v6.12
-    default = k.hugetlb.cmdline.default if k.hugetlb is not None else None
+    default = k.hugetlb.cmdline.default
     if default is None:
         return ""
     count = len(default.free_pages)
@@ -184,24 +187,24 @@ def _hugetlb_rows(k: Any) -> str:
 # kpageflags
 
 
-def kpageflags(k: Any) -> Iterator[npt.NDArray[np.uint64]]:
+def kpageflags(k: Kernel) -> Iterator[npt.NDArray[np.uint64]]:
     """The file's 64-bit words, one a pfn from 0 to the end of the last section, in pieces.
 
     InputError if the memory map was not kept whole. Source: fs/proc/page.c:kpageflags_read() @ v6.12
     """
-    end = -(-k.max_pfn // PAGES_PER_SECTION) * PAGES_PER_SECTION
+    end = -(-k.totals.max_pfn // PAGES_PER_SECTION) * PAGES_PER_SECTION
     free = sorted(
         (pfn, pfn + (blocks << order))
         for area in k.page_alloc.areas.values()
         for pfn, order, blocks in area.stretches()
     )
-    folios = sorted(k.hugetlb.folios()) if k.hugetlb is not None else []
+    folios = sorted(k.hugetlb.folios())
     for start in range(0, end, CHUNK_PAGES):
         yield _flags_of(k, start, min(start + CHUNK_PAGES, end), free, folios)
 
 
 def _flags_of(
-    k: Any, start: int, end: int, free: list[tuple[int, int]], folios: list[tuple[int, int]]
+    k: Kernel, start: int, end: int, free: list[tuple[int, int]], folios: list[tuple[int, int]]
 ) -> npt.NDArray[np.uint64]:
     flags = np.full(end - start, KPF_NOPAGE, dtype=np.uint64)
     layout, zero = k.page_alloc.pages.flags, np.uint64(0)
@@ -229,7 +232,7 @@ def _flags_of(
     return flags
 
 
-def write_kpageflags(k: Any, file: BinaryIO) -> int:
+def write_kpageflags(k: Kernel, file: BinaryIO) -> int:
     """Write the file; returns its bytes."""
     written = 0
     for words in kpageflags(k):

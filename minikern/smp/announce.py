@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minikern.smp.cpus import cpus_of
-
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
@@ -20,7 +18,7 @@ class Announcer:
 
     def announce_cpu(self, k: Kernel, cpu: int) -> None:
         """Add ``cpu`` to the list; a new line where the node changes."""
-        maps = cpus_of(k)
+        maps = k.cpus
         width = len(str(len(maps.possible))) + 1
         node_width = len(str(max(1, len(k.nodes)))) + 1
         node = maps.node[cpu]

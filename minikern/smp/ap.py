@@ -16,7 +16,6 @@ import simpy
 from minikern.core.printk import Level
 from minikern.smp.apic import read_apic_id, setup_local_apic, x2apic_enabled
 from minikern.smp.calibrate import calibrate_delay_on
-from minikern.smp.cpus import cpus_of
 from minikern.smp.microcode import load_ucode_ap
 from minikern.smp.siblings import set_cpu_sibling_map
 from minikern.smp.states import StateTable, by_kind
@@ -64,7 +63,7 @@ class ApRoom:
 def start_secondary(k: Kernel, room: ApRoom, nr: int, cpu: CPU) -> Steps:
     """The starting CPU number ``nr``, up to its death or its last online state."""
     sync = room.sync[nr]
-    maps = cpus_of(k)
+    maps = k.cpus
     if sync.alive.triggered:
         # A CPU that comes so late that the control word already names another one: that one's state word never turns
         # to SHOULD_ONLINE again, and this CPU spins on it for good.
@@ -109,7 +108,7 @@ def _report(k: Kernel, nr: int, sync: ApSync, flag: simpy.Event, state: str) -> 
 
 def _smp_callin(k: Kernel, room: ApRoom, nr: int, cpu: CPU) -> Steps:
     """APIC, CPU identification, sibling masks. Source: arch/x86/kernel/smpboot.c:ap_starting() @ v6.12"""
-    maps = cpus_of(k)
+    maps = k.cpus
     setup_local_apic(cpu, x2apic_enabled(k.machine.boot_cpu))
     yield k.charge_on(nr, "local_apic_setup")
     yield k.charge_on(nr, "identify_cpu")
@@ -124,7 +123,7 @@ def _validate_ids(k: Kernel, nr: int, cpu: CPU) -> None:
     Source: arch/x86/kernel/cpu/common.c:validate_apic_and_package_id() @ v6.1;
     arch/x86/kernel/cpu/topology_common.c:cpu_parse_topology() @ v6.12
     """
-    maps = cpus_of(k)
+    maps = k.cpus
     actual, listed = read_apic_id(cpu), maps.apic_id[nr]
     if actual != listed:
         text = f"CPU{nr}: APIC id mismatch. Firmware: {listed:x} APIC: {actual:x}"
@@ -139,7 +138,7 @@ def assign_logical_ids(k: Kernel, nr: int) -> None:
 
     Source: arch/x86/kernel/smpboot.c:topology_update_package_map(), topology_update_die_map() @ v6.1
     """
-    maps = cpus_of(k)
+    maps = k.cpus
     place = maps.ids[nr]
     if place.package not in maps.logical_packages:
         new = maps.logical_packages[place.package] = len(maps.logical_packages)
@@ -162,7 +161,7 @@ def _starting_states(k: Kernel, room: ApRoom, nr: int) -> Steps:
 
 def _online_states(k: Kernel, room: ApRoom, nr: int) -> Steps:
     """The CPU's hotplug thread runs the ONLINE section. Source: kernel/cpu.c:cpuhp_thread_fun() @ v6.12"""
-    maps = cpus_of(k)
+    maps = k.cpus
     yield k.charge_on(nr, "cpuhp_thread_wakeup")
     for kind, count in by_kind(room.table.online):
         yield k.charge_on(nr, kind, count)
@@ -175,14 +174,14 @@ def _online_states(k: Kernel, room: ApRoom, nr: int) -> Steps:
 
 
 def _siblings_online(k: Kernel, nr: int) -> int:
-    maps = cpus_of(k)
+    maps = k.cpus
     place = maps.ids[nr]
     return len(maps.smt_mask[(place.package, place.die, place.core)])
 
 
 def _play_dead(k: Kernel, nr: int) -> None:
     """Take a CPU down again that may not stay (a sibling under ``nosmt``). Source: kernel/cpu.c:_cpu_up() @ v6.12"""
-    maps = cpus_of(k)
+    maps = k.cpus
     maps.online.remove(nr)
     maps.remove_siblinginfo(nr)
     maps.state[nr] = "OFFLINE"

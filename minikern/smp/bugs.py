@@ -11,7 +11,7 @@ from hw.errors import GeneralProtection
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
-    from minikern.smp.cpuinfo import CpuInfo
+    from minikern.state.cpuinfo import CpuInfo
 
 MSR_ARCH_CAPABILITIES = 0x10A
 ARCH_CAP_MDS_NO = 1 << 5

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import simpy
 
-from minikern.smp.cpus import CpuMaps, cpus_of
 from minikern.smp.pit import cycles_between
+from minikern.state.cpus import CpuMaps
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
@@ -50,7 +50,7 @@ def calibrate_delay_on(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event, N
 
     Source: init/calibrate.c:calibrate_delay() @ v6.12
     """
-    maps = cpus_of(k)
+    maps = k.cpus
     preset = k.cmdline.get_int("lpj")
     known = calibrate_delay_is_known(k, nr)
     if nr in maps.lpj:
@@ -80,7 +80,7 @@ def calibrate_delay_is_known(k: Kernel, nr: int) -> int:
     The rule "cpu0" takes CPU 0's whenever the TSC is constant and trusted; the rule "package" only that of a CPU of
     the same package. Source: arch/x86/kernel/tsc.c:calibrate_delay_is_known() @ v6.1 and v6.5
     """
-    maps = cpus_of(k)
+    maps = k.cpus
     if not maps.boot.has("constant_tsc"):
         return 0
     if k.behaviour.delay_reuse == "cpu0" and not maps.tsc.unstable:

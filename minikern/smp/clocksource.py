@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from minikern.smp.cpus import cpus_of
-
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
@@ -102,6 +100,6 @@ def hpet_enable(k: Kernel) -> bool:
     if not HPET_MIN_PERIOD_FS <= period <= HPET_MAX_PERIOD_FS:
         return False
     cpu.write(base + HPET_CFG, 4, cpu.read(base + HPET_CFG, 4) | HPET_CFG_ENABLE)
-    cpus_of(k).tsc.hpet_enabled = True
+    k.cpus.tsc.hpet_enabled = True
     k.printk(clocksource_line("hpet", U32_MAX, update_freq(FSEC_PER_SEC // period, 1, U32_MAX)))
     return True

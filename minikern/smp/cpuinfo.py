@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from minikern.state.cpuinfo import CpuInfo
+from minikern.state.cpus import CpuMaps
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
+    from minikern.core.kernel import Kernel
 
 # CPUID leaf 1 ECX/EDX and leaf 7 EBX bits. Source: SDM vol. 2A, CPUID
 _LEAF1_ECX = {"x2apic": 21, "tsc_deadline_timer": 24, "hypervisor": 31}
@@ -33,25 +36,6 @@ VENDOR_NAMES = {
     "CentaurHauls": "Centaur",
     "  Shanghai  ": "zhaoxin",
 }
-
-
-@dataclass(frozen=True)
-class CpuInfo:
-    """Identity of one CPU; ``features`` holds the names of the features found, as /proc/cpuinfo spells them."""
-
-    vendor: str
-    family: int
-    model: int
-    stepping: int
-    model_name: str
-    max_leaf: int
-    max_extended_leaf: int
-    features: frozenset[str]
-    hypervisor: str = ""  # a hypervisor the kernel knows
-
-    def has(self, feature: str) -> bool:
-        """True if the CPU has ``feature``."""
-        return feature in self.features
 
 
 def identify_cpu(cpu: CPU) -> CpuInfo:
@@ -133,3 +117,12 @@ def cpu_info_text(info: CpuInfo) -> str:
     name = info.model_name or f"{info.family}86"
     lead = "" if vendor in info.model_name else f"{vendor} "
     return f"{lead}{name} (family: {info.family:#x}, model: {info.model:#x}, stepping: {info.stepping:#x})"
+
+
+
+def early_cpu_init(k: Kernel) -> None:
+    """Identify the boot CPU and open the books about CPUs.
+
+    Source: arch/x86/kernel/cpu/common.c:early_cpu_init() @ v6.12
+    """
+    k.cpus = CpuMaps(boot=identify_cpu(k.machine.boot_cpu))

@@ -13,7 +13,6 @@ from minikern.core.printk import Level
 from minikern.pci import dmar
 from minikern.smp import io_apic
 from minikern.smp.apic import XAPIC_MAX_ID, read_apic_id, x2apic_disable, x2apic_enable, x2apic_enabled
-from minikern.smp.cpus import cpus_of, early_cpu_init
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -31,19 +30,19 @@ SYMMETRIC_IO_NO_ROUTING = "Switch to symmetric I/O mode setup in no SMP routine"
 
 def setup_disableapic(k: Kernel, value: str | None) -> bool:
     """``nolapic``, ``disableapic``: the local APICs are hidden. Source: apic.c:setup_disableapic() @ v6.12"""
-    early_cpu_init(k).apic_disabled = True
+    k.cpus.apic_disabled = True
     return True
 
 
 def parse_noapic(k: Kernel, value: str | None) -> bool:
     """``noapic``: so are the I/O APICs. Source: io_apic.c:parse_noapic() @ v6.12"""
-    early_cpu_init(k).ioapic_disabled = True
+    k.cpus.ioapic_disabled = True
     return True
 
 
 def apic_set_verbosity(k: Kernel, value: str | None) -> bool:
     """``apic=``; the bare word takes back what hid the I/O APICs. Source: apic.c:apic_set_verbosity() @ v6.12"""
-    maps = early_cpu_init(k)
+    maps = k.cpus
     if value is None:
         maps.ioapic_disabled = False
         return True
@@ -66,13 +65,13 @@ def setup_nox2apic(k: Kernel, value: str | None) -> bool:
         k.printk("x2apic already enabled.", Level.WARNING)
         x2apic_disable(cpu)
         k.printk("x2apic disabled")
-    early_cpu_init(k).nox2apic = True
+    k.cpus.nox2apic = True
     return True
 
 
 def set_x2apic_phys_mode(k: Kernel, value: str | None) -> bool:
     """``x2apic_phys``: address CPUs by their ids. Source: x2apic_phys.c:set_x2apic_phys_mode() @ v6.12"""
-    early_cpu_init(k).x2apic_phys = True
+    k.cpus.x2apic_phys = True
     return True
 
 
@@ -84,13 +83,13 @@ def setup_apic_calls(k: Kernel) -> None:
 
 def has_local_apic(k: Kernel) -> bool:
     """True if the kernel may use the boot CPU's local APIC."""
-    maps = cpus_of(k)
+    maps = k.cpus
     return maps.boot.has("apic") and not maps.apic_disabled
 
 
 def apic_intr_mode_select(k: Kernel) -> str:
     """Choose the mode, before the timers are set up. Source: apic.c:__apic_intr_mode_select() @ v6.12"""
-    maps = cpus_of(k)
+    maps = k.cpus
     if maps.apic_disabled:
         k.printk("APIC disabled via kernel command line")
         return PIC
@@ -98,7 +97,7 @@ def apic_intr_mode_select(k: Kernel) -> str:
         maps.apic_disabled = True
         k.printk("APIC disabled by BIOS")
         return PIC
-    have_lapic = bool(k.acpi and k.acpi.have_lapic)
+    have_lapic = k.acpi.have_lapic
     if not maps.smp_found_config:
         maps.ioapic_disabled = True
         if not have_lapic:
@@ -122,7 +121,7 @@ def enable_ir_x2apic(k: Kernel) -> None:
 
     Source: apic.c:enable_IR_x2apic(), try_to_enable_x2apic() @ v6.12
     """
-    maps, cpu = cpus_of(k), k.machine.boot_cpu
+    maps, cpu = k.cpus, k.machine.boot_cpu
     if maps.ioapic_disabled:
         k.printk("Not enabling interrupt remapping due to skipped IO-APIC setup")
         return
@@ -150,9 +149,9 @@ def acpi_madt_oem_check(k: Kernel) -> None:
 
     Source: arch/x86/kernel/apic/probe_64.c:default_acpi_madt_oem_check() @ v6.1, v6.12
     """
-    if not x2apic_enabled(k.machine.boot_cpu) or not k.acpi or k.acpi.table("APIC") is None:
+    if not x2apic_enabled(k.machine.boot_cpu) or k.acpi.table("APIC") is None:
         return
-    maps = cpus_of(k)
+    maps = k.cpus
     name = _x2apic_driver(k)
     maps.apic_driver = name
     new = k.behaviour.apic_routing_lines == "APIC: Switched"
@@ -161,7 +160,7 @@ def acpi_madt_oem_check(k: Kernel) -> None:
 
 def _x2apic_driver(k: Kernel) -> str:
     fadt = k.acpi.fadt if k.acpi else None
-    physical = cpus_of(k).x2apic_phys
+    physical = k.cpus.x2apic_phys
     if fadt is not None and fadt.revision >= FADT2_REVISION and fadt.flags & FADT_APIC_PHYSICAL:
         k.printk("System requires x2apic physical mode", Level.DEBUG)
         physical = True
@@ -170,7 +169,7 @@ def _x2apic_driver(k: Kernel) -> str:
 
 def probe_apic_driver(k: Kernel) -> None:
     """How destinations are addressed from now on. Source: arch/x86/kernel/apic/probe_64.c, init.c @ v6.1, v6.12"""
-    maps = cpus_of(k)
+    maps = k.cpus
     new = k.behaviour.apic_routing_lines == "APIC: Switched"
     if x2apic_enabled(k.machine.boot_cpu):
         name = _x2apic_driver(k)
@@ -185,7 +184,7 @@ def probe_apic_driver(k: Kernel) -> None:
 
 def apic_intr_mode_init(k: Kernel, mode: str) -> None:
     """Say and enter the mode. Source: apic.c:apic_intr_mode_init(), apic_bsp_setup(), io_apic.c:setup_IO_APIC()"""
-    maps = cpus_of(k)
+    maps = k.cpus
     maps.intr_mode = mode
     k.printk(f"APIC: {mode}")
     if mode == PIC:

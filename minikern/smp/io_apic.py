@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from minikern.smp.cpus import cpus_of
-
 if TYPE_CHECKING:
-    from minikern.acpi.state import AcpiState, IoApic
     from minikern.core.kernel import Kernel
+    from minikern.state.acpi import AcpiState, IoApic
 
 ISA_IRQS = 16
 TIMER_VECTOR, SYSTEM_VECTOR = 0x30, 0xEF  # Source: arch/x86/include/asm/irq_vectors.h @ v6.12
@@ -43,7 +41,7 @@ def find_timer_pin(k: Kernel) -> tuple[int, int] | None:
 
     Source: arch/x86/kernel/apic/io_apic.c:find_isa_irq_pin(), find_isa_irq_apic() @ v6.12
     """
-    if not k.acpi or not k.acpi.ioapics:
+    if not k.acpi.ioapics:
         return None
     for gsi, route in isa_routes(k.acpi).items():
         for number, ioapic in enumerate(k.acpi.ioapics):
@@ -58,7 +56,7 @@ def setup_io_apic_irqs(k: Kernel) -> None:
     Source: arch/x86/kernel/apic/io_apic.c:setup_IO_APIC_irqs() @ v6.12
     """
     state: AcpiState = k.acpi
-    if state.disabled or not state.have_ioapic or not cpus_of(k).apic_verbosity:
+    if state.disabled or not state.have_ioapic or not k.cpus.apic_verbosity:
         return
     k.printk("ENABLING IO-APIC IRQs")
     k.printk(f"{'Init' if _newer(k) else 'init'} IO_APIC IRQs")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from minikern.core.cmdline import get_option
 from minikern.core.moduleparam import Parameter, early_param
-from minikern.smp.cpus import early_cpu_init
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
 def smt_cmdline_disable(k: Kernel, value: str | None) -> bool:
     """``nosmt`` and ``nosmt=force``, with the line they print. Source: kernel/cpu.c:cpu_smt_disable() @ v6.12"""
     k.printk("SMT: Force disabled" if value == "force" else "SMT: disabled")
-    early_cpu_init(k).smt_disabled = True
+    k.cpus.smt_disabled = True
     return True
 
 
@@ -29,7 +28,7 @@ def nosmp(k: Kernel, value: str | None) -> bool:
 
 def maxcpus(k: Kernel, value: str | None) -> bool:
     """``maxcpus=``: how many CPUs are brought up; 0 also switches the I/O APICs off. Source: kernel/smp.c:maxcpus()"""
-    maps, count = early_cpu_init(k), get_option(value)
+    maps, count = k.cpus, get_option(value)
     if count is not None:
         maps.asked.max_cpus = count
     if maps.asked.max_cpus == 0:
@@ -39,7 +38,7 @@ def maxcpus(k: Kernel, value: str | None) -> bool:
 
 def nrcpus(k: Kernel, value: str | None) -> bool:
     """``nr_cpus=``: how many CPUs there may ever be. Source: kernel/smp.c:nrcpus() @ v6.12"""
-    asked, count = early_cpu_init(k).asked, get_option(value)
+    asked, count = k.cpus.asked, get_option(value)
     if count is not None and 0 < count < (asked.nr_cpus or k.config.number("CONFIG_NR_CPUS")):
         asked.nr_cpus = count
     return True
@@ -49,7 +48,7 @@ def setup_possible_cpus(k: Kernel, value: str | None) -> bool:
     """``possible_cpus=``: the same, where older kernels also round up. Source: topology.c:setup_possible_cpus()"""
     count = get_option(value)
     if count is not None:
-        early_cpu_init(k).asked.possible_cpus = count
+        k.cpus.asked.possible_cpus = count
     return True
 
 

@@ -6,10 +6,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from hw.acpi import layout
-from minikern.acpi.state import AcpiState, IntSrcOvr, IoApic, LapicEntry
 from minikern.core.printk import Level
-from minikern.smp.cpus import cpus_of, early_cpu_init
 from minikern.smp.interrupt_mode import has_local_apic
+from minikern.state.acpi import AcpiState, IntSrcOvr, IoApic, LapicEntry
 
 if TYPE_CHECKING:
     from hw.acpi.layout import Layout
@@ -75,16 +74,15 @@ def _process_madt(k: Kernel, state: AcpiState, register_lapics: Callable[[Kernel
     state.lapic_address = layout.MADT.get(data, "lapic_address")
     state.pcat_compat = bool(layout.MADT.get(data, "flags") & 1)
     entries = list(_sound_entries(k, data))
-    early_cpu_init(k)
     if has_local_apic(k):
         _parse_lapic_entries(k, state, entries, register_lapics)
     if state.have_lapic and not k.acpi_options.noirq:
-        if cpus_of(k).ioapic_disabled:
+        if k.cpus.ioapic_disabled:
             k.printk("ACPI: Skipping IOAPIC probe due to 'noapic' option.")
         else:
             _parse_ioapic_entries(k, state, entries)
     if state.have_lapic and state.have_ioapic:
-        cpus_of(k).smp_found_config = True
+        k.cpus.smp_found_config = True
     if state.have_lapic and state.have_ioapic:
         k.printk("ACPI: Using ACPI (MADT) for SMP configuration information")
     elif state.have_lapic:

@@ -20,7 +20,7 @@ PATIENCE_NS = 60_000_000_000  # ours; Linux has none
 
 def wakes_by_mailbox(k: Kernel) -> bool:
     """True if the MADT names a mailbox: no CPU is then started by INIT."""
-    return bool(getattr(k.acpi, "wakeup_mailbox", 0))
+    return bool(k.acpi.wakeup_mailbox)
 
 
 def acpi_wakeup_cpu(k: Kernel, nr: int, apic_id: int, start_ip: int) -> int:

@@ -12,10 +12,11 @@ import simpy
 
 from hw.errors import GeneralProtection
 from minikern.core.printk import Level
-from minikern.smp.cpus import EarlyMicrocode, cpus_of, early_cpu_init
 from minikern.smp.microcode_amd import FINAL_LEVELS, AmdRules, find_patch, needs_digest, signature_of
 from minikern.smp.microcode_cpio import CpioFile, find_cpio_data
-from minikern.smp.microcode_intel import HEADER, IntelUpdate, Signature, date_text, newest, parse_updates
+from minikern.smp.microcode_intel import HEADER, date_text, newest, parse_updates
+from minikern.state.cpus import EarlyMicrocode
+from minikern.state.microcode import IntelUpdate, Signature
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
@@ -36,7 +37,7 @@ def load_ucode_bsp(k: Kernel) -> None:
 
     Source: core.c:load_ucode_bsp(); arch/x86/kernel/head64.c:x86_64_start_kernel() @ v6.12
     """
-    maps = early_cpu_init(k)
+    maps = k.cpus
     state = maps.microcode = EarlyMicrocode()
     cpu = k.machine.boot_cpu
     state.disabled = _disabled(k, cpu)
@@ -55,7 +56,7 @@ def load_ucode_bsp(k: Kernel) -> None:
 
 def _disabled(k: Kernel, cpu: CPU) -> bool:
     """Source: core.c:microcode_loader_disabled() @ v6.12"""
-    boot = cpus_of(k).boot
+    boot = k.cpus.boot
     if k.cmdline.has("dis_ucode_ldr") or boot.has("hypervisor"):
         return True
     return boot.vendor == "AuthenticAMD" and _try_revision(k, cpu) in FINAL_LEVELS
@@ -84,7 +85,7 @@ def _read(k: Kernel, place: CpioFile) -> bytes:
 
 
 def _load_intel_bsp(k: Kernel, cpu: CPU, blob: CpioFile | None) -> None:
-    state = cpus_of(k).microcode
+    state = k.cpus.microcode
     if blob is None:
         return
     state.blob_address = blob.address
@@ -105,7 +106,7 @@ def _intel_signature(cpu: CPU) -> Signature:
 
 def _apply_intel(k: Kernel, cpu: CPU, update: IntelUpdate) -> bool:
     """True if the CPU runs it afterwards. The older loader says so the first time."""
-    state = cpus_of(k).microcode
+    state = k.cpus.microcode
     cpu.wrmsr(MSR_IA32_UCODE_WRITE, state.blob_address + update.offset + HEADER.size)
     if microcode_revision(k, cpu) != update.revision:
         return False
@@ -121,7 +122,7 @@ def _intel_update_for(k: Kernel, cpu: CPU) -> IntelUpdate | None:
 
     Source: intel.c:load_ucode_intel_ap() @ v6.12 and v6.1
     """
-    state = cpus_of(k).microcode
+    state = k.cpus.microcode
     again = state.update is None and k.behaviour.microcode_ap_search
     if again and state.signature is not None:
         state.update = newest(state.updates, state.signature, microcode_revision(k, cpu))
@@ -133,7 +134,7 @@ def _intel_update_for(k: Kernel, cpu: CPU) -> IntelUpdate | None:
 
 def _load_amd_bsp(k: Kernel, cpu: CPU, blob: CpioFile | None) -> None:
     """Source: amd.c:load_ucode_amd_bsp() @ v6.12, apply_microcode_early_amd() @ v6.1"""
-    maps = cpus_of(k)
+    maps = k.cpus
     state = maps.microcode
     if blob is None:
         return
@@ -151,7 +152,7 @@ def _load_amd_bsp(k: Kernel, cpu: CPU, blob: CpioFile | None) -> None:
 
 
 def _apply_amd(k: Kernel, cpu: CPU) -> bool:
-    state = cpus_of(k).microcode
+    state = k.cpus.microcode
     assert state.patch is not None
     if k.behaviour.microcode_digests and not _digest_known(k, cpu):
         return False
@@ -161,7 +162,7 @@ def _apply_amd(k: Kernel, cpu: CPU) -> bool:
 
 def _digest_known(k: Kernel, cpu: CPU) -> bool:
     """Whether a patch may be loaded at all. Source: amd.c:verify_sha256_digest() @ v6.12"""
-    state = cpus_of(k).microcode
+    state = k.cpus.microcode
     signature, revision = cpu.cpuid(1).eax, microcode_revision(k, cpu)
     if not needs_digest(signature, revision) or k.cmdline.get("microcode.amd_sha_check") == "off":
         return True
@@ -175,10 +176,10 @@ def _amd_patch_for(k: Kernel, cpu: CPU) -> bool:
 
     Source: amd.c:apply_microcode_amd() @ v6.12, load_ucode_amd_ap() @ v6.1
     """
-    state = cpus_of(k).microcode
+    state = k.cpus.microcode
     if state.patch is None or microcode_revision(k, cpu) > state.patch.revision:
         return False
-    if not k.behaviour.microcode_zen_ids or cpus_of(k).boot.family < 0x17:
+    if not k.behaviour.microcode_zen_ids or k.cpus.boot.family < 0x17:
         return True
     return signature_of(state.patch.revision) == signature_of(microcode_revision(k, cpu))
 
@@ -191,7 +192,7 @@ def load_ucode_ap(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event, None, 
 
     Source: core.c:load_ucode_ap() @ v6.12
     """
-    maps = cpus_of(k)
+    maps = k.cpus
     state = maps.microcode
     if state.disabled or not state.blob_address:
         return
@@ -210,7 +211,7 @@ def load_ucode_ap(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event, None, 
 
 
 def _load_amd_ap(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event, None, None]:
-    state = cpus_of(k).microcode
+    state = k.cpus.microcode
     if not _amd_patch_for(k, cpu):
         return
     yield k.charge_on(nr, "microcode_load")
@@ -222,7 +223,7 @@ def _load_amd_ap(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event, None, N
 
 def microcode_revision(k: Kernel, cpu: CPU) -> int:
     """Revision the CPU runs; GeneralProtection where it has none. Source: SDM vol. 3A, "Microcode Update"."""
-    if cpus_of(k).boot.vendor in AMD_VENDORS:
+    if k.cpus.boot.vendor in AMD_VENDORS:
         return cpu.rdmsr(MSR_IA32_UCODE_REV) & 0xFFFFFFFF
     cpu.wrmsr(MSR_IA32_UCODE_REV, 0)
     cpu.cpuid(1)
@@ -234,7 +235,7 @@ def microcode_revision(k: Kernel, cpu: CPU) -> int:
 
 def microcode_init(k: Kernel) -> None:
     """The driver's lines: what the CPUs run. Source: core.c:microcode_init() @ v6.12 and v6.1"""
-    maps = cpus_of(k)
+    maps = k.cpus
     state = maps.microcode
     if state.disabled:
         return
@@ -257,7 +258,7 @@ def microcode_init(k: Kernel) -> None:
 
 def _driver_lines(k: Kernel, vendor: str) -> None:
     """One line a CPU (AMD), or one where it differs from the line before. Source: collect_cpu_info() @ v6.1"""
-    maps = cpus_of(k)
+    maps = k.cpus
     if vendor == "AMD" and maps.microcode.new_revision:
         k.printk(f"microcode: microcode updated early to new patch_level=0x{maps.microcode.new_revision:08x}")
     before = ""

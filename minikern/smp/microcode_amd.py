@@ -10,6 +10,8 @@ import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
+from minikern.state.microcode import AmdPatch
+
 MAGIC, EQUIVALENCE_TABLE, PATCH = 0x0041_4D44, 0, 1
 CONTAINER_HEADER, SECTION_HEADER = struct.Struct("<III"), struct.Struct("<II")
 EQUIVALENCE = struct.Struct("<IIIHH")
@@ -27,14 +29,6 @@ CUTOFFS = {
         0xB404101, 0xB600031, 0xB608031, 0xB700031,
     )
 }  # fmt: skip
-
-
-class AmdPatch(NamedTuple):
-    """The patch found, at ``offset`` of the file."""
-
-    offset: int
-    size: int
-    revision: int
 
 
 class AmdRules(NamedTuple):

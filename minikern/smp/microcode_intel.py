@@ -7,29 +7,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+
+from minikern.state.microcode import IntelUpdate, Signature
 
 HEADER = struct.Struct("<IIIIIIIIIIII")
 EXTENDED_TABLE, EXTENDED_ENTRY = struct.Struct("<IIIII"), struct.Struct("<III")
 DEFAULT_DATA_BYTES = 2000
 _MASK32 = 0xFFFF_FFFF
-
-
-class Signature(NamedTuple):
-    """What an update is for: CPUID's signature and a mask of platforms; one CPU has one platform bit."""
-
-    sig: int
-    pf: int
-
-
-class IntelUpdate(NamedTuple):
-    """One update of the file, at ``offset``; ``date`` is MMDDYYYY in BCD."""
-
-    offset: int
-    size: int
-    revision: int
-    date: int
-    signatures: tuple[Signature, ...]
 
 
 def parse_updates(blob: bytes) -> list[IntelUpdate] | None:

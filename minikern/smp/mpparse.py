@@ -18,12 +18,11 @@ from hw.mp_table import (
     POINTER,
     PROCESSOR,
 )
-from minikern.acpi.state import IntSrcOvr, LapicEntry
 from minikern.core.printk import Level
 from minikern.smp import topology
-from minikern.smp.cpus import cpus_of
 from minikern.smp.interrupt_mode import acpi_madt_oem_check, has_local_apic
 from minikern.smp.madt import mp_register_ioapic
+from minikern.state.acpi import IntSrcOvr, LapicEntry
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -77,15 +76,15 @@ def parse_early_smp_config(k: Kernel) -> None:
 def parse_smp_config(k: Kernel) -> None:
     """Take from the table what ACPI left open. Source: mpparse.c:mpparse_get_smp_config() @ v6.12"""
     state = k.acpi
-    if not state.disabled and state.table("APIC") is None and cpus_of(k).smp_found_config:
+    if not state.disabled and state.table("APIC") is None and k.cpus.smp_found_config:
         k.printk("ACPI: No APIC-table, disabling MPS", Level.WARNING)
-        cpus_of(k).smp_found_config = False
+        k.cpus.smp_found_config = False
     if not (state.have_lapic and state.have_ioapic):
         _get_smp_config(k, early=False)
 
 
 def _get_smp_config(k: Kernel, early: bool) -> None:
-    maps = cpus_of(k)
+    maps = k.cpus
     if not maps.smp_found_config or not maps.mp_pointer:
         return
     pointer = k.machine.bus.read_bytes(maps.mp_pointer, POINTER.size)

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from minikern.smp.clocksource import FSEC_PER_SEC, HPET_COUNTER, HPET_PERIOD, PIT_TICK_RATE, PMTMR_TICKS_PER_SEC
-from minikern.smp.cpus import cpus_of
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -152,7 +151,7 @@ def pit_hpet_ptimer_calibrate_cpu(k: Kernel) -> int:
 
     Source: arch/x86/kernel/tsc.c:pit_hpet_ptimer_calibrate_cpu() @ v6.12
     """
-    name = "HPET" if cpus_of(k).tsc.hpet_enabled else "PMTIMER"
+    name = "HPET" if k.cpus.tsc.hpet_enabled else "PMTIMER"
     ms, loopmin = CAL_MS, CAL_PIT_LOOPS
     pit_khz: int | None = None
     ref_khz: int | None = None
@@ -198,8 +197,8 @@ def _choose(k: Kernel, name: str, pit_khz: int | None, ref_khz: int | None, usab
 def _read_refs(k: Kernel) -> Reference:
     """HPET or PM timer with the TSC around it, the tightest of a few tries. Source: tsc.c:tsc_read_refs()"""
     cpu = k.machine.boot_cpu
-    hpet = cpus_of(k).tsc.hpet_enabled
-    port = k.acpi.fadt.pm_timer_port if k.acpi and k.acpi.fadt else 0
+    hpet = k.cpus.tsc.hpet_enabled
+    port = k.acpi.fadt.pm_timer_port if k.acpi.fadt else 0
     if not hpet and not port:
         return Reference(cpu.rdtsc(), 0, disturbed=True)
     best: Reference | None = None
@@ -217,7 +216,7 @@ def _read_refs(k: Kernel) -> Reference:
 
 def _reference_khz(k: Kernel, before: Reference, after: Reference) -> int:
     cycles = cycles_between(before.tsc, after.tsc)
-    if cpus_of(k).tsc.hpet_enabled:
+    if k.cpus.tsc.hpet_enabled:
         ticks = (after.ticks - before.ticks) & 0xFFFFFFFF
         period_fs = k.machine.boot_cpu.read(k.acpi.hpet_address + HPET_PERIOD, 4)
         return cycles * FSEC_PER_SEC // (ticks * period_fs * 1000)

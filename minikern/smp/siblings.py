@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from minikern.core.printk import Level
 from minikern.smp.cpuinfo import decode_signature
-from minikern.smp.cpus import CacheIds, CpuMaps, cpus_of
 from minikern.smp.topology import AMD_VENDORS, get_count_order, has_topoext, physical_die
+from minikern.state.cpus import CacheIds, CpuMaps
 from minikern.state.memblock import NUMA_NO_NODE
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def set_cpu_sibling_map(k: Kernel, nr: int, cpu: CPU) -> None:
 
     Source: arch/x86/kernel/smpboot.c:set_cpu_sibling_map(), topology_sane() @ v6.12
     """
-    maps = cpus_of(k)
+    maps = k.cpus
     maps.set_cpu_sibling_map(nr)
     maps.caches[nr] = _cache_ids(k, nr, cpu)
     if maps.siblings_warned or not maps.several_per_package:
@@ -51,9 +51,9 @@ def srat_detect_node(k: Kernel, nr: int) -> int:
 
     Source: arch/x86/kernel/cpu/amd.c:srat_detect_node(), nearby_node(), intel.c:srat_detect_node() @ v6.12
     """
-    maps = cpus_of(k)
+    maps = k.cpus
     llc = maps.caches[nr].llc
-    known = k.numa is not None and k.numa.apic_to_node(maps.ids[nr].apic_id) != NUMA_NO_NODE
+    known = k.numa.apic_to_node(maps.ids[nr].apic_id) != NUMA_NO_NODE
     if known or maps.boot.vendor not in ("AuthenticAMD", "HygonGenuine") or llc is None:
         return maps.node[nr]
     online = {node.nid for node in k.nodes} or {0}
@@ -92,7 +92,7 @@ def _is_snc(maps: CpuMaps) -> bool:
 
 
 def _warn(k: Kernel, nr: int, name: str, other: int) -> None:
-    maps = cpus_of(k)
+    maps = k.cpus
     maps.siblings_warned = True
     k.printk("------------[ cut here ]------------", Level.WARNING)
     k.printk(
@@ -104,7 +104,7 @@ def _warn(k: Kernel, nr: int, name: str, other: int) -> None:
 
 
 def _cache_ids(k: Kernel, nr: int, cpu: CPU) -> CacheIds:
-    maps = cpus_of(k)
+    maps = k.cpus
     apic_id = maps.ids[nr].apic_id
     if cpu.cpuid(0).ebx in AMD_VENDORS:
         return CacheIds(_amd_llc(k, nr, cpu, apic_id), None)
@@ -124,7 +124,7 @@ def _cache_ids(k: Kernel, nr: int, cpu: CPU) -> CacheIds:
 
 def _amd_llc(k: Kernel, nr: int, cpu: CPU, apic_id: int) -> int | None:
     """Source: arch/x86/kernel/cpu/cacheinfo.c:cacheinfo_amd_init_llc_id() @ v6.12"""
-    place = cpus_of(k).ids[nr]
+    place = k.cpus.ids[nr]
     if not has_topoext(cpu):
         if cpu.cpuid(0x80000000).eax >= 0x80000001 and cpu.cpuid(0x80000001).ecx >> NODEID_MSR_BIT & 1:
             return cpu.rdmsr(FAM10H_NODE_ID) & 7

@@ -18,13 +18,13 @@ from minikern.smp.apic import apic_id_valid
 from minikern.smp.bugs import smt_lines
 from minikern.smp.calibrate import bogomips, next_tick, tick_ns
 from minikern.smp.cpuinfo import cpu_info_text
-from minikern.smp.cpus import CpuMaps, cpus_of
 from minikern.smp.interrupt_mode import PIC, SYMMETRIC_IO_NO_ROUTING, VIRTUAL_WIRE_NO_CONFIG
 from minikern.smp.madt_wakeup import acpi_wakeup_cpu, wakes_by_mailbox
 from minikern.smp.siblings import set_cpu_sibling_map
 from minikern.smp.states import TABLES, by_kind
 from minikern.smp.trampoline import Trampoline, install_trampoline, set_smpboot_control
 from minikern.smp.wakeup import wakeup_secondary_cpu_via_init
+from minikern.state.cpus import CpuMaps
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -52,7 +52,7 @@ def smp_prepare_cpus(k: Kernel) -> None:
 
     Source: arch/x86/kernel/smpboot.c:native_smp_prepare_cpus() @ v6.12
     """
-    maps = cpus_of(k)
+    maps = k.cpus
     with k.phase("smp"):
         assign_logical_ids(k, 0)
         set_cpu_sibling_map(k, 0, k.machine.boot_cpu)
@@ -74,7 +74,7 @@ def _setup_boot_apic_clock(k: Kernel) -> None:
 
     Source: arch/x86/kernel/apic/apic.c:calibrate_APIC_clock() @ v6.12
     """
-    maps = cpus_of(k)
+    maps = k.cpus
     if maps.boot.has("tsc_deadline_timer") or maps.tsc.lapic_timer_period:
         return
     clock = k.machine.clock
@@ -90,7 +90,7 @@ def smp_init(k: Kernel) -> None:
 
     Source: kernel/smp.c:smp_init() @ v6.12
     """
-    maps = cpus_of(k)
+    maps = k.cpus
     with k.phase("smp"):
         k.printk("smp: Bringing up secondary CPUs ...")
         if maps.setup_max_cpus and len(maps.present) > 1:
@@ -109,12 +109,12 @@ def _new_bringup(k: Kernel) -> Bringup:
     room = ApRoom(TABLES[scheme], scheme)
     parallel = scheme == "split" and k.cmdline.get_bool("cpuhp.parallel", True)
     trampoline = install_trampoline(k, partial(start_secondary, k, room))
-    return Bringup(k, cpus_of(k), room, trampoline, parallel)
+    return Bringup(k, k.cpus, room, trampoline, parallel)
 
 
 def _smp_cpus_done(k: Kernel) -> None:
     """Source: arch/x86/kernel/smpboot.c:native_smp_cpus_done() @ v6.1, v6.12"""
-    maps = cpus_of(k)
+    maps = k.cpus
     if k.behaviour.max_logical_packages:
         k.printk(f"smpboot: Max logical packages: {_max_logical_packages(maps)}")
     total = sum(maps.lpj.get(cpu, 0) for cpu in maps.online)
@@ -278,7 +278,7 @@ def _book_wait(k: Kernel, started: int) -> None:
 
 def _arch_smt_update(k: Kernel) -> None:
     """Once SMT is in use, say what that leaves open. Source: arch/x86/kernel/cpu/bugs.c:cpu_bugs_smt_update()"""
-    maps = cpus_of(k)
+    maps = k.cpus
     if maps.smt_present and not maps.smt_messages_done:
         maps.smt_messages_done = True
         for line in smt_lines(k, maps.boot):

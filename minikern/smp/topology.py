@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from minikern.core.printk import Level
 from minikern.smp.apic import MSR_IA32_APICBASE, apic_id_valid, read_apic_id
 from minikern.smp.cpuinfo import decode_signature
-from minikern.smp.cpus import CpuId, CpuMaps, Registry, cpus_of, early_cpu_init
 from minikern.smp.interrupt_mode import has_local_apic
+from minikern.state.cpus import CpuId, CpuMaps, Registry
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
@@ -76,7 +76,7 @@ def physical_die(k: Kernel, nr: int) -> int:
 
     Source: arch/x86/kernel/cpu/amd.c:amd_get_topology(), amd_detect_cmp() @ v6.1
     """
-    maps = cpus_of(k)
+    maps = k.cpus
     place = maps.ids[nr]
     cpu = maps.hardware[nr]
     if cpu.cpuid(0).ebx not in AMD_VENDORS:
@@ -139,7 +139,7 @@ def topology_init(k: Kernel) -> CpuMaps:
     Source: arch/x86/kernel/cpu/topology.c:topology_init_possible_cpus() @ v6.12;
     arch/x86/kernel/smpboot.c:prefill_possible_map() @ v6.1
     """
-    maps = early_cpu_init(k)
+    maps = k.cpus
     if maps.registry is None or not maps.registry.apic_ids:
         register_lapics(k)
     registry = maps.registry
@@ -170,7 +170,7 @@ def apply_cmdline_limits_early(k: Kernel) -> Registry:
 
     Source: arch/x86/kernel/cpu/topology.c:topology_apply_cmdline_limits_early() @ v6.12; kernel/smp.c:nrcpus()
     """
-    maps = early_cpu_init(k)
+    maps = k.cpus
     configured = k.config.number("CONFIG_NR_CPUS")
     maps.setup_max_cpus = configured if maps.asked.max_cpus is None else maps.asked.max_cpus
     limit = maps.asked.nr_cpus or configured
@@ -182,7 +182,7 @@ def apply_cmdline_limits_early(k: Kernel) -> Registry:
 
 def register_lapics(k: Kernel) -> None:
     """Take up the CPUs the MADT lists, in its order. Source: arch/x86/kernel/acpi/boot.c:acpi_parse_lapic() @ v6.12"""
-    maps = early_cpu_init(k)
+    maps = k.cpus
     registry = maps.registry or apply_cmdline_limits_early(k)
     _register(k, registry, read_apic_id(k.machine.boot_cpu))
 
@@ -256,11 +256,11 @@ def _may_come_online(k: Kernel, online_capable: bool) -> bool:
     minor = fadt[FADT_MINOR_VERSION] & 0xF if len(fadt) > FADT_MINOR_VERSION else 0
     if fadt and (fadt[FADT_REVISION], minor) >= (6, 3):
         return online_capable
-    return k.behaviour.offline_lapics == "always" or bool(cpus_of(k).boot.hypervisor)
+    return k.behaviour.offline_lapics == "always" or bool(k.cpus.boot.hypervisor)
 
 
 def _lapics(k: Kernel) -> Sequence[tuple[int, int, bool, bool]]:
-    return k.acpi.lapics if k.acpi and has_local_apic(k) else ()
+    return k.acpi.lapics if has_local_apic(k) else ()
 
 
 def _reject(k: Kernel, registry: Registry, limit: int, apic_id: int, new: bool, boot_seen: bool) -> None:

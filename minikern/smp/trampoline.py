@@ -14,7 +14,6 @@ import simpy
 
 from hw.errors import MachineStopped
 from minikern.smp.apic import read_apic_id
-from minikern.smp.cpus import cpus_of
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
@@ -95,12 +94,12 @@ def _secondary_startup(
     control = cpu.read(trampoline.base + CONTROL_OFFSET, 4)
     number: int | None = control & CONTROL_CPU_MASK
     if control & STARTUP_READ_APICID:
-        number = cpus_of(k).cpu_of_apic(read_apic_id(cpu))
+        number = k.cpus.cpu_of_apic(read_apic_id(cpu))
     if number is None:
         return
-    first_thread = cpus_of(k).is_primary_thread(number)
+    first_thread = k.cpus.is_primary_thread(number)
     yield k.charge_on(number, "sipi_to_alive" if first_thread else "sipi_to_alive_sibling")
-    if not cpus_of(k).same_core(number, 0):
+    if not k.cpus.same_core(number, 0):
         # The talk's log has it on every CPU but the boot CPU's sibling, whose core is awake when it is called.
         yield k.charge_on(number, "ap_wakeup_unexplained")
     k.mark(number, "started")

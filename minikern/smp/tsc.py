@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from minikern.core.printk import Level
 from minikern.smp.calibrate import NO_TSC_KHZ
 from minikern.smp.clocksource import tsc_line
-from minikern.smp.cpus import TscState, cpus_of, early_cpu_init
 from minikern.smp.pit import pit_hpet_ptimer_calibrate_cpu, quick_pit_calibrate
 from minikern.smp.tsc_adjust import tsc_store_and_check_tsc_adjust
+from minikern.state.cpus import TscState
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -26,7 +26,7 @@ def tsc_early_init(k: Kernel) -> bool:
 
     Source: arch/x86/kernel/tsc.c:tsc_early_init() @ v6.12
     """
-    maps = early_cpu_init(k)
+    maps = k.cpus
     parse_tsc_options(k)
     if not maps.boot.has("tsc") or not _determine_frequencies(k, early=True):
         return False
@@ -39,7 +39,7 @@ def tsc_init(k: Kernel) -> None:
 
     Source: arch/x86/kernel/tsc.c:tsc_init() @ v6.12
     """
-    maps = cpus_of(k)
+    maps = k.cpus
     tsc = maps.tsc
     if not maps.boot.has("tsc"):
         return
@@ -57,7 +57,7 @@ def tsc_init(k: Kernel) -> None:
 
 def parse_tsc_options(k: Kernel) -> None:
     """``tsc=``; the words without a meaning for a boot are accepted. Source: tsc.c:tsc_setup()"""
-    tsc = cpus_of(k).tsc
+    tsc = k.cpus.tsc
     for word in k.cmdline.getall("tsc"):
         if word == "reliable":
             tsc.reliable = True
@@ -69,7 +69,7 @@ def parse_tsc_options(k: Kernel) -> None:
 
 def mark_tsc_unstable(k: Kernel, reason: str) -> None:
     """Stop trusting the TSC; only the first reason is told. Source: tsc.c:mark_tsc_unstable()"""
-    tsc = cpus_of(k).tsc
+    tsc = k.cpus.tsc
     if not tsc.unstable:
         tsc.unstable = reason
         k.printk(f"tsc: Marking TSC unstable due to {reason}")
@@ -77,7 +77,7 @@ def mark_tsc_unstable(k: Kernel, reason: str) -> None:
 
 def unsynchronized_tsc(k: Kernel) -> bool:
     """True if the CPUs' counters cannot be taken to agree. Source: tsc.c:unsynchronized_tsc() @ v6.12, v6.1"""
-    maps = cpus_of(k)
+    maps = k.cpus
     if not maps.boot.has("tsc") or maps.tsc.unstable:
         return True
     if maps.boot.has("constant_tsc") or maps.tsc.reliable or maps.boot.vendor == "GenuineIntel":
@@ -94,7 +94,7 @@ def _tsc_enable_sched_clock(k: Kernel) -> None:
 
 def _determine_frequencies(k: Kernel, early: bool) -> bool:
     """Source: tsc.c:determine_cpu_tsc_frequencies()"""
-    tsc = cpus_of(k).tsc
+    tsc = k.cpus.tsc
     if early:
         tsc.cpu_khz = cpu_khz_from_cpuid(k) or quick_pit_calibrate(k)
         given = k.cmdline.get_int("tsc_early_khz")
@@ -122,7 +122,7 @@ def native_calibrate_tsc(k: Kernel) -> int:
 
     Source: arch/x86/kernel/tsc.c:native_calibrate_tsc() @ v6.12
     """
-    maps = cpus_of(k)
+    maps = k.cpus
     if maps.boot.vendor != "GenuineIntel" or maps.boot.max_leaf < 0x15:
         return 0
     ratio = k.machine.boot_cpu.cpuid(0x15)
@@ -142,7 +142,7 @@ def native_calibrate_tsc(k: Kernel) -> int:
 
 def cpu_khz_from_cpuid(k: Kernel) -> int:
     """Base frequency of CPUID leaf 0x16 in kHz, 0 if absent. Source: tsc.c:cpu_khz_from_cpuid()"""
-    boot = cpus_of(k).boot
+    boot = k.cpus.boot
     if boot.vendor != "GenuineIntel" or boot.max_leaf < 0x16:
         return 0
     return (k.machine.boot_cpu.cpuid(0x16).eax & 0xFFFF) * 1000

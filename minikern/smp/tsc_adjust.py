@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.core.printk import Level
-from minikern.smp.cpus import TscAdjust, cpus_of
+from minikern.state.cpus import TscAdjust
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
@@ -35,7 +35,7 @@ def tsc_store_and_check_tsc_adjust(k: Kernel, nr: int, cpu: CPU, bootcpu: bool =
 
     Source: arch/x86/kernel/tsc_sync.c:tsc_store_and_check_tsc_adjust() @ v6.12
     """
-    maps = cpus_of(k)
+    maps = k.cpus
     if not maps.boot.has("tsc_adjust"):
         return False
     bootval = read_tsc_adjust(cpu)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import simpy
 
 from minikern.core.printk import Level
-from minikern.smp.cpus import TscAdjust, cpus_of
 from minikern.smp.tsc import mark_tsc_unstable, unsynchronized_tsc
 from minikern.smp.tsc_adjust import tsc_store_and_check_tsc_adjust, write_tsc_adjust
+from minikern.state.cpus import TscAdjust
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
@@ -84,7 +84,7 @@ def _hopeless(ahead: int, source: int, duration_ns: int, handoff_ns: int) -> War
 
 def loop_timeout_ms(k: Kernel, nr: int) -> int:
     """How long the test runs: short if another CPU of the package is known. Source: tsc_sync.c:loop_timeout()"""
-    maps = cpus_of(k)
+    maps = k.cpus
     return SYNC_MS_PACKAGE_KNOWN if len(maps.core_mask[maps.ids[nr].package]) > 1 else SYNC_MS_FIRST
 
 
@@ -93,7 +93,7 @@ def check_tsc_sync_target(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event
 
     Source: arch/x86/kernel/tsc_sync.c:check_tsc_sync_target(), check_tsc_sync_source() @ v6.12
     """
-    maps = cpus_of(k)
+    maps = k.cpus
     if unsynchronized_tsc(k):
         return
     if tsc_store_and_check_tsc_adjust(k, nr, cpu) or maps.tsc.reliable:
@@ -135,7 +135,7 @@ def _mark_by_worker(k: Kernel) -> Generator[simpy.Event, None, None]:
 
 def _compensate(k: Kernel, nr: int, cpu: CPU, warps: Warps) -> None:
     """Move the target's counter by what it saw, or back by what the source saw."""
-    adjust = cpus_of(k).tsc.adjust
+    adjust = k.cpus.tsc.adjust
     own = warps.seen_by_target or -warps.maximum
     adjusted = signed_difference(adjust[nr].adjusted + own, 0)
     adjust[nr] = TscAdjust(adjust[nr].bootval, adjusted)

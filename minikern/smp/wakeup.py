@@ -20,7 +20,6 @@ from minikern.smp.apic import (
     icr_busy,
     icr_write,
 )
-from minikern.smp.cpus import cpus_of
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -38,7 +37,7 @@ def smp_quirk_init_udelay(k: Kernel) -> int:
     given = k.cmdline.get_int("cpu_init_udelay")
     if given is not None:
         return given
-    boot = cpus_of(k).boot
+    boot = k.cpus.boot
     modern = {"GenuineIntel": boot.family == 6, "AuthenticAMD": boot.family >= 0xF, "HygonGenuine": boot.family >= 0x18}
     return 0 if modern.get(boot.vendor, False) else LEGACY_INIT_UDELAY
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from minikern.host.jit import jit
 from minikern.mm.page.struct_page import STRUCT_PAGE, Words, format_page
 from minikern.verify.page_check_lists import Wrong, check_accounting, check_folds, check_free_lists
 from minikern.verify.page_check_state import NO_CONTENT, Place, Span, cut, expected_spans, places
+
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
 
 _U64 = 2**64 - 1
 LEFT_WINDOW = "left the window"
@@ -78,7 +81,7 @@ def first_wrong(words: Words, want: Words, lru: np.uint64, self_link: bool, head
     return -1
 
 
-def check_memmap(k: Any) -> CheckResult:
+def check_memmap(k: Kernel) -> CheckResult:
     """Compare every page of every present section with what it must be, as far as the map holds it.
 
     Before that the free lists (each block on one list, aligned, inside its zone, disjoint, not mergeable, counted), the
@@ -102,7 +105,7 @@ def check_memmap(k: Any) -> CheckResult:
     return result
 
 
-def _check_span(k: Any, place: Place, span: Span, result: CheckResult) -> None:
+def _check_span(k: Kernel, place: Place, span: Span, result: CheckResult) -> None:
     vmemmap = k.vmemmap
     if span.expected.state in NO_CONTENT:
         pages = sum(high - low for low, high in vmemmap.valid_ranges(place.start, place.end))
@@ -114,7 +117,7 @@ def _check_span(k: Any, place: Place, span: Span, result: CheckResult) -> None:
             return
 
 
-def _check_run(k: Any, place: Place, span: Span, run: Any, result: CheckResult) -> None:
+def _check_run(k: Kernel, place: Place, span: Span, run: Any, result: CheckResult) -> None:
     for piece, held in k.vmemmap.pieces(run):
         if held:
             _compare(k, place, span, piece, result)
@@ -127,7 +130,7 @@ def _check_run(k: Any, place: Place, span: Span, run: Any, result: CheckResult) 
             return
 
 
-def _compare(k: Any, place: Place, span: Span, run: Any, result: CheckResult) -> None:
+def _compare(k: Kernel, place: Place, span: Span, run: Any, result: CheckResult) -> None:
     want = span.expected
     flags = k.page_alloc.pages.flags
     word0 = place.nid << flags.nodes_shift | place.zone << flags.zones_shift | want.flag_bits

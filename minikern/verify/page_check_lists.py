@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minikern.verify.page_check_state import NOBODY, NOT_YET, Place, Span
+
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
 
 LARGEST = 10  # order of the largest free block; Source: include/linux/mmzone.h:MAX_PAGE_ORDER @ v6.12
 PAGEBLOCK = 512
@@ -38,7 +41,7 @@ class Block(NamedTuple):
         return self.pfn + (self.blocks << self.order)
 
 
-def listed_blocks(k: Any) -> Iterator[Block]:
+def listed_blocks(k: Kernel) -> Iterator[Block]:
     """Every free block as the lists themselves have it."""
     for (nid, zone), area in k.page_alloc.areas.items():
         for order, lists in enumerate(area.small):
@@ -50,7 +53,7 @@ def listed_blocks(k: Any) -> Iterator[Block]:
                 yield Block(pfn, LARGEST, count, migratetype, nid, zone)
 
 
-def check_free_lists(k: Any) -> int:
+def check_free_lists(k: Kernel) -> int:
     """Verify the free lists of all zones; returns the number of free blocks. Wrong names the first bad block."""
     blocks = sorted(listed_blocks(k))
     for block in blocks:
@@ -64,7 +67,7 @@ def check_free_lists(k: Any) -> int:
     return sum(block.blocks for block in blocks)
 
 
-def _check_block(k: Any, block: Block) -> None:
+def _check_block(k: Kernel, block: Block) -> None:
     name = f"free block {block.pfn:#x} order {block.order}"
     zone = k.page_alloc.nodes[block.nid].zones[block.zone]
     if block.blocks < 1:
@@ -88,7 +91,7 @@ def _check_merging(blocks: Sequence[Block]) -> None:
             raise Wrong(low, f"free block {low:#x} order {order}: its buddy is free, too, and was not merged with it")
 
 
-def _check_counts(k: Any, blocks: Sequence[Block]) -> None:
+def _check_counts(k: Kernel, blocks: Sequence[Block]) -> None:
     counted: Counter[tuple[int, int, int]] = Counter()
     for block in blocks:
         counted[block.nid, block.zone, block.order] += block.blocks
@@ -106,7 +109,7 @@ def _check_counts(k: Any, blocks: Sequence[Block]) -> None:
                 raise Wrong(pfn, what)
 
 
-def check_accounting(k: Any, pieces: Sequence[tuple[Place, Span]]) -> None:
+def check_accounting(k: Kernel, pieces: Sequence[tuple[Place, Span]]) -> None:
     """managed + reserved + deferred = present in each zone, huge pages being managed; and their sum is totalram.
 
     ``pieces`` are all pages by place and state.
@@ -140,19 +143,20 @@ def _miscount(zone: Any, what: str, said: int, found: int, why: str) -> Wrong:
     return Wrong(zone.start_pfn, f"node {zone.nid} zone {zone.name}: {said} pages {what}, but {why} {found}")
 
 
-def check_folds(k: Any) -> None:
+def check_folds(k: Kernel) -> None:
     """The memory map of an optimised huge page: one writable frame, all others read-only aliases of it."""
-    if k.hugetlb is None:
+    table = k.hugetlb.page_table
+    if table is None:
         return
     orders = dict(k.hugetlb.folios())
     for head in sorted(k.hugetlb.optimized):
         if head not in orders:
             raise Wrong(head, f"pfn {head:#x}: its memory map is folded, but it is no huge page")
-        kept = k.hugetlb.page_table.lookup(head)
+        kept = table.lookup(head)
         if not kept.writable:
             raise Wrong(head, f"pfn {head:#x}: the memory map of the head of a huge page is mapped read-only")
         for pfn in range(head + FRAME_PAGES, head + (1 << orders[head]), FRAME_PAGES):
-            found = k.hugetlb.page_table.lookup(pfn)
+            found = table.lookup(pfn)
             if found.writable or found.frame != kept.frame:
                 mode = "writable" if found.writable else "read-only"
                 what = f"expected a read-only alias of frame {kept.frame:#x}, came {mode} frame {found.frame:#x}"

@@ -6,7 +6,10 @@ For the verifier; nothing here comes from the code that wrote the pages.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
 
 _U64 = 2**64 - 1
 NOBODY, NOT_YET, GIVEN_BACK = "memory that nobody owns", "not initialised yet", "memory map given back"
@@ -56,7 +59,7 @@ class Place(NamedTuple):
 # where pages belong
 
 
-def places(k: Any) -> list[Place]:
+def places(k: Kernel) -> list[Place]:
     """Node and zone of every pfn up to the end of the last section; a hole takes those of the memory after it."""
     found: list[Place] = []
     cursor = 0
@@ -85,7 +88,7 @@ def places(k: Any) -> list[Place]:
 # what pages are
 
 
-def expected_spans(k: Any) -> list[Span]:
+def expected_spans(k: Kernel) -> list[Span]:
     """The state of every pfn, later layers over earlier ones."""
     flags = k.page_alloc.pages.flags
     reserved = Expected("reserved", flags.reserved)
@@ -98,10 +101,10 @@ def expected_spans(k: Any) -> list[Span]:
     spans = overlay(spans, _memmap_frames(k))
     spans = overlay(spans, _handed_out(k))
     spans = overlay(spans, _free_blocks(k))
-    return overlay(spans, _huge_pages(k)) if k.hugetlb is not None else spans
+    return overlay(spans, _huge_pages(k))
 
 
-def _not_yet(k: Any) -> Iterator[Span]:
+def _not_yet(k: Kernel) -> Iterator[Span]:
     for node in k.nodes:
         if node.first_deferred_pfn is not None:
             for place in places(k):
@@ -110,12 +113,12 @@ def _not_yet(k: Any) -> Iterator[Span]:
                     yield Span(low, high, Expected(NOT_YET))
 
 
-def _memmap_frames(k: Any) -> Iterator[Span]:
+def _memmap_frames(k: Kernel) -> Iterator[Span]:
     if k.vmemmap.bootmem_registered:
         flags = k.page_alloc.pages.flags
         bits = flags.reserved | flags.private
         maps = [(phys >> 12, count * 512, section) for section, count, phys in k.vmemmap.memmaps]
-        folded = k.hugetlb.preinit if k.hugetlb is not None and k.hugetlb.hvo is not None else ()
+        folded = k.hugetlb.preinit if k.hugetlb.hvo is not None else ()
         maps += [(entry.frame, 1, entry.head // 32768) for entry in folded]
         for first, frames, section in _neighbours(sorted(maps)):
             want = Expected("memory-map", bits, 0x00000002_FFFFFFFF, bootmem_type=12, private=section, origin=first)
@@ -136,13 +139,13 @@ def _neighbours(maps: list[tuple[int, int, int]]) -> Iterator[tuple[int, int, in
         yield first, frames, section
 
 
-def _handed_out(k: Any) -> Iterator[Span]:
+def _handed_out(k: Kernel) -> Iterator[Span]:
     for pfn, order in sorted(k.page_alloc.allocated.items()):
         want = Expected("allocated", counts=0x00000000_FFFFFFFF, heads=1 << order, head_counts=0x00000001_FFFFFFFF)
         yield Span(pfn, pfn + (1 << order), want)
 
 
-def _free_blocks(k: Any) -> Iterator[Span]:
+def _free_blocks(k: Kernel) -> Iterator[Span]:
     buddy = k.page_alloc.pages.flags.buddy_type
     blocks = sorted(block for area in k.page_alloc.areas.values() for block in area.stretches())
     for pfn, order, count in blocks:
@@ -150,7 +153,7 @@ def _free_blocks(k: Any) -> Iterator[Span]:
         yield Span(pfn, pfn + (count << order), want)
 
 
-def _huge_pages(k: Any) -> Iterator[Span]:
+def _huge_pages(k: Kernel) -> Iterator[Span]:
     flags = k.page_alloc.pages.flags
     kind = 0xFFFFFFFF if flags.hugetlb_type is None else flags.hugetlb_type
     for pfn, order in sorted(k.hugetlb.folios()):
@@ -164,7 +167,7 @@ def _huge_pages(k: Any) -> Iterator[Span]:
             yield Span(end, pfn + (1 << order), Expected(GIVEN_BACK))
 
 
-def _first_tails(k: Any, pfn: int, order: int) -> Iterator[Span]:
+def _first_tails(k: Kernel, pfn: int, order: int) -> Iterator[Span]:
     # They hold fields of the compound page: order, map counts and size in the first, an empty list in the second.
     link = k.vmemmap.start + pfn * 64 + 1
     first = (link, _U64, 0, 1 << order, 0, 0xFFFFFFFF, 0)

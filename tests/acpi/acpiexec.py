@@ -12,8 +12,8 @@ from hw.bus import Bus
 from minikern.acpi.aml_load import acpi_load_tables
 from minikern.acpi.evaluate import evaluate as evaluated
 from minikern.acpi.spaces import DATA_TABLE, Region, SpaceHandler, table_space
-from minikern.acpi.state import AcpiState, Table
 from minikern.acpi.values import AmlError, IndexRef, NodeRef, RefOf
+from minikern.state.acpi import AcpiState, Table
 from tests.acpi.support import StubKernel
 
 _ELEMENT = re.compile(r"^( *)\[(Object Reference|[A-Z][A-Za-z]+(?: Object Descriptor)?)\] ?(.*)$")

@@ -11,11 +11,11 @@ from hw.acpi.spec import AcpiSpec
 from hw.acpi.tables import build_tables
 from hw.bus import Bus
 from minikern.acpi import options as acpi_options
-from minikern.acpi.options import AcpiOptions
 from minikern.core.cmdline import CommandLine
 from minikern.smp import interrupt_mode
-from minikern.smp.cpuinfo import CpuInfo
-from minikern.smp.cpus import CpuMaps
+from minikern.state.acpi_options import AcpiOptions
+from minikern.state.cpuinfo import CpuInfo
+from minikern.state.cpus import CpuMaps
 from tests.support import behaviour_of, early_options
 
 CAPTURES = Path(__file__).parents[3] / "shared" / "captures"

@@ -74,8 +74,8 @@ def test_devices(folder: Path) -> None:
         words = dict(part.partition("=")[::2] for part in line.split(" ") if "=" in part)
         if words["path"] not in ("", "\\", "\\_SB_", "\\_TZ_"):
             wanted[words["path"]] = words["hid"]
-    from minikern.acpi.namespace import Kind
     from minikern.acpi.scan import hardware_ids, present_devices
+    from minikern.state.namespace import Kind
 
     got = {node.path: (hardware_ids(run, node) or [""])[0] for node in present_devices(k, run)}
     processors = {node.path for node in run.namespace.devices() if node.kind is Kind.PROCESSOR}

@@ -57,7 +57,7 @@ def test_flipped_bytes(data: st.DataObject) -> None:
 def test_any_bytes_as_aml(body: bytes) -> None:
     from hw.acpi.layout import TableIds, sdt
     from minikern.acpi.aml_load import acpi_load_tables
-    from minikern.acpi.state import AcpiState, Table
+    from minikern.state.acpi import AcpiState, Table
 
     k = StubKernel(Bus())
     data = sdt("DSDT", 2, body, TableIds())

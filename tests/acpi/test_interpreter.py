@@ -11,10 +11,10 @@ from hw.acpi.layout import TableIds, sdt
 from hw.bus import Bus
 from minikern.acpi.aml_load import acpi_load_tables
 from minikern.acpi.ids import hardware_id
-from minikern.acpi.namespace import Kind
 from minikern.acpi.resources import bus_range, descriptors, first_interrupt, windows
-from minikern.acpi.state import AcpiState, Table
 from minikern.acpi.values import get_bits, set_bits
+from minikern.state.acpi import AcpiState, Table
+from minikern.state.namespace import Kind
 from tests.acpi.support import StubConfig, StubKernel
 from tests.naive_acpi import bits_of, eisa_text
 

@@ -8,10 +8,10 @@ from hw.acpi.spec import AcpiSpec, IoApicSpec, LapicNmi, Override
 from hw.bus import Bus
 from hw.spec import CpuSpec, NodeMemory
 from minikern.acpi.srat import SratCpu, SratMemory, parse_slit, parse_srat
-from minikern.acpi.state import AcpiState, Table
 from minikern.smp.interrupt_mode import apic_set_verbosity
 from minikern.smp.io_apic import isa_routes, setup_io_apic_irqs
 from minikern.smp.madt import acpi_boot_init
+from minikern.state.acpi import AcpiState, Table
 from tests.acpi.support import StubIoApic, StubKernel
 
 

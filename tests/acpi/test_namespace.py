@@ -10,8 +10,8 @@ import pytest
 
 from hw.bus import Bus
 from minikern.acpi.aml_load import acpi_load_tables
-from minikern.acpi.state import AcpiState, Table
 from minikern.describe.acpidump import read_acpidump
+from minikern.state.acpi import AcpiState, Table
 from tests.acpi.support import CORPORA, StubKernel
 
 pytestmark = pytest.mark.oracle

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from hw.acpi import layout
-from minikern.acpi.namespace import Kind, Node
 from minikern.acpi.processor import acpi_processor_add
-from minikern.acpi.state import LapicEntry
+from minikern.state.acpi import LapicEntry
+from minikern.state.namespace import Kind, Node
 from tests.support import behaviour_of
 
 UNABLE = "ACPI: Unable to map lapic to logical cpu number"
@@ -32,19 +32,19 @@ def processor(uid: int, mat: bytes | None = None) -> Node:
 
 
 @pytest.fixture
-def kernel(monkeypatch: pytest.MonkeyPatch):
+def kernel():
     def make(new: bool, present: int, limit: int) -> Any:
         maps = SimpleNamespace(
             apic_id={cpu: 2 * cpu for cpu in range(present)},
             present=list(range(present)), nr_cpu_ids=limit, disabled_cpus=4 - present,
         )  # fmt: skip
-        monkeypatch.setattr("minikern.acpi.processor.cpus_of", lambda k: maps)
         lines: list[str] = []
         lapics = [LapicEntry(2 * uid, uid, uid < 4, False) for uid in range(6)]
         return SimpleNamespace(
             lines=lines,
             printk=lambda text, level=None: lines.append(text),
             acpi=SimpleNamespace(lapics=lapics),
+            cpus=maps,
             behaviour=behaviour_of("debian-6.12", hotplug_limit_line=not new),
         )
 

@@ -44,7 +44,7 @@ def heads(data: bytes) -> list[tuple[int, ...]]:
 
 def test_every_segment_is_inside_the_reservation(first: Boot) -> None:
     image = load(first)
-    start, size = first.kernel.crashk_res
+    start, size = first.kernel.crashk.res
     assert size == RESERVED
     names = [segment.name for segment in image.kimage.segments]
     assert names == ["elfcorehdr", "purgatory", "boot_params", "kernel", "initrd"]
@@ -69,7 +69,7 @@ def test_the_header_describes_the_first_kernels_memory(first: Boot) -> None:
     (_, flags, at, virtual, physical, size, _, _), *ram = loads
     assert (flags, virtual, physical) == (7, 0xFFFFFFFF81000000, at)
     assert size == crash.kernel_end(k) - k.release.image.text_start
-    start, kept = k.crashk_res
+    start, kept = k.crashk.res
     for row in ram:
         assert row[3] == 0xFFFF888000000000 + row[4]
         assert row[4] >= 1 << 20
@@ -109,7 +109,7 @@ def test_panic_boots_the_crash_kernel_in_its_own_memory(first: Boot) -> None:
     assert "kexec_core: Starting new kernel" not in old
     assert all(k.machine.bus.memory.read(at + 12, 5) == b"CORE\0" for at in notes.cpus[: len(k.cpus.online)])
     log = [line.text for line in done.boot.kernel.log.lines]
-    start, size = k.crashk_res
+    start, size = k.crashk.res
     assert f"Command line: elfcorehdr={start:#x} {WORDS}" in log
     usable = [line for line in log if line.startswith("BIOS-e820") and line.endswith("usable")]
     top = [line for line in usable if f"{start + size - 1:#018x}" in line]
@@ -138,7 +138,7 @@ def test_without_a_reservation_there_is_no_room(booted: Callable[[], Boot]) -> N
 
 
 def test_segments_of_the_callers_own_and_a_full_reservation(first: Boot) -> None:
-    loader, (start, size) = Kexec(first.kernel), first.kernel.crashk_res
+    loader, (start, size) = Kexec(first.kernel), first.kernel.crashk.res
     image = loader.kexec_load(start, [Segment("a", b"xyz", start, 0x1000)], KEXEC_ON_CRASH)
     assert image is not None and image.crash and image.kimage.control_page == start + 0x1000
     normal = loader.kexec_file_load(bytes(make_bzimage()), INITRD, WORDS)

@@ -10,7 +10,7 @@ from minikern.kexec.load import Kexec
 from minikern.kexec.setup_data import SETUP_IMA, SETUP_RNG_SEED
 from minikern.lab.kexec import reboot
 from minikern.lab.run import Boot, boot
-from minikern.mm.early.e820 import Type
+from minikern.state.e820 import Type
 from tests.kexec.images import make_bzimage
 
 RELEASES = ["debian-6.1", "debian-6.12"]

@@ -114,7 +114,7 @@ def test_a_list_of_kexec_tools_is_loaded_and_boots(name: str) -> None:
 
 def test_a_crash_list_goes_where_crashkernel_keeps_memory() -> None:
     first = machine("crashkernel=256M")
-    start, size = first.kernel.crashk_res
+    start, size = first.kernel.crashk.res
     rows = LISTS[CRASH]
     assert start <= min(row[2] for row in rows) and max(row[2] + row[3] for row in rows) <= start + size
     segments, place, params = filled(first, rows)

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import struct
 from collections import Counter
-from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
+import simpy
+
 from hw.clock import Clock
-from minikern.core.behaviour import Behaviour
+from hw.spec import Cost
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
-from minikern.mm.hugetlb.hugetlb import hugetlb_early_reserve
+from minikern.core.kernel import BootOptions, Kernel
+from minikern.core.release import load_release
+from minikern.mm.hugetlb.hugetlb import hugetlb_cmdline, hugetlb_early_reserve
 from minikern.mm.map.hugetlb_preinit import hugetlb_vmemmap_init_late
 from minikern.mm.map.page_init import memmap_init
 from minikern.mm.map.sparse import sparse_init
 from minikern.mm.page.mmzone import MAX_DMA32_PFN, MAX_DMA_PFN, Pglist, Zone
 from minikern.mm.page.vmemmap import vmemmap_init
+from minikern.state.cpuinfo import CpuInfo
+from minikern.state.cpus import CpuMaps
 from minikern.state.memblock import Memblock
+from minikern.state.numa import Numa
 from tests.support import behaviour_of
 
 MIB = 1 << 20
@@ -58,46 +64,31 @@ CONFIG: dict[str, bool | int | str] = {
 }
 
 
-@dataclass
-class FakeKernel:
-    """Parts of ``minikern.core.kernel.Kernel`` that the rooms under test use."""
+class FakeKernel(Kernel):
+    """A kernel on a board of memory and one CPU, with its work counted by kind."""
 
-    nodes: list[Pglist]
-    memblock: Memblock
-    config: Config
-    behaviour: Behaviour
-    cmdline: CommandLine
-    machine: Any
-    options: Any
-    numa: Any
-    cpus: Any
-    fallback: dict[int, list[int]]
-    lines: list[str] = field(default_factory=list)
-    charges: Counter[str] = field(default_factory=Counter)
-    worked: Counter[int] = field(default_factory=Counter)  # ns by CPU, of work beside the boot CPU's own
-    page_alloc: Any = None
-    vmemmap: Any = None
-    hugetlb: Any = None
-    hugetlb_cma_size: int = 0
-    cma_areas: list[Any] = field(default_factory=list)
+    def __init__(self, machine: Any, options: BootOptions) -> None:
+        costs = {kind: Cost(ns, "made up for tests") for kind, ns in COSTS.items()}
+        super().__init__(machine, load_release("lpc2023"), None, costs, [], options)
+        self.charges: Counter[str] = Counter()
+        self.worked: Counter[int] = Counter()  # ns by CPU, of work beside the boot CPU's own
 
-    def printk(self, text: str, level: int = 6) -> None:
-        self.lines.append(text)
+    @property
+    def lines(self) -> list[str]:
+        return [line.text for line in self.log.lines]
 
     def charge(self, kind: str, count: int = 1) -> None:
         self.charges[kind] += count
-        self.machine.clock.advance(round(count * COSTS[kind]))
+        super().charge(kind, count)
 
-    def charge_on(self, cpu: int, kind: str, count: int = 1) -> Any:
+    def charge_on(self, cpu: int, kind: str, count: int = 1) -> simpy.Timeout:
         self.charges[kind] += count
         self.worked[cpu] += round(count * COSTS[kind])
-        return self.machine.clock.timeout(round(count * COSTS[kind]))
+        return super().charge_on(cpu, kind, count)
 
     def book_span(self, cpu: int, kind: str, count: int, start_ns: int, total_ns: int) -> None:
         self.charges[kind] += count
-
-    def unit_ns(self, kind: str) -> float:
-        return COSTS[kind]
+        super().book_span(cpu, kind, count, start_ns, total_ns)
 
     def pgtable_l5_enabled(self) -> bool:
         return False
@@ -122,30 +113,24 @@ def fake_kernel(
         memblock.set_node(base, end - base, nid)
     for base, end in reserved:
         memblock.reserve(base, end - base)
-    clock = Clock()
     cpu = SimpleNamespace(cpuid=lambda leaf, subleaf=0: SimpleNamespace(edx=int(pdpe1gb) << 26 | 1 << 3))
+    k = FakeKernel(SimpleNamespace(clock=Clock(), boot_cpu=cpu), BootOptions(vmemmap=vmemmap, kernel=kernel))
+    k.config = Config({**CONFIG, **(config or {})})
+    k.behaviour = behaviour_of("lpc2023", **(behaviour or {}))
+    k.cmdline = CommandLine(append)
+    k.memblock = memblock
     nids = sorted({nid for _, _, nid in memory})
-    k = FakeKernel(
-        nodes=[node_of(memblock, nid, movable_from >> 12) for nid in nids],
-        memblock=memblock,
-        config=Config({**CONFIG, **(config or {})}),
-        behaviour=behaviour_of("lpc2023", **(behaviour or {})),
-        cmdline=CommandLine(append),
-        machine=SimpleNamespace(clock=clock, boot_cpu=cpu),
-        options=SimpleNamespace(vmemmap=vmemmap, kernel=kernel),
-        numa=SimpleNamespace(
-            cpus_of_node=lambda nid: list(range(nid * cpus_per_node, (nid + 1) * cpus_per_node)),
-            nr_node_ids=lambda: nids[-1] + 1,
-        ),
-        cpus=SimpleNamespace(
-            possible=list(range(cpus_per_node * len(nids))),
-            online=list(range(cpus_per_node * len(nids))),
-            node_cpus=lambda: {
-                nid: list(range(at * cpus_per_node, (at + 1) * cpus_per_node)) for at, nid in enumerate(nids)
-            },
-        ),
-        fallback={nid: [nid, *(other for other in nids if other != nid)] for nid in nids},
+    count = cpus_per_node * len(nids)
+    k.cpus = CpuMaps(
+        boot=CpuInfo("GenuineIntel", 6, 0x6A, 6, "", 0, 0, frozenset()),
+        possible=list(range(count)),
+        online=list(range(count)),
+        node={cpu: nids[cpu // cpus_per_node] for cpu in range(count)},
     )
+    k.numa = Numa(parsed=set(nids))
+    k.fallback = {nid: [nid, *(other for other in nids if other != nid)] for nid in nids}
+    k.nodes = [node_of(memblock, nid, movable_from >> 12) for nid in nids]
+    hugetlb_cmdline(k)
     nodes, k.nodes = k.nodes, []  # zones come after what is taken early
     hugetlb_early_reserve(k)
     memmaps = sparse_init(k)

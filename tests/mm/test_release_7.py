@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
-from minikern.mm.early.e820 import Entry
 from minikern.mm.early.e820_resources import largest_gap, largest_gap_upwards
 from minikern.report.dmesg import format_dmesg
+from minikern.state.e820 import Entry
 from tests import naive
 
 BLOCK = 4 << 20

@@ -14,11 +14,12 @@ from hw.pci.host import PciTopology, attach_pci
 from hw.pci.spec import PciSpec
 from minikern import pci
 from minikern.acpi import options as acpi_options
-from minikern.acpi.options import AcpiOptions
-from minikern.acpi.state import PciRoot, Window
+from minikern.acpi.interpreter import Interpreter
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
 from minikern.pci import options as pci_options
+from minikern.state.acpi import PciRoot, Window
+from minikern.state.acpi_options import AcpiOptions
 from tests.support import behaviour_of, early_options
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,7 +48,7 @@ class Names:
         return self
 
 
-class Osc:
+class Osc(Interpreter):
     """An interpreter whose only method is _OSC; it grants ``granted`` of what is asked."""
 
     def __init__(self, granted: int = OSC_GRANTED) -> None:

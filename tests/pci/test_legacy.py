@@ -9,7 +9,7 @@ from minikern import pci
 from minikern.describe.pci_capture import _first_free
 from minikern.pci.amd_iommu import ivhd_blocks, parse_ivhd
 from minikern.pci.resource import _kind, _need_to_release
-from minikern.pci.types import IORESOURCE_IO, IORESOURCE_MEM, IORESOURCE_PREFETCH, PciBus, PciDev, Resource
+from minikern.state.pci import IORESOURCE_IO, IORESOURCE_MEM, IORESOURCE_PREFETCH, PciBus, PciDev, Resource
 from tests.pci.fakes import FakeKernel
 
 WINDOWS = [WindowSpec("io", 0x1000, 0xFFFF), WindowSpec("mem", 0xC000_0000, 0xFEBF_FFFF)]

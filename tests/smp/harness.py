@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -20,7 +19,6 @@ from hw.microcode_update import NAMES, update_for
 from hw.msr import default_msrs
 from hw.spec import Cost, CpuSpec
 from hw.timers import HPET_BASE, Hpet, Pit, PmTimer
-from minikern.acpi.state import LapicEntry
 from minikern.core.cmdline import CommandLine
 from minikern.core.cost_table import default_costs
 from minikern.core.forks import changed
@@ -28,7 +26,10 @@ from minikern.core.kernel import Kernel
 from minikern.core.release import load_release
 from minikern.describe.presets import load_preset
 from minikern.init import params
-from minikern.smp import calibrate, clocksource, microcode, smpboot, topology, tsc
+from minikern.mm.page.mmzone import Pglist
+from minikern.smp import calibrate, clocksource, cpuinfo, microcode, smpboot, topology, tsc
+from minikern.state.acpi import AcpiState, Fadt, LapicEntry, Table
+from minikern.state.numa import Numa
 
 PM_TIMER_PORT = 0x608
 INITRD = 0x4000_0000
@@ -120,17 +121,15 @@ def make_kernel(
     if lapics is None:
         lapics = [LapicEntry(place.apic_id, n, True, True) for n, place in enumerate(places)]
     hpet = HPET_BASE if board.bus.read(HPET_BASE, 4) not in (0, 0xFFFFFFFF) else 0
-    k.acpi = SimpleNamespace(
+    k.acpi = AcpiState(
         lapics=lapics,
         hpet_address=hpet,
-        fadt=SimpleNamespace(pm_timer_port=PM_TIMER_PORT),
-        table={"FACP": fadt_bytes(6, 4)}.get,
+        fadt=Fadt(6, 0, 0, 9, PM_TIMER_PORT, 0, 0, 0, 0, 0, 0, 0),
+        tables=[Table("FACP", 0, len(fadt_bytes(6, 4)), fadt_bytes(6, 4))],
     )
-    by_apic = {place.apic_id: place.package for place in places}
-    numa: Any = SimpleNamespace(apic_to_node=lambda apic_id: by_apic.get(apic_id, -1))
-    k.numa = numa
-    nodes: Any = [SimpleNamespace(nid=n) for n in range(spec.sockets)]
-    k.nodes = nodes
+    k.numa = Numa(apicid_to_node={place.apic_id: place.package for place in places})
+    k.nodes = [Pglist(nid, 0, 0, []) for nid in range(spec.sockets)]
+    cpuinfo.early_cpu_init(k)
     return k
 
 

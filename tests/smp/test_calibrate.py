@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hw.spec import CpuSpec
 from minikern.core.config import Config
 from minikern.smp.calibrate import bogomips, calibrate_delay_converge
-from minikern.smp.cpus import early_cpu_init
+from minikern.smp.cpuinfo import early_cpu_init
 from tests import naive_smp
 from tests.smp.harness import boot, make_kernel, run, texts
 

@@ -11,9 +11,9 @@ from hw.cpu import RunState
 from hw.errors import InputError
 from hw.faults import FaultSpec, add_fault, cpu_faults
 from hw.spec import CpuSpec
-from minikern.acpi.state import LapicEntry
 from minikern.core.kernel import Kernel
 from minikern.lab.cpu_board import CpuLab, bring_up
+from minikern.state.acpi import LapicEntry
 from tests.smp.harness import Board, make_kernel
 from tests.smp.harness import boot as boot_board
 

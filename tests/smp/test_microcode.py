@@ -23,7 +23,8 @@ from minikern.lab.cpu_board import CpuLab
 from minikern.lab.run import boot as boot_machine
 from minikern.smp.microcode_amd import AmdRules, find_patch, lowest_revision, needs_digest, signature_of
 from minikern.smp.microcode_cpio import find_cpio_data
-from minikern.smp.microcode_intel import IntelUpdate, Signature, newest, parse_updates
+from minikern.smp.microcode_intel import newest, parse_updates
+from minikern.state.microcode import IntelUpdate, Signature
 from tests.smp.harness import INITRD, boot, make_kernel, texts
 
 SMP8_HT = CpuSpec(count=8, sockets=2, cores=2, threads=2)

@@ -7,9 +7,12 @@ from types import SimpleNamespace
 import pytest
 
 from hw.spec import CpuSpec
-from minikern.acpi.state import LapicEntry
+from minikern.mm.page.mmzone import Pglist
 from minikern.smp import siblings
-from minikern.smp.cpus import CacheIds
+from minikern.smp.cpuinfo import early_cpu_init
+from minikern.state.acpi import LapicEntry
+from minikern.state.cpus import CacheIds
+from minikern.state.numa import Numa
 from tests.smp.harness import boot, make_kernel, texts
 
 FOUR = CpuSpec(count=4, sockets=1, cores=4)
@@ -19,8 +22,8 @@ def split(spec: CpuSpec, release: str, per_node: int, append: str = "lpj=4000000
     """A kernel whose firmware puts ``per_node`` APIC ids in each node."""
     lapics = [LapicEntry(place.apic_id, n, True, True) for n, place in enumerate(spec.topology())]
     k = make_kernel(spec, append, release=release, lapics=lapics)
-    k.numa = SimpleNamespace(apic_to_node=lambda apic_id: apic_id // per_node)
-    k.nodes = [SimpleNamespace(nid=n) for n in range(-(-spec.count // per_node))]
+    k.numa = Numa(apicid_to_node={entry.apic_id: entry.apic_id // per_node for entry in lapics})
+    k.nodes = [Pglist(n, 0, 0, []) for n in range(-(-spec.count // per_node))]
     return k
 
 
@@ -29,6 +32,7 @@ def whole(k):
     for cpu in k.machine.cpus:
         leaf1 = cpu._cpuid[1, 0]
         cpu._cpuid[1, 0] = leaf1._replace(eax=leaf1.eax & ~0xF00F0 | 0x300F0)  # Haswell-EP
+    early_cpu_init(k)
     return k
 
 
@@ -87,7 +91,6 @@ def test_amd_without_affinity_takes_the_caches_number(
     """So CPUs dealt to made-up nodes in turn, which share a cache, are on one node again when they start."""
     boot_cpu, place = SimpleNamespace(vendor=vendor), SimpleNamespace(apic_id=1)
     maps = SimpleNamespace(caches={1: CacheIds(0, None)}, boot=boot_cpu, node={1: 1}, ids={1: place})
-    monkeypatch.setattr(siblings, "cpus_of", lambda k: maps)
     numa = SimpleNamespace(apic_to_node=lambda apic_id: 1 if known else -1)
-    kernel = SimpleNamespace(numa=numa, nodes=[SimpleNamespace(nid=0), SimpleNamespace(nid=1)])
+    kernel = SimpleNamespace(cpus=maps, numa=numa, nodes=[SimpleNamespace(nid=0), SimpleNamespace(nid=1)])
     assert siblings.srat_detect_node(kernel, 1) == node  # type: ignore[arg-type]

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hw.cpu import RunState
 from hw.errors import MachineStopped
 from hw.spec import CpuSpec
-from minikern.acpi.state import LapicEntry
 from minikern.core.kernel import Kernel
 from minikern.smp.states import TABLES, by_kind
 from minikern.smp.trampoline import install_trampoline
+from minikern.state.acpi import LapicEntry
 from tests import naive_smp
 from tests.smp.harness import LPC2023_COSTS, Board, boot, final_state, make_kernel, run, smp_ms, texts
 

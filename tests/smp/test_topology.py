@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.spec import CpuSpec
-from minikern.acpi.state import LapicEntry
 from minikern.init.params import parse_early_param
-from minikern.smp.cpuinfo import cpu_info_text, decode_signature, identify_cpu
+from minikern.smp.cpuinfo import cpu_info_text, decode_signature, early_cpu_init, identify_cpu
 from minikern.smp.topology import Shifts, detect_shifts, get_count_order, topology_init
+from minikern.state.acpi import LapicEntry
 from tests.smp.harness import Board, fadt_bytes, make_kernel, texts
 
 DATA = Path(__file__).parent / "data"
@@ -97,6 +97,7 @@ def test_before_acpi_6_3_disabled_entries_are_slots_in_guests_only(vendor: bytes
         cpu._cpuid[1, 0] = leaf1._replace(ecx=leaf1.ecx | 1 << 31)
         ebx, ecx, edx = (int.from_bytes(vendor[at : at + 4], "little") for at in (0, 4, 8))
         cpu._cpuid[0x40000000, 0] = leaf1._replace(eax=0x40000000, ebx=ebx, ecx=ecx, edx=edx)
+    early_cpu_init(k)
     assert len(topology_init(k).possible) == possible
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
 from minikern.mm.map.page_init import align_up
 from minikern.mm.map.sparse import joined
@@ -17,8 +17,11 @@ from minikern.mm.page.struct_page import PAGE_SIZE
 from minikern.state.memblock import Flags, Region
 from minikern.state.page_alloc import PageAlloc
 
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
 
-def memblock_free_all(k: Any) -> int:
+
+def memblock_free_all(k: Kernel) -> int:
     """Hand free memory over; returns the pages of all free memory, deferred ones included, and adds them to totalram.
 
     ``k.fallback`` are the zonelists as node ids. Charges ``reserved_page_init``, ``reserved_page_set`` and
@@ -39,7 +42,7 @@ def memblock_free_all(k: Any) -> int:
 # reserved pages
 
 
-def memmap_init_reserved_pages(k: Any) -> None:
+def memmap_init_reserved_pages(k: Kernel) -> None:
     """Set PG_reserved on every page of the reserved ranges, initialising those in deferred memory first.
 
     Ranges flagged RSRV_NOINIT are left out. Source: mm/memblock.c:memmap_init_reserved_pages() @ v6.12
@@ -70,11 +73,11 @@ def _reserve_deferred(pages: PageMap, node: Pglist, start: int, end: int) -> tup
     return new, old + pages.reserve_range(at, end)
 
 
-def _nomap_regions(k: Any) -> list[Region]:
+def _nomap_regions(k: Kernel) -> list[Region]:
     return [region for region in k.memblock.memory_regions() if region.flags & Flags.NOMAP]
 
 
-def reserved_by_node(k: Any) -> list[Region]:
+def reserved_by_node(k: Kernel) -> list[Region]:
     """Reserved ranges that want their pages initialised, cut at memory of different nodes, each with its node.
 
     Parts outside memory keep the node they were reserved for, or get that of the memory at their start, or the first.
@@ -101,7 +104,7 @@ def reserved_by_node(k: Any) -> list[Region]:
 # free pages
 
 
-def free_low_memory_core_early(k: Any) -> int:
+def free_low_memory_core_early(k: Kernel) -> int:
     """Free every free range, as far as it is not deferred; returns the pages of all free ranges.
 
     Source: mm/memblock.c:free_low_memory_core_early(), mm/mm_init.c:memblock_free_pages() @ v6.12
@@ -117,7 +120,7 @@ def free_low_memory_core_early(k: Any) -> int:
     return total
 
 
-def free_pfn_ranges(k: Any, nid: int = -1) -> Iterator[tuple[int, int, int]]:
+def free_pfn_ranges(k: Kernel, nid: int = -1) -> Iterator[tuple[int, int, int]]:
     """Free memblock ranges in whole pages: (start pfn, end pfn, nid), ascending."""
     for base, limit, node in k.memblock.free_ranges(nid):
         start, end = -(-base // PAGE_SIZE), limit // PAGE_SIZE
@@ -141,7 +144,7 @@ def free_to_buddy(page_alloc: PageAlloc, zone: Zone, start: int, end: int) -> in
     return count
 
 
-def deferred_grow_zone(k: Any, zone: Zone, order: int) -> bool:
+def deferred_grow_zone(k: Kernel, zone: Zone, order: int) -> bool:
     """Initialise and free whole sections of deferred memory, enough for one block of ``order``; False if none is left.
 
     Charges ``deferred_page_init``. Source: mm/mm_init.c:deferred_grow_zone() @ v6.12
@@ -166,7 +169,7 @@ def deferred_grow_zone(k: Any, zone: Zone, order: int) -> bool:
     return done > 0
 
 
-def _by_section(k: Any, node: Pglist, first: int, end_pfn: int) -> Iterator[tuple[int, int]]:
+def _by_section(k: Kernel, node: Pglist, first: int, end_pfn: int) -> Iterator[tuple[int, int]]:
     for start, end, _ in free_pfn_ranges(k, node.nid):
         low, end = max(start, first), min(end, end_pfn)
         while low < end:
@@ -178,7 +181,7 @@ def _by_section(k: Any, node: Pglist, first: int, end_pfn: int) -> Iterator[tupl
 # pages that hold the memory map
 
 
-def register_page_bootmem_info(k: Any) -> int:
+def register_page_bootmem_info(k: Kernel) -> int:
     """Mark the pages that hold the memory map, so that they can be freed later; returns how many.
 
     Does nothing unless CONFIG_HAVE_BOOTMEM_INFO_NODE is set. Charges ``bootmem_info_page``.

@@ -94,7 +94,7 @@ def nr_kernel_pages(k: Kernel) -> int:
     """
     if k.behaviour.hash_scale == "managed":
         return nr_free_pagecache_pages(k)
-    return k.nr_free_memblock_pages
+    return k.totals.nr_free_memblock_pages
 
 
 def initial_managed(k: Kernel, zone: Zone) -> int:
@@ -111,8 +111,8 @@ def initial_managed(k: Kernel, zone: Zone) -> int:
     pages = present if spanned > present + (present >> 4) else spanned
     memmap = -(-pages * STRUCT_PAGE_BYTES // PAGE_SIZE)
     freesize = present - memmap if memmap <= present else present
-    if zone.index == 0 and k.dma_reserve < freesize:
-        freesize -= k.dma_reserve
+    if zone.index == 0 and k.totals.dma_reserve < freesize:
+        freesize -= k.totals.dma_reserve
     return freesize if zone.index != ZONE_DEVICE else 0
 
 

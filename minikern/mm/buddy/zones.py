@@ -59,9 +59,9 @@ def zone_sizes_init(k: Kernel) -> None:
     """Set up nodes and zones by the architecture's limits. Source: arch/x86/mm/init.c:zone_sizes_init() @ v6.12"""
     first = min(start for start, _, _ in pfn_ranges(k))
     limits = {
-        ZONE_DMA: min(MAX_DMA_PFN, k.max_pfn),
-        ZONE_DMA32: min(MAX_DMA32_PFN, k.max_pfn),
-        ZONE_NORMAL: k.max_pfn,
+        ZONE_DMA: min(MAX_DMA_PFN, k.totals.max_pfn),
+        ZONE_DMA32: min(MAX_DMA32_PFN, k.totals.max_pfn),
+        ZONE_NORMAL: k.totals.max_pfn,
     }
     for zone in _unconfigured(k):
         limits.pop(zone, None)

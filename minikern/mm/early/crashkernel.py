@@ -198,7 +198,7 @@ def _reserve_x86(k: Kernel, request: Request) -> None:
     if found >= CRASH_ADDR_LOW_MAX and not _reserve_low_x86(k, request):
         k.memblock.phys_free(found, size)
         return
-    k.crashk_res = (found, size)
+    k.crashk.res = (found, size)
     total = k.memblock.phys_mem_size() >> 20
     k.printk(f"Reserving {size >> 20}MB of memory at {found >> 20}MB for crashkernel (System RAM: {total}MB)")
 
@@ -214,7 +214,7 @@ def _reserve_low_x86(k: Kernel, request: Request) -> bool:
     if base is None:
         k.printk(f"Cannot reserve {size >> 20}MB crashkernel low memory, please try smaller size.", Level.ERR)
         return False
-    k.crashk_low_res = (base, size)
+    k.crashk.low_res = (base, size)
     limit = min(k.memblock.phys_mem_size(), CRASH_ADDR_LOW_MAX) >> 20
     where = f"{size >> 20}MB of low memory at {base >> 20}MB"
     k.printk(f"Reserving {where} for crashkernel (low RAM limit: {limit}MB)")
@@ -246,7 +246,7 @@ def _reserve_generic(k: Kernel, request: Request) -> None:
     if found >= CRASH_ADDR_LOW_MAX and low and not _reserve_low_generic(k, low):
         k.memblock.phys_free(found, size)
         return
-    k.crashk_res = (found, size)
+    k.crashk.res = (found, size)
     k.printk(f"crashkernel reserved: {found:#018x} - {found + size:#018x} ({size >> 20} MB)")
 
 
@@ -255,6 +255,6 @@ def _reserve_low_generic(k: Kernel, size: int) -> bool:
     if base is None:
         k.printk(f"cannot allocate crashkernel low memory (size:{size:#x}).", Level.ERR)
         return False
-    k.crashk_low_res = (base, size)
+    k.crashk.low_res = (base, size)
     k.printk(f"crashkernel low memory reserved: {base:#010x} - {base + size:#010x} ({size >> 20} MB)")
     return True

@@ -5,8 +5,9 @@ Source: arch/x86/mm/init.c:init_mem_mapping() @ v6.12
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
+
+from minikern.state.direct_map import DirectMap, MapRange
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -21,43 +22,13 @@ PGT_BUF_FACTOR = 4  # tables set aside in brk for each level; Source: arch/x86/m
 STEP_SHIFT = 8  # each pass maps 2^8 times more than the one before; Source: get_new_step_size()
 
 
-class MapRange(NamedTuple):
-    """[start, end) bytes mapped with pages of ``page`` bytes."""
-
-    start: int
-    end: int
-    page: int
-
-
-@dataclass
-class DirectMap:
-    """Page-table pages made so far, by the address range each covers."""
-
-    gbpages: bool
-    pgt_buf: tuple[int, int]  # [start, end) of the brk buffer
-    five_level: bool
-    brk_left: int
-    tables: set[tuple[int, int]] = field(default_factory=set)
-    min_mapped: int = 0
-    max_mapped: int = 0
-    allocated: int = 0
-    mapped: list[tuple[int, int]] = field(default_factory=list)  # bytes, in the order of mapping
-
-    def is_mapped(self, start: int, end: int) -> bool:
-        """True if all of [start, end) is mapped. Source: arch/x86/mm/init.c:pfn_range_is_mapped() @ v6.12"""
-        for low, high in sorted(self.mapped):
-            if low <= start < high:
-                start = high
-        return start >= end
-
-
 def init_mem_mapping(k: Kernel, gbpages: bool) -> DirectMap:
     """Map the first MiB, then all RAM from its top down; tables come from brk or from memory just mapped."""
     image = k.release.image
     pages = PGT_BUF_FACTOR * (4 if k.config.enabled("CONFIG_X86_5LEVEL") else 3)
     buf = (image.brk_start, image.brk_start + pages * PAGE_SIZE)
     state = DirectMap(gbpages, buf, k.pgtable_l5_enabled(), pages)
-    end = k.max_pfn << 12
+    end = k.totals.max_pfn << 12
     _init_memory_mapping(k, state, 0, ISA_END, True)
     if k.memblock.bottom_up:
         # Tables are to lie above the kernel, so what is there is mapped first.

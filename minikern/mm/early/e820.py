@@ -6,12 +6,11 @@ Source: arch/x86/kernel/e820.c @ v6.12
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from enum import IntEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
 from minikern.core.printk import Level
+from minikern.state.e820 import E820State, Entry, Type
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -21,21 +20,6 @@ ULLONG_MAX = 2**64 - 1
 E820_MAX_ENTRIES = 128 + 3 * 1024  # zero page plus three a node; Source: arch/x86/include/asm/e820/types.h
 ISA_START, ISA_END = 0xA0000, 0x100000
 SETUP_FROM_KEXEC = (4, 8, 9)  # EFI, IMA, RNG_SEED: nodes that kexec makes anew for every kernel
-
-
-class Type(IntEnum):
-    """Entry types. Source: arch/x86/include/asm/e820/types.h @ v6.12"""
-
-    NONE = 0
-    RAM = 1
-    RESERVED = 2
-    ACPI = 3
-    NVS = 4
-    UNUSABLE = 5
-    PMEM = 7
-    PRAM = 12
-    RESERVED_KERN = 128
-    SOFT_RESERVED = 0xEFFFFFFF
 
 
 TYPE_NAMES: dict[int, str] = {
@@ -60,29 +44,6 @@ RESOURCE_NAMES: dict[int, str] = {
 NEVER_MERGED = (Type.PRAM, Type.SOFT_RESERVED)
 RAM_TYPES = (Type.RAM, Type.RESERVED_KERN)
 MAPPED_TYPES = {False: (Type.RAM,), True: (Type.RAM, Type.ACPI)}  # what counts for the last page: by last_pfn_acpi
-
-
-class Entry(NamedTuple):
-    """[addr, addr+size) of ``type``; bytes."""
-
-    addr: int
-    size: int
-    type: int
-
-    @property
-    def end(self) -> int:
-        """First byte after the entry (may be 2^64)."""
-        return self.addr + self.size
-
-
-@dataclass
-class E820State:
-    """The map in use, the firmware's untouched one, and the one handed on by kexec."""
-
-    table: list[Entry] = field(default_factory=list)
-    firmware: list[Entry] = field(default_factory=list)
-    kexec: list[Entry] = field(default_factory=list)
-    user_defined: bool = False
 
 
 def type_name(kind: int) -> str:

@@ -12,7 +12,6 @@ from minikern.core.moduleparam import Parameter, early_param
 from minikern.core.printk import Level
 from minikern.mm.early.e820 import (
     ULLONG_MAX,
-    Type,
     debug_change,
     logged_change,
     logged_type,
@@ -20,6 +19,7 @@ from minikern.mm.early.e820 import (
     range_remove,
     range_update,
 )
+from minikern.state.e820 import Type
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

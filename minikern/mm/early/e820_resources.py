@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.core.printk import Level
-from minikern.mm.early.e820 import PAGE_SHIFT, RAM_TYPES, ULLONG_MAX, Entry, Type, resource_lines
+from minikern.mm.early.e820 import PAGE_SHIFT, RAM_TYPES, ULLONG_MAX, resource_lines
+from minikern.state.e820 import Entry, Type
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -47,7 +48,7 @@ def setup_pci_gap(k: Kernel) -> None:
     search = largest_gap_upwards if resource_lines(k) else largest_gap
     start, size = search(k.e820.table)
     if not size:
-        start, size = ((k.max_pfn << PAGE_SHIFT) + (1 << 20)) & ULLONG_MAX, MIN_GAP
+        start, size = ((k.totals.max_pfn << PAGE_SHIFT) + (1 << 20)) & ULLONG_MAX, MIN_GAP
         k.printk("Cannot find an available gap in the 32-bit address range", Level.ERR)
         k.printk("PCI devices with unassigned 32-bit BARs may not work!", Level.ERR)
     what = "gap" if resource_lines(k) else "mem"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from minikern.mm.buddy.free_reserved import free_reserved_area
 from minikern.mm.early import e820
+from minikern.state.e820 import Type
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -86,8 +87,8 @@ def reserve_boot_services(k: Kernel) -> None:
         if _is_reserved(k, start, end):
             continue  # somebody else's, who will not give it back
         k.memblock.reserve(start, end - start)
-        if not _holds_kernel(k, start, end) and e820.mapped_all(k.e820.table, start, end, e820.Type.RAM):
-            k.boot_services.append((start, end))
+        if not _holds_kernel(k, start, end) and e820.mapped_all(k.e820.table, start, end, Type.RAM):
+            k.efi.boot_services.append((start, end))
 
 
 def _is_reserved(k: Kernel, start: int, end: int) -> bool:
@@ -107,8 +108,8 @@ def free_boot_services(k: Kernel) -> None:
     """
     if debug(k) or started_by_kexec(k):
         return
-    for start, end in k.boot_services:
-        kept = [(low, high) for low, high in k.efi_kept if low < end and high > start]
+    for start, end in k.efi.boot_services:
+        kept = [(low, high) for low, high in k.efi.kept if low < end and high > start]
         at = max(start, REAL_MODE_END)  # the first MiB stays reserved, whoever had it
         for low, high in [*sorted(kept), (end, end)]:
             if at < low:
@@ -143,9 +144,9 @@ def efi_mem_reserve(k: Kernel, start: int, size: int) -> None:
     if not memmap_enabled(k):
         return
     k.memblock.reserve(start, size)
-    k.efi_kept.append((start, start + size))
+    k.efi.kept.append((start, start + size))
     first, end = start // PAGE_SIZE * PAGE_SIZE, -(-(start + size) // PAGE_SIZE) * PAGE_SIZE
-    ram, reserved = e820.Type.RAM, e820.Type.RESERVED
+    ram, reserved = Type.RAM, Type.RESERVED
     e820.debug_change(k, "update", first, end - first, e820.logged_change(k, ram, reserved))
     k.e820.table = e820.range_update(k.e820.table, first, end - first, ram, reserved)
     k.e820.table = e820.update_table(k.e820.table) or k.e820.table
@@ -177,5 +178,5 @@ def _remove(k: Kernel, index: int, start: int, size: int) -> None:
         k.printk(f"efi: Not removing {where} ({size >> 10}KB) from e820 map")
         return
     k.printk(f"efi: Remove {where} ({size >> 20}MB) from e820 map")
-    e820.debug_change(k, "remove", start, size, e820.logged_type(k, e820.Type.RESERVED))
-    k.e820.table = e820.range_remove(k.e820.table, start, size, e820.Type.RESERVED, True)
+    e820.debug_change(k, "remove", start, size, e820.logged_type(k, Type.RESERVED))
+    k.e820.table = e820.range_remove(k.e820.table, start, size, Type.RESERVED, True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from minikern.core.printk import Level
 from minikern.mm.early import e820
+from minikern.state.e820 import Type
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -45,7 +46,7 @@ def mtrr_trim_uncached_memory(k: Kernel) -> bool:
         k.printk("WARNING: strange, CPU MTRRs all blank?", Level.WARNING)
         return False
     cached = write_back_ranges(registers)
-    top = k.max_pfn << e820.PAGE_SHIFT
+    top = k.totals.max_pfn << e820.PAGE_SHIFT
     holes: list[Range] = []
     position = 0
     for start, end in cached:
@@ -102,7 +103,7 @@ def write_back_ranges(registers: list[Mtrr]) -> list[Range]:
 
 
 def _trim(k: Kernel, start: int, end: int) -> int:
-    before = sum(entry.size for entry in k.e820.table if entry.type == e820.Type.RAM)
-    e820.debug_change(k, "update", start, end - start, e820.logged_change(k, e820.Type.RAM, e820.Type.RESERVED))
-    k.e820.table = e820.range_update(k.e820.table, start, end - start, e820.Type.RAM, e820.Type.RESERVED)
-    return before - sum(entry.size for entry in k.e820.table if entry.type == e820.Type.RAM)
+    before = sum(entry.size for entry in k.e820.table if entry.type == Type.RAM)
+    e820.debug_change(k, "update", start, end - start, e820.logged_change(k, Type.RAM, Type.RESERVED))
+    k.e820.table = e820.range_update(k.e820.table, start, end - start, Type.RAM, Type.RESERVED)
+    return before - sum(entry.size for entry in k.e820.table if entry.type == Type.RAM)

@@ -5,62 +5,23 @@ Source: arch/x86/mm/numa.c, arch/x86/mm/srat.c, drivers/acpi/numa/srat.c, mm/num
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from minikern.acpi.srat import SratCpu, SratMemory, parse_slit, parse_srat
 from minikern.core.printk import Level
 from minikern.mm.buddy import zones
 from minikern.mm.early.numa_emulation import Block, emulated_distances, split_nodes
 from minikern.mm.page.mmzone import LOCAL_DISTANCE, REMOTE_DISTANCE
+from minikern.state.numa import NUMA_NO_NODE, Memblk, Numa
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-NUMA_NO_NODE = -1
 COVERAGE_SLACK_BYTES = 1 << 20  # Source: arch/x86/mm/numa.c:numa_meminfo_cover_memory()
 NODE_MIN_SIZE = 4 << 20  # Source: arch/x86/include/asm/numa.h @ v6.1
 PAGE_SIZE = 4096
 SMP_CACHE_BYTES = 64
 ULLONG_MAX = 2**64 - 1
-
-
-class Memblk(NamedTuple):
-    """[start, end) bytes on node ``nid``."""
-
-    start: int
-    end: int
-    nid: int
-
-
-@dataclass
-class Numa:
-    """What the kernel knows about nodes."""
-
-    memblks: list[Memblk] = field(default_factory=list)
-    pxm_to_node: dict[int, int] = field(default_factory=dict)
-    apicid_to_node: dict[int, int] = field(default_factory=dict)
-    parsed: set[int] = field(default_factory=set)  # nodes named by the tables, with memory or not
-    phys_nodes: set[int] = field(default_factory=set)  # nodes of the CPUs in the tables, before any pretending
-    distance: list[list[int]] = field(default_factory=list)
-    hotplug: list[tuple[int, int]] = field(default_factory=list)
-    max_possible_pfn: int = 0
-    cpu_nodes: set[int] = field(default_factory=set)  # pretended nodes whose real node has CPUs
-    distance_place: tuple[int, int] | None = None  # (address, bytes) of the distance table
-
-    def apic_to_node(self, apic_id: int) -> int:
-        """Node of a CPU by its APIC id, -1 if the tables do not say."""
-        return self.apicid_to_node.get(apic_id, NUMA_NO_NODE)
-
-    def node_distance(self, a: int, b: int) -> int:
-        """Distance in SLIT units. Source: arch/x86/mm/numa.c:__node_distance()"""
-        if a < len(self.distance) and b < len(self.distance):
-            return self.distance[a][b]
-        return LOCAL_DISTANCE if a == b else REMOTE_DISTANCE
-
-    def nr_node_ids(self) -> int:
-        """Highest node number plus one."""
-        return max(self.parsed, default=0) + 1
 
 
 class SratError(Exception):
@@ -90,9 +51,9 @@ def numa_init(k: Kernel) -> None:
     k.numa = Numa(max_possible_pfn=possible, phys_nodes=phys_nodes | {0})
     k.memblock.bottom_up = False
     k.printk("NUMA turned off" if off else "No NUMA configuration found")
-    k.printk(f"Faking a node at [mem {0:#018x}-{(k.max_pfn << 12) - 1:#018x}]")
+    k.printk(f"Faking a node at [mem {0:#018x}-{(k.totals.max_pfn << 12) - 1:#018x}]")
     k.numa.parsed.add(0)
-    k.numa.memblks.append(Memblk(0, k.max_pfn << 12, 0))
+    k.numa.memblks.append(Memblk(0, k.totals.max_pfn << 12, 0))
     _cleanup_and_register(k)
 
 
@@ -119,7 +80,7 @@ def init_cpu_to_node(k: Kernel) -> None:
 def _from_acpi(k: Kernel) -> None:
     k.numa = Numa()
     disabled = any(value.startswith("noacpi") for value in k.cmdline.getall("numa"))
-    srat = k.acpi.table("SRAT") if k.acpi and not disabled else None
+    srat = k.acpi.table("SRAT") if not disabled else None
     if srat is None:
         raise SratError
     _parse_cpus_and_memory(k, srat)
@@ -206,7 +167,7 @@ def _parse_slit(k: Kernel) -> None:
 def _alloc_distance(k: Kernel, count: int) -> None:
     # Source: mm/numa_memblks.c:numa_alloc_distance() @ v6.12
     size = count * count
-    place = k.memblock.phys_alloc_range(size, PAGE_SIZE, 0, k.max_pfn << 12)
+    place = k.memblock.phys_alloc_range(size, PAGE_SIZE, 0, k.totals.max_pfn << 12)
     k.numa.distance_place = None if place is None else (place, size)
     if k.behaviour.numa_distance_line:
         k.printk(f"NUMA: Initialized distance table, cnt={count}", Level.DEBUG)
@@ -243,7 +204,7 @@ def _cleaned_meminfo(k: Kernel, memblks: list[Memblk]) -> list[Memblk]:
     Source: arch/x86/mm/numa.c:numa_cleanup_meminfo() @ v6.1, mm/numa_memblks.c @ v6.12
     """
     low = k.memblock.start_of_dram() if k.behaviour.numa_low == "dram" else 0
-    high = k.memblock.end_of_dram() if k.behaviour.numa_low == "dram" else k.max_pfn << 12
+    high = k.memblock.end_of_dram() if k.behaviour.numa_low == "dram" else k.totals.max_pfn << 12
     blocks = []
     for block in memblks:
         start, end = max(block.start, low), min(block.end, high)
@@ -377,7 +338,7 @@ def _replace_distance(k: Kernel, count: int) -> None:
     copy = None
     if k.numa.distance_place is not None:
         size = k.numa.distance_place[1]
-        copy = k.memblock.phys_alloc_range(size, PAGE_SIZE, 0, k.max_pfn << 12)
+        copy = k.memblock.phys_alloc_range(size, PAGE_SIZE, 0, k.totals.max_pfn << 12)
     _reset_distance(k)
     _alloc_distance(k, count)
     if copy is not None:

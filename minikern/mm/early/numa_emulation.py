@@ -126,7 +126,7 @@ def _interleave(split: _Split, count: int, max_nodes: int) -> bool:
     if count > max_nodes:
         k.printk(f"numa=fake={count} too large, reducing to {max_nodes}")
         count = max_nodes
-    size = (split.usable(0, k.max_pfn << PAGE_SHIFT) >> PAGE_SHIFT) // count << PAGE_SHIFT
+    size = (split.usable(0, k.totals.max_pfn << PAGE_SHIFT) >> PAGE_SHIFT) // count << PAGE_SHIFT
     big = size % FAKE_NODE_MIN_SIZE * count // FAKE_NODE_MIN_SIZE
     size -= size % FAKE_NODE_MIN_SIZE
     if not size:
@@ -145,7 +145,7 @@ def _by_size(split: _Split, size: int, max_nodes: int) -> bool:
     # Source: split_nodes_size_interleave()
     if not size:
         return False
-    size = _at_least(split, size, (split.usable(0, split.k.max_pfn << PAGE_SHIFT) >> PAGE_SHIFT) // max_nodes)
+    size = _at_least(split, size, (split.usable(0, split.k.totals.max_pfn << PAGE_SHIFT) >> PAGE_SHIFT) // max_nodes)
 
     def end_of(start: int, limit: int, number: int) -> int:
         return _rounded(split, split.find_end(start, limit, start + size, size), limit, size)

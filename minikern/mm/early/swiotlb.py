@@ -5,40 +5,23 @@ Source: kernel/dma/swiotlb.c, arch/x86/kernel/pci-dma.c @ v6.12
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minikern.core.cmdline import strtoull
 from minikern.core.moduleparam import Parameter, early_param
 from minikern.core.printk import Level
 from minikern.mm.page.mmzone import MAX_DMA32_PFN
+from minikern.state.swiotlb import IO_TLB_SHIFT
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
 PAGE_SIZE = 4096
-IO_TLB_SHIFT = 11  # slabs of 2 KiB; Source: include/linux/swiotlb.h
-IO_TLB_DEFAULT_BYTES = 64 << 20
 IO_TLB_SEGSIZE = 128
 IO_TLB_MIN_SLABS = (1 << 20) >> IO_TLB_SHIFT
 IO_TLB_SLOT_BYTES, IO_TLB_AREA_BYTES = 24, 16
 ARCH_LOW_ADDRESS_LIMIT = 0xFFFF_FFFF
 MAX_SLABS = 1 << 40  # more is no memory size
-
-
-@dataclass
-class Swiotlb:
-    """Sizes in slabs. ``areas`` 0: not decided yet; ``place`` is where the buffers are, once they are."""
-
-    slabs: int = IO_TLB_DEFAULT_BYTES >> IO_TLB_SHIFT
-    areas: int = 0
-    force: bool = False
-    disabled: bool = False
-    place: int | None = None
-
-    def size_or_default(self) -> int:
-        """Bytes the buffers take if they are made. Source: kernel/dma/swiotlb.c:swiotlb_size_or_default()"""
-        return self.slabs << IO_TLB_SHIFT
 
 
 def parse_swiotlb(k: Kernel, value: str | None) -> bool:
@@ -85,7 +68,7 @@ def swiotlb_wanted(k: Kernel) -> bool:
     if any(word.startswith("soft") for word in words):
         return True
     off = any(word.startswith("off") for word in words)
-    return not off and max(k.max_pfn, k.numa.max_possible_pfn) > MAX_DMA32_PFN
+    return not off and max(k.totals.max_pfn, k.numa.max_possible_pfn) > MAX_DMA32_PFN
 
 
 def swiotlb_init(k: Kernel) -> None:

@@ -6,81 +6,30 @@ ones leave the buddy allocator in ``hugetlb_init()``. Source: mm/hugetlb.c @ v6.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 from minikern.core.moduleparam import Parameter, a_bool, early_param, module_param, needs_bool, needs_value, setup_param
 from minikern.core.work import run_here
-from minikern.mm.hugetlb.hugetlb_alloc import BootPage, hugetlb_hstate_alloc_pages
+from minikern.mm.hugetlb.hugetlb_alloc import hugetlb_hstate_alloc_pages
 from minikern.mm.hugetlb.hugetlb_cma import dma_contiguous_reserve, hugetlb_cma_reserve
-from minikern.mm.hugetlb.hugetlb_cmdline import Hstate, HugetlbCommandLine, size_name
+from minikern.mm.hugetlb.hugetlb_cmdline import HugetlbCommandLine, size_name
 from minikern.mm.hugetlb.hugetlb_gather import gather_bootmem_prealloc
-from minikern.mm.hugetlb.hugetlb_vmemmap import Hvo, hugetlb_vmemmap_optimizable_size
+from minikern.mm.hugetlb.hugetlb_vmemmap import hugetlb_vmemmap_restore_folio
 from minikern.mm.page.struct_page import PAGE_SIZE
-from minikern.mm.page.vmemmap import PreinitMap
-from minikern.mm.page.vmemmap_table import VmemmapPageTable
+from minikern.state.hugetlb import HugeTLB, hugetlb_vmemmap_optimizable_size
+
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
 
 PMD_ORDER, PUD_ORDER = 9, 18  # 2 MiB and 1 GiB; Source: arch/x86/include/asm/pgtable_64_types.h
 PSE_BIT = 3  # CPUID.1:EDX
 PDPE1GB_BIT = 26  # CPUID.80000001H:EDX; Source: SDM vol. 2A, CPUID
 
 
-@dataclass
-class HugeTLB:
-    """All huge page sizes and pages of one boot. ``boot_pages`` wait to be gathered, in the order of allocation.
-
-    ``memory_nodes`` are the nodes with memory, ascending; ``preinit`` the pages whose memory map was made folded.
-    """
-
-    cmdline: HugetlbCommandLine
-    vmemmap_optimize: bool
-    memory_nodes: list[int]
-    boot_pages: list[BootPage] = field(default_factory=list)
-    preinit: list[PreinitMap] = field(default_factory=list)
-    hvo: Hvo | None = None
-    parsed: bool = False  # all parameters at once, before the command line as a whole
-
-    @property
-    def hstates(self) -> list[Hstate]:
-        """Sizes in the order in which they were registered."""
-        return self.cmdline.hstates
-
-    @property
-    def optimized(self) -> set[int]:
-        """Heads whose memory map is folded."""
-        return self.hvo.optimized if self.hvo is not None else set()
-
-    @property
-    def page_table(self) -> VmemmapPageTable | None:
-        """Page table of the memory map, once something was folded."""
-        return self.hvo.table if self.hvo is not None else None
-
-    def hvo_for(self, k: Any, order: int) -> Hvo | None:
-        """What folds maps of huge pages of ``order``; None if HVO is off or has nothing to gain."""
-        if not self.vmemmap_optimize or not hugetlb_vmemmap_optimizable_size(order):
-            return None
-        if self.hvo is None:
-            self.hvo = Hvo(
-                k,
-                VmemmapPageTable(k.vmemmap.memmaps, list(k.vmemmap.preinit.values())),
-                fresh_head=k.behaviour.hvo_fresh_head,
-                head_required=k.behaviour.hvo_head_required,
-                batch=k.behaviour.hvo_batch,
-            )
-        return self.hvo
-
-    def folios(self) -> Iterator[tuple[int, int]]:
-        """(head pfn, order) of every prepared huge page."""
-        for h in self.hstates:
-            for pfn in h.free_pages:
-                yield pfn, h.order
-
-
 # while the command line is parsed
 
 
-def hugetlb_early_reserve(k: Any) -> None:
+def hugetlb_early_reserve(k: Kernel) -> None:
     """What is taken as soon as nodes are known: memory for contiguous allocations, then, with pre-HVO, huge pages.
 
     Source: arch/x86/kernel/setup.c:setup_arch() @ v6.12 and v6.15
@@ -89,7 +38,7 @@ def hugetlb_early_reserve(k: Any) -> None:
     hugetlb_reserve(k)
 
 
-def hugetlb_reserve(k: Any) -> None:
+def hugetlb_reserve(k: Kernel) -> None:
     """Areas of ``hugetlb_cma=``, then, with pre-HVO, huge pages; from 7.0 on when setup_arch() is over.
 
     Source: mm/mm_init.c:mm_core_init_early() @ v7.2
@@ -99,7 +48,7 @@ def hugetlb_reserve(k: Any) -> None:
         hugetlb_bootmem_alloc(k)
 
 
-def hugetlb_bootmem_alloc(k: Any) -> None:
+def hugetlb_bootmem_alloc(k: Kernel) -> None:
     """With pre-HVO, act on the huge page parameters as soon as nodes are known, before there is a memory map.
 
     Source: mm/hugetlb.c:hugetlb_bootmem_alloc() @ v6.15
@@ -108,34 +57,34 @@ def hugetlb_bootmem_alloc(k: Any) -> None:
         hugetlb_parse_cmdline(k)
 
 
-def hugetlb_parse_cmdline(k: Any) -> None:
+def hugetlb_parse_cmdline(k: Kernel) -> None:
     """Act on all huge page parameters in their order. Does nothing if that was done before."""
-    if k.hugetlb is None:
-        state = hugetlb_cmdline(k)
-        for name, value in k.cmdline.args:
-            hugetlb_parameter(k, name, value)
-        state.parsed = True
+    if k.hugetlb.parsed:
+        return
+    for name, value in k.cmdline.args:
+        hugetlb_parameter(k, name, value)
+    k.hugetlb.parsed = True
 
 
-def hugepagesz_setup(k: Any, text: str) -> bool:
+def hugepagesz_setup(k: Kernel, text: str) -> bool:
     """``hugepagesz=``. Source: mm/hugetlb.c:hugepagesz_setup() @ v6.12"""
     hugetlb_parameter(k, "hugepagesz", text)
     return True
 
 
-def hugepages_setup(k: Any, text: str) -> bool:
+def hugepages_setup(k: Kernel, text: str) -> bool:
     """``hugepages=``. Source: mm/hugetlb.c:hugepages_setup() @ v6.12"""
     hugetlb_parameter(k, "hugepages", text)
     return True
 
 
-def default_hugepagesz_setup(k: Any, text: str) -> bool:
+def default_hugepagesz_setup(k: Kernel, text: str) -> bool:
     """``default_hugepagesz=``. Source: mm/hugetlb.c:default_hugepagesz_setup() @ v6.12"""
     hugetlb_parameter(k, "default_hugepagesz", text)
     return True
 
 
-def hugetlb_parameter(k: Any, name: str, value: str | None) -> None:
+def hugetlb_parameter(k: Kernel, name: str, value: str | None) -> None:
     """Act on one huge page parameter; gigantic pages are taken from memblock at once.
 
     Charges ``hugetlb_page_alloc``. Others, and all of them once they were parsed, are left alone.
@@ -145,10 +94,8 @@ def hugetlb_parameter(k: Any, name: str, value: str | None) -> None:
         k.hugetlb.cmdline.parameter(name, value)
 
 
-def hugetlb_cmdline(k: Any) -> HugeTLB:
-    """``k.hugetlb``, made ready for the parameters unless it is there."""
-    if isinstance(k.hugetlb, HugeTLB):
-        return k.hugetlb
+def hugetlb_cmdline(k: Kernel) -> None:
+    """Make ``k.hugetlb`` ready for the parameters, once nodes are known."""
     can_fold = k.config.enabled("CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP")
     default_on = k.config.enabled("CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP_DEFAULT_ON")
     optimize = can_fold and k.cmdline.get_bool("hugetlb_free_vmemmap", default_on)
@@ -158,31 +105,30 @@ def hugetlb_cmdline(k: Any) -> HugeTLB:
         printk=k.printk,
         alloc_gigantic=lambda h: hugetlb_hstate_alloc_pages(k, h),
     )
-    k.hugetlb = state = HugeTLB(parser, optimize, memory_nodes(k))
-    return state
+    k.hugetlb = HugeTLB(parser, optimize, memory_nodes(k))
 
 
-def valid_orders(k: Any) -> tuple[int, ...]:
+def valid_orders(k: Kernel) -> tuple[int, ...]:
     """Page orders the CPU can map. Source: arch/x86/mm/hugetlbpage.c:arch_hugetlb_valid_size() @ v6.12"""
     return (PMD_ORDER, PUD_ORDER) if has_gbpages(k) else (PMD_ORDER,)
 
 
-def has_gbpages(k: Any) -> bool:
+def has_gbpages(k: Kernel) -> bool:
     """True if the CPU has 1 GiB pages."""
     return bool(k.machine.boot_cpu.cpuid(0x80000001).edx >> PDPE1GB_BIT & 1)
 
 
-def hugepages_supported(k: Any) -> bool:
+def hugepages_supported(k: Kernel) -> bool:
     """True if the CPU has 2 MiB pages. Source: arch/x86/include/asm/hugetlb.h"""
     return bool(k.machine.boot_cpu.cpuid(1).edx >> PSE_BIT & 1)
 
 
-def online_nodes(k: Any) -> list[int]:
+def online_nodes(k: Kernel) -> list[int]:
     """Nodes that are online; before zones are laid out, those with memory stand for them."""
     return [node.nid for node in k.nodes] or memory_nodes(k)
 
 
-def memory_nodes(k: Any) -> list[int]:
+def memory_nodes(k: Kernel) -> list[int]:
     """Nodes with memory, ascending. Source: mm/hugetlb.c:hugetlb_bootmem_set_nodes() @ v6.15 for the early case"""
     if k.nodes:
         return [node.nid for node in k.nodes if node.last_zone is not None]
@@ -192,7 +138,7 @@ def memory_nodes(k: Any) -> list[int]:
 # initcalls
 
 
-def hugetlb_bootmem_struct_page_init(k: Any) -> None:
+def hugetlb_bootmem_struct_page_init(k: Kernel) -> None:
     """Gather gigantic pages as soon as all struct pages are there, where the release does it then.
 
     Source: mm/hugetlb.c:hugetlb_bootmem_struct_page_init() @ stable 6.12
@@ -201,7 +147,7 @@ def hugetlb_bootmem_struct_page_init(k: Any) -> None:
         gather_bootmem_prealloc(k)
 
 
-def hugetlb_init(k: Any) -> None:
+def hugetlb_init(k: Kernel) -> None:
     """Register the default size, allocate normal pages, prepare gigantic ones, report.
 
     Charges ``hugetlb_page_alloc``, ``compound_head_prep``, ``compound_tail_prep`` or ``compound_tail_init_prep``,
@@ -222,7 +168,7 @@ def hugetlb_init(k: Any) -> None:
     report_hugepages(k)
 
 
-def report_hugepages(k: Any) -> None:
+def report_hugepages(k: Kernel) -> None:
     """Two lines for each size; the second says what HVO could free, whether it is on or not.
 
     Source: mm/hugetlb.c:report_hugepages() @ v6.12
@@ -241,13 +187,14 @@ def report_hugepages(k: Any) -> None:
 # afterwards
 
 
-def dissolve_free_hugetlb_folio(k: Any, pfn: int) -> bool:
+def dissolve_free_hugetlb_folio(k: Kernel, pfn: int) -> bool:
     """Break a huge page up into ordinary free pages; False (it stays) if there is no memory for its memory map.
 
     Source: mm/hugetlb.c:dissolve_free_hugetlb_folio() @ v6.12
     """
     h = next(h for h in k.hugetlb.hstates if pfn in h.free_pages)
-    if k.hugetlb.hvo is not None and not run_here(k, k.hugetlb.hvo.restore_folio(pfn, h.order)):
+    hvo = k.hugetlb.hvo
+    if hvo is not None and not run_here(k, hugetlb_vmemmap_restore_folio(k, hvo, pfn, h.order)):
         return False
     h.free_pages.remove(pfn)
     h.max_huge_pages -= 1
@@ -256,7 +203,7 @@ def dissolve_free_hugetlb_folio(k: Any, pfn: int) -> bool:
     return True
 
 
-PARAMETERS: tuple[Parameter[Any], ...] = (
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
     setup_param("hugepagesz=", hugepagesz_setup),
     setup_param("hugepages=", hugepages_setup),
     setup_param("default_hugepagesz=", default_hugepagesz_setup),

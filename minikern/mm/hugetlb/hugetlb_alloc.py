@@ -6,43 +6,32 @@ Source: mm/hugetlb.c @ v6.12
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
 
 from minikern.core.work import Work, run_here, run_on
-from minikern.mm.hugetlb.hugetlb_cmdline import Hstate, size_name
+from minikern.mm.hugetlb.hugetlb_cmdline import size_name
+from minikern.mm.hugetlb.hugetlb_vmemmap import hugetlb_vmemmap_optimize_folios, hvo_for
 from minikern.mm.map.padata import MtJob, WorkPool, numa_aware_cpus, padata_do_multithreaded
 from minikern.mm.page.struct_page import PAGE_SHIFT, PAGE_SIZE, W_PRIVATE
+from minikern.state.hugetlb import BootPage, Hstate
 from minikern.state.page_alloc import MIGRATE_MOVABLE, PageAlloc
+
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
 
 # Bits of a huge page's private field. Source: include/linux/hugetlb.h:enum hugetlb_page_flags @ v6.12
 HPG_FREED, HPG_VMEMMAP_OPTIMIZED = 1 << 3, 1 << 4
 
 
-class BootPage:
-    """A gigantic page taken from memblock: its size, head pfn, and the node on whose list it waits.
-
-    ``hvo``: its memory map was made folded; ``zones_valid``: it is known to lie in one zone.
-    """
-
-    def __init__(self, h: Hstate, pfn: int, nid: int) -> None:
-        self.h, self.pfn, self.nid = h, pfn, nid
-        self.hvo = self.zones_valid = False
-
-    @property
-    def pages(self) -> int:
-        """Its 4 KiB pages."""
-        return 1 << self.h.order
-
-
-def hugetlb_hstate_alloc_pages(k: Any, h: Hstate) -> None:
+def hugetlb_hstate_alloc_pages(k: Kernel, h: Hstate) -> None:
     """Allocate what was asked for of one size, by node or in turn, with Linux's warnings about what was not there.
 
     Source: mm/hugetlb.c:hugetlb_hstate_alloc_pages() @ v6.12
     """
-    if h.gigantic and k.hugetlb_cma_size:
+    if h.gigantic and k.cma.hugetlb_size:
         if not k.hugetlb.cmdline.cma_warned:
             k.printk("HugeTLB: hugetlb_cma is enabled, skip boot time allocation")
         k.hugetlb.cmdline.cma_warned = True
@@ -66,7 +55,7 @@ def hugetlb_hstate_alloc_pages(k: Any, h: Hstate) -> None:
         h.max_huge_pages = allocated
 
 
-def _alloc_specific_nodes(k: Any, h: Hstate) -> None:
+def _alloc_specific_nodes(k: Kernel, h: Hstate) -> None:
     for nid, wanted in sorted(h.max_huge_pages_node.items()):
         got = 0
         while got < wanted and _alloc_on(k, h, nid):
@@ -80,7 +69,7 @@ def _alloc_specific_nodes(k: Any, h: Hstate) -> None:
             h.max_huge_pages_node[nid] = got
 
 
-def _alloc_on(k: Any, h: Hstate, nid: int) -> bool:
+def _alloc_on(k: Kernel, h: Hstate, nid: int) -> bool:
     if h.gigantic:
         return alloc_bootmem_huge_page(k, h, nid, exact=k.behaviour.hugetlb_exact_node)
     pfn = run_here(k, _alloc_fresh(k, h, nid))
@@ -93,7 +82,7 @@ def _alloc_on(k: Any, h: Hstate, nid: int) -> bool:
 # gigantic pages
 
 
-def _gigantic_pages_alloc_boot(k: Any, h: Hstate) -> int:
+def _gigantic_pages_alloc_boot(k: Kernel, h: Hstate) -> int:
     # A page is tried on one node only: memblock itself falls back to others.
     nodes = k.hugetlb.memory_nodes
     allocated = 0
@@ -106,7 +95,7 @@ def _gigantic_pages_alloc_boot(k: Any, h: Hstate) -> int:
     return allocated
 
 
-def alloc_bootmem_huge_page(k: Any, h: Hstate, nid: int, exact: bool = False) -> bool:
+def alloc_bootmem_huge_page(k: Kernel, h: Hstate, nid: int, exact: bool = False) -> bool:
     """Take one gigantic page from memblock, from ``nid`` only if ``exact``; False if there is none.
 
     Since pre-HVO a page waits on the list of the node it really came from.
@@ -128,7 +117,7 @@ def alloc_bootmem_huge_page(k: Any, h: Hstate, nid: int, exact: bool = False) ->
 # normal pages
 
 
-def _alloc_fresh(k: Any, h: Hstate, nid: int) -> Work[int | None]:
+def _alloc_fresh(k: Kernel, h: Hstate, nid: int) -> Work[int | None]:
     # Source: mm/hugetlb.c:alloc_fresh_hugetlb_folio(), mm/page_alloc.c:prep_compound_page() @ v6.12
     page_alloc: PageAlloc = k.page_alloc
     pfn = page_alloc.alloc_pages(h.order, nid, MIGRATE_MOVABLE, this_node=True)
@@ -142,7 +131,7 @@ def _alloc_fresh(k: Any, h: Hstate, nid: int) -> Work[int | None]:
     return pfn
 
 
-def _alloc_pool(k: Any, h: Hstate, nodes: list[int], turn: int) -> Work[tuple[int | None, int]]:
+def _alloc_pool(k: Kernel, h: Hstate, nodes: list[int], turn: int) -> Work[tuple[int | None, int]]:
     # Source: mm/hugetlb.c:alloc_pool_huge_folio() @ v6.12
     for _ in nodes:
         nid = nodes[turn % len(nodes)]
@@ -153,12 +142,12 @@ def _alloc_pool(k: Any, h: Hstate, nodes: list[int], turn: int) -> Work[tuple[in
     return None, turn
 
 
-def _optimize_and_add(k: Any, h: Hstate, heads: list[int]) -> Work[None]:
+def _optimize_and_add(k: Kernel, h: Hstate, heads: list[int]) -> Work[None]:
     yield from optimize(k, heads, h.order)
     yield from _add(k, h, heads)
 
 
-def _add(k: Any, h: Hstate, heads: list[int]) -> Work[None]:
+def _add(k: Kernel, h: Hstate, heads: list[int]) -> Work[None]:
     # Under hugetlb_lock. Source: mm/hugetlb.c:prep_and_add_allocated_folios() @ v6.12
     for pfn in heads:
         mark_optimized(k, pfn)
@@ -166,14 +155,14 @@ def _add(k: Any, h: Hstate, heads: list[int]) -> Work[None]:
     yield "hugetlb_pool_add", len(heads)
 
 
-def optimize(k: Any, heads: list[int], order: int) -> Work[None]:
+def optimize(k: Kernel, heads: list[int], order: int) -> Work[None]:
     """Fold the memory maps of new huge pages if that is wanted and there is something to gain."""
-    hvo = k.hugetlb.hvo_for(k, order)
+    hvo = hvo_for(k, order)
     if hvo is not None:
-        yield from hvo.optimize_folios(heads, order)
+        yield from hugetlb_vmemmap_optimize_folios(k, hvo, heads, order)
 
 
-def mark_optimized(k: Any, pfn: int) -> None:
+def mark_optimized(k: Kernel, pfn: int) -> None:
     """Let the head say whether its memory map is folded."""
     row = k.vmemmap.row(pfn)
     if row is not None:
@@ -181,7 +170,7 @@ def mark_optimized(k: Any, pfn: int) -> None:
         row[W_PRIVATE] = np.uint64(HPG_FREED | (HPG_VMEMMAP_OPTIMIZED if folded else 0))
 
 
-def _pages_alloc_serial(k: Any, h: Hstate) -> int:
+def _pages_alloc_serial(k: Kernel, h: Hstate) -> int:
     # Up to 6.6 each page is finished before the next is taken; from 6.7 on the list is finished as a whole.
     nodes, heads = k.hugetlb.memory_nodes, list[int]()
     while len(heads) < h.max_huge_pages:
@@ -196,7 +185,7 @@ def _pages_alloc_serial(k: Any, h: Hstate) -> int:
     return len(heads)
 
 
-def _pages_alloc_parallel(k: Any, h: Hstate) -> int:
+def _pages_alloc_parallel(k: Kernel, h: Hstate) -> int:
     """Allocate with several threads: two a node, or since 6.15 one for four CPUs, repeated while HVO yields memory.
 
     Source: mm/hugetlb.c:hugetlb_pages_alloc_boot() @ v6.9 and v6.15
@@ -218,13 +207,13 @@ def _pages_alloc_parallel(k: Any, h: Hstate) -> int:
     return len(h.free_pages)
 
 
-def _threads_asked_for(k: Any) -> int:
+def _threads_asked_for(k: Kernel) -> int:
     # Source: mm/hugetlb.c:hugepage_alloc_threads_setup() @ v6.15
     text = k.cmdline.get("hugepage_alloc_threads") or ""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
 
 
-def _alloc_job(k: Any, h: Hstate, job: MtJob) -> None:
+def _alloc_job(k: Kernel, h: Hstate, job: MtJob) -> None:
     # Each thread begins with the first node. Source: mm/hugetlb.c:hugetlb_pages_alloc_boot_node() @ v6.9
     nodes, cpus = k.hugetlb.memory_nodes, numa_aware_cpus(k)
     hugetlb_lock = simpy.Resource(k.machine.clock.env)
@@ -244,7 +233,7 @@ def _alloc_job(k: Any, h: Hstate, job: MtJob) -> None:
     padata_run(k, job, thread)
 
 
-def padata_run(k: Any, job: MtJob, thread: Callable[[int, int, int], Generator[simpy.Event, Any, None]]) -> None:
+def padata_run(k: Kernel, job: MtJob, thread: Callable[[int, int, int], Generator[simpy.Event, Any, None]]) -> None:
     """Work a job off on as many threads as it is worth, and wait for it."""
     env: simpy.Environment = k.machine.clock.env
     pool = WorkPool(len(k.cpus.possible))

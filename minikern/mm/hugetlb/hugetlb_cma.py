@@ -6,11 +6,15 @@ Only kernels with CONFIG_CMA know the parameter. Source: mm/hugetlb.c:hugetlb_cm
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING
 
 from minikern.core.cmdline import memparse
 from minikern.mm.buddy.memblock_free import free_to_buddy, zones_of
 from minikern.mm.page.struct_page import PAGE_SIZE
+from minikern.state.hugetlb import CmaArea
+
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
 
 MIB = 1 << 20
 FOUR_GIB = 4 << 30
@@ -19,15 +23,6 @@ PAGEBLOCK_BYTES = 2 * MIB  # Source: include/linux/cma.h:CMA_MIN_ALIGNMENT_BYTES
 MAX_CMA_AREAS_NODES = 1024  # Source: include/linux/numa.h:MAX_NUMNODES with the largest CONFIG_NODES_SHIFT
 ENOMEM = 12
 _NODE = re.compile(r"(\d+):")
-
-
-class CmaArea(NamedTuple):
-    """Memory kept for the contiguous allocator; bytes."""
-
-    base: int
-    size: int
-    name: str
-    nid: int
 
 
 def parse_hugetlb_cma(text: str) -> tuple[int, dict[int, int]]:
@@ -52,15 +47,15 @@ def parse_hugetlb_cma(text: str) -> tuple[int, dict[int, int]]:
     return total, by_node
 
 
-def dma_contiguous_reserve(k: Any) -> None:
+def dma_contiguous_reserve(k: Kernel) -> None:
     """``cma=SIZE``: an area for everybody. Source: kernel/dma/contiguous.c:dma_contiguous_reserve() @ v6.12"""
     size = memparse(k.cmdline.get("cma") or "")[0]
     if size and k.config.enabled("CONFIG_DMA_CMA"):
         cma_declare_contiguous(k, size, PAGEBLOCK_BYTES, "reserved", -1)
 
 
-def hugetlb_cma_reserve(k: Any, nodes: list[int]) -> None:
-    """Reserve what ``hugetlb_cma=`` asks for, on ``nodes``, those that are online. Sets ``k.hugetlb_cma_size``.
+def hugetlb_cma_reserve(k: Kernel, nodes: list[int]) -> None:
+    """Reserve what ``hugetlb_cma=`` asks for, on ``nodes``, those that are online. Sets ``k.cma.hugetlb_size``.
 
     Needs a CPU with 1 GiB pages. Source: mm/hugetlb.c:hugetlb_cma_reserve() @ v6.12
     """
@@ -80,7 +75,7 @@ def hugetlb_cma_reserve(k: Any, nodes: list[int]) -> None:
         k.printk(f"hugetlb_cma: cma area should be at least {GIGANTIC // MIB} MiB")
         return
     if _reserve(k, total, {nid: size for nid, size in by_node.items() if size}, nodes):
-        k.hugetlb_cma_size = total
+        k.cma.hugetlb_size = total
 
 
 def _complaint(nid: int, size: int, nodes: list[int]) -> str:
@@ -91,7 +86,7 @@ def _complaint(nid: int, size: int, nodes: list[int]) -> str:
     return ""
 
 
-def _reserve(k: Any, total: int, by_node: dict[int, int], nodes: list[int]) -> int:
+def _reserve(k: Kernel, total: int, by_node: dict[int, int], nodes: list[int]) -> int:
     per_node = _round_up(-(-total // len(nodes)), GIGANTIC)
     if not by_node:
         k.printk(f"hugetlb_cma: reserve {total // MIB} MiB, up to {per_node // MIB} MiB per node")
@@ -111,10 +106,10 @@ def _reserve(k: Any, total: int, by_node: dict[int, int], nodes: list[int]) -> i
     return reserved
 
 
-def cma_declare_contiguous(k: Any, size: int, align: int, name: str, nid: int, ranges: bool = False) -> bool:
+def cma_declare_contiguous(k: Kernel, size: int, align: int, name: str, nid: int, ranges: bool = False) -> bool:
     """Keep ``size`` bytes for the contiguous allocator: above 4 GiB from the bottom up, or else anywhere from the top.
 
-    Adds to ``k.cma_areas``; False if there is no room. Source: mm/cma.c:cma_declare_contiguous_nid() @ v6.12
+    Adds to ``k.cma.areas``; False if there is no room. Source: mm/cma.c:cma_declare_contiguous_nid() @ v6.12
     """
     size = _round_up(size, align)
     where = f" on node {nid}" if k.behaviour.cma_line_node else ""
@@ -126,11 +121,11 @@ def cma_declare_contiguous(k: Any, size: int, align: int, name: str, nid: int, r
         return False
     at = "in 1 range" if ranges else f"at {base:#018x}{where}"
     k.printk(f"cma: Reserved {size // MIB} MiB {at}")
-    k.cma_areas.append(CmaArea(base, size, name, nid))
+    k.cma.areas.append(CmaArea(base, size, name, nid))
     return True
 
 
-def _bottom_up(k: Any, size: int, align: int, nid: int) -> int | None:
+def _bottom_up(k: Kernel, size: int, align: int, nid: int) -> int | None:
     # Source: mm/memblock.c:__memblock_find_range_bottom_up() @ v6.12
     for start, end, _ in k.memblock.free_ranges(nid):
         place = _round_up(max(start, FOUR_GIB), align)
@@ -140,19 +135,19 @@ def _bottom_up(k: Any, size: int, align: int, nid: int) -> int | None:
     return None
 
 
-def cma_pages(k: Any) -> int:
+def cma_pages(k: Kernel) -> int:
     """Pages of all areas: what the Memory line calls cma-reserved."""
-    areas: list[CmaArea] = k.cma_areas
+    areas: list[CmaArea] = k.cma.areas
     return sum(area.size for area in areas) // PAGE_SIZE
 
 
-def cma_init_reserved_areas(k: Any) -> None:
+def cma_init_reserved_areas(k: Kernel) -> None:
     """Give the areas to the buddy allocator, for movable pages. An area in several zones becomes ordinary memory.
 
     Its pageblocks are MOVABLE here; Linux's CMA type, which keeps unmovable pages out too, is not told apart.
     Charges ``struct_page_free``. Source: mm/cma.c:cma_init_reserved_areas(), cma_activate_area() @ v6.12
     """
-    for area in list(k.cma_areas):
+    for area in list(k.cma.areas):
         first, last = area.base // PAGE_SIZE, (area.base + area.size) // PAGE_SIZE
         nid = area.nid if area.nid >= 0 else k.page_alloc.zone_of(first).nid
         parts = list(zones_of(k.page_alloc.nodes[nid], first, last))
@@ -161,7 +156,7 @@ def cma_init_reserved_areas(k: Any) -> None:
             k.charge("struct_page_free", free_to_buddy(k.page_alloc, zone, low, high))
             k.page_alloc.totalram_pages += high - low
         if len(parts) > 1:
-            k.cma_areas.remove(area)
+            k.cma.areas.remove(area)
             k.printk(f"cma: CMA area {area.name} could not be activated")
 
 

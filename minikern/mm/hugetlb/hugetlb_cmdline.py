@@ -7,31 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 from minikern.core.cmdline import memparse
-from minikern.mm.page.mmzone import MAX_PAGE_ORDER
 from minikern.mm.page.struct_page import PAGE_SHIFT
+from minikern.state.hugetlb import Hstate
 
 _NUMBER = re.compile(r"\d+")
 _ULONG_MASK = 2**64 - 1
-
-
-@dataclass
-class Hstate:
-    """One huge page size. ``free_pages`` are the prepared pages (head pfns) in the order in which they were made."""
-
-    order: int
-    max_huge_pages: int = 0
-    max_huge_pages_node: dict[int, int] = field(default_factory=dict)
-    next_node: int = 0
-    free_pages: list[int] = field(default_factory=list)
-    invalid: int = 0  # pages given up because they lie in more than one zone
-
-    @property
-    def gigantic(self) -> bool:
-        """True if the buddy allocator has no block of this size."""
-        return self.order > MAX_PAGE_ORDER
 
 
 def size_name(order: int) -> str:

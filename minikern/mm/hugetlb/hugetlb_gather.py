@@ -6,20 +6,24 @@ Source: mm/hugetlb.c:gather_bootmem_prealloc() @ v6.9, hugetlb_bootmem_struct_pa
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import simpy
 
 from minikern.core.work import Work, run_here, run_on
 from minikern.mm.buddy.memblock_free import zones_of
-from minikern.mm.hugetlb.hugetlb_alloc import HPG_FREED, BootPage, mark_optimized, optimize, padata_run
-from minikern.mm.hugetlb.hugetlb_vmemmap import HUGETLB_VMEMMAP_RESERVE_PAGES
-from minikern.mm.map.hugetlb_preinit import adopt, one_zone
+from minikern.mm.hugetlb.hugetlb_alloc import HPG_FREED, mark_optimized, optimize, padata_run
+from minikern.mm.hugetlb.hugetlb_vmemmap import HUGETLB_VMEMMAP_RESERVE_PAGES, hugetlb_vmemmap_optimize_bootmem_folio
+from minikern.mm.map.hugetlb_preinit import one_zone
 from minikern.mm.map.padata import MtJob, numa_aware_cpus
+from minikern.state.hugetlb import BootPage
 from minikern.state.page_alloc import PageAlloc
 
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
 
-def gather_bootmem_prealloc(k: Any) -> None:
+
+def gather_bootmem_prealloc(k: Kernel) -> None:
     """Make compound pages of the gigantic pages taken from memblock, and fold their memory map if HVO is on.
 
     With ``hugetlb_tail_skip`` (6.7) only the tails that stay are written before HVO, the others only if it fails; with
@@ -42,7 +46,7 @@ def gather_bootmem_prealloc(k: Any) -> None:
     padata_run(k, MtJob(0, k.numa.nr_node_ids(), 1, 1, len(k.hugetlb.memory_nodes)), thread)
 
 
-def gather_list(k: Any, waiting: Sequence[BootPage]) -> Work[None]:
+def gather_list(k: Kernel, waiting: Sequence[BootPage]) -> Work[None]:
     """Prepare the pages of one list. Source: mm/hugetlb.c:gather_bootmem_prealloc_node() @ v6.12"""
     ready: list[BootPage] = []
     for page in waiting:
@@ -62,7 +66,7 @@ def gather_list(k: Any, waiting: Sequence[BootPage]) -> Work[None]:
     yield from _prep_and_add(k, ready)
 
 
-def _init_vmemmap(k: Any, page: BootPage) -> Work[None]:
+def _init_vmemmap(k: Kernel, page: BootPage) -> Work[None]:
     # Source: mm/hugetlb.c:hugetlb_folio_init_vmemmap() @ v6.12, prep_compound_gigantic_page() @ v6.6
     pages = k.page_alloc.pages
     if k.behaviour.hugetlb_tail_skip:
@@ -72,10 +76,10 @@ def _init_vmemmap(k: Any, page: BootPage) -> Work[None]:
     yield "compound_head_prep", 1
     pages.prep_head(page.pfn, page.h.order, HPG_FREED)
     if page.hvo:
-        yield "vmemmap_pte_set", adopt(k, page)
+        yield "vmemmap_pte_set", hugetlb_vmemmap_optimize_bootmem_folio(k, page)
 
 
-def _prep_and_add(k: Any, ready: Sequence[BootPage]) -> Work[None]:
+def _prep_and_add(k: Kernel, ready: Sequence[BootPage]) -> Work[None]:
     # Source: mm/hugetlb.c:prep_and_add_bootmem_folios() @ v6.12
     if not ready:
         return
@@ -89,7 +93,7 @@ def _prep_and_add(k: Any, ready: Sequence[BootPage]) -> Work[None]:
         h.free_pages.append(page.pfn)
 
 
-def _free_invalid_page(k: Any, page: BootPage) -> Work[None]:
+def _free_invalid_page(k: Kernel, page: BootPage) -> Work[None]:
     # It lies in more than one zone: its pages become ordinary ones.
     # Source: mm/hugetlb.c:hugetlb_bootmem_free_invalid_page() @ v6.15
     page_alloc: PageAlloc = k.page_alloc

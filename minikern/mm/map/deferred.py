@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import simpy
 
@@ -26,6 +26,9 @@ from minikern.mm.map.page_init import align_up
 from minikern.mm.page.mmzone import PAGES_PER_SECTION, Pglist, Zone
 from minikern.mm.page.page_map import PageMap, Task
 from minikern.state.page_alloc import MAX_BLOCK, PageAlloc
+
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
 
 NS_PER_S = 1_000_000_000
 
@@ -167,7 +170,7 @@ class DeferredNode:
         return jobs
 
 
-def deferred_node(k: Any, node: Pglist, cpus: Sequence[int]) -> DeferredNode | None:
+def deferred_node(k: Kernel, node: Pglist, cpus: Sequence[int]) -> DeferredNode | None:
     """What is left to do on a node; None if nothing was deferred. Takes the node's first_deferred_pfn away."""
     zone = node.last_zone
     first = node.first_deferred_pfn
@@ -180,18 +183,18 @@ def deferred_node(k: Any, node: Pglist, cpus: Sequence[int]) -> DeferredNode | N
 
 
 def page_alloc_init_late(
-    k: Any, node_cpus: Mapping[int, Sequence[int]] | None = None, threads: int | None = None
+    k: Kernel, node_cpus: Mapping[int, Sequence[int]] | None = None, threads: int | None = None
 ) -> None:
     """Initialise all deferred memory and wait for it.
 
-    ``node_cpus`` are the online CPUs of each node (default: what ``k.numa.cpus_of_node()`` says), ``threads`` the host
+    ``node_cpus`` are the online CPUs of each node (default: what ``k.cpus.node_cpus()`` says), ``threads`` the host
     threads (default: one for each core of this computer). Books ``deferred_page_init``; needs unit costs
     ``deferred_page_init`` and ``node_store_per_page``. Prints one line a node, in the order in which nodes finish.
     Source: mm/mm_init.c:page_alloc_init_late() @ v6.12
     """
     page_alloc: PageAlloc = k.page_alloc
     if node_cpus is None:
-        node_cpus = {node.nid: k.numa.cpus_of_node(node.nid) for node in k.nodes}
+        node_cpus = k.cpus.node_cpus()
     possible = max(1, sum(len(cpus) for cpus in node_cpus.values()))
     work = WorkPool(possible)
     nodes = [deferred_node(k, node, node_cpus.get(node.nid, ())) for node in k.nodes if node.last_zone]
@@ -207,7 +210,7 @@ def page_alloc_init_late(
     page_alloc.grow = None
 
 
-def _pgdatinit(k: Any, node: DeferredNode, work: WorkPool, host: HostPool) -> Generator[simpy.Event, Any, None]:
+def _pgdatinit(k: Kernel, node: DeferredNode, work: WorkPool, host: HostPool) -> Generator[simpy.Event, Any, None]:
     # One kernel thread, bound to the CPUs of its node. Source: mm/mm_init.c:deferred_init_memmap() @ v6.12
     env: simpy.Environment = k.machine.clock.env
     store = NodeStore(env, k.unit_ns("deferred_page_init"), k.unit_ns("node_store_per_page"))

@@ -8,18 +8,19 @@ for it. Source: mm/hugetlb_vmemmap.c, mm/sparse-vmemmap.c @ v6.15
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from minikern.mm.hugetlb.hugetlb_vmemmap import hugetlb_vmemmap_optimizable_size
 from minikern.mm.page.mmzone import PAGES_PER_SECTION, Zone
 from minikern.mm.page.struct_page import PAGE_SHIFT, PAGE_SIZE
 from minikern.mm.page.vmemmap import Memmap, PreinitMap
+from minikern.state.hugetlb import hugetlb_vmemmap_optimizable_size
 
 if TYPE_CHECKING:
-    from minikern.mm.hugetlb.hugetlb_alloc import BootPage
+    from minikern.core.kernel import Kernel
+    from minikern.state.hugetlb import BootPage
 
 
-def qualifies(k: Any, page: BootPage) -> bool:
+def qualifies(k: Kernel, page: BootPage) -> bool:
     """True if the page's map can be made folded: HVO is on, and the page is made of whole, aligned sections.
 
     Source: mm/hugetlb_vmemmap.c:vmemmap_should_optimize_bootmem_page() @ v6.15
@@ -29,12 +30,12 @@ def qualifies(k: Any, page: BootPage) -> bool:
     return page.pfn % PAGES_PER_SECTION == 0 and page.pages % PAGES_PER_SECTION == 0
 
 
-def hugetlb_vmemmap_init_early(k: Any, nid: int, populate: Callable[[int, int], int]) -> Iterator[PreinitMap]:
+def hugetlb_vmemmap_init_early(k: Kernel, nid: int, populate: Callable[[int, int], int]) -> Iterator[PreinitMap]:
     """Make the maps of one node's pages; ``populate(head, pages)`` builds page tables and returns the frame.
 
     Source: mm/hugetlb_vmemmap.c:hugetlb_vmemmap_init_early() @ v6.15
     """
-    if k.hugetlb is None or not k.behaviour.hugetlb_prehvo:
+    if not k.behaviour.hugetlb_prehvo:
         return
     for page in reversed(k.hugetlb.boot_pages):
         if page.nid == nid and not page.hvo and qualifies(k, page):
@@ -42,12 +43,12 @@ def hugetlb_vmemmap_init_early(k: Any, nid: int, populate: Callable[[int, int], 
             yield PreinitMap(page.pfn, page.pages, populate(page.pfn, page.pages))
 
 
-def hugetlb_vmemmap_init_late(k: Any, memmaps: list[Memmap]) -> None:
+def hugetlb_vmemmap_init_late(k: Kernel, memmaps: list[Memmap]) -> None:
     """Once zones are known: pages that lie in more than one are given up, and get an ordinary map.
 
     ``memmaps`` is extended by theirs. Source: mm/hugetlb_vmemmap.c:hugetlb_vmemmap_init_late() @ v6.15
     """
-    if k.hugetlb is None or not k.hugetlb.preinit:
+    if not k.hugetlb.preinit:
         return
     for page in [page for page in k.hugetlb.boot_pages if page.hvo]:
         page.zones_valid = one_zone(k, page)
@@ -58,7 +59,7 @@ def hugetlb_vmemmap_init_late(k: Any, memmaps: list[Memmap]) -> None:
         _alloc_tails(k, [page for page in k.hugetlb.boot_pages if page.hvo])
 
 
-def _alloc_tails(k: Any, pages: list[BootPage]) -> None:
+def _alloc_tails(k: Kernel, pages: list[BootPage]) -> None:
     # One more frame for each zone and size, in which the tails of all its pages are to be.
     # Source: mm/sparse-vmemmap.c:vmemmap_get_tail() @ v7.2
     seen: set[tuple[int, int, int]] = set()
@@ -70,7 +71,7 @@ def _alloc_tails(k: Any, pages: list[BootPage]) -> None:
             k.memblock.alloc(PAGE_SIZE, PAGE_SIZE, nid=page.nid)
 
 
-def _undo_hvo(k: Any, page: BootPage, memmaps: list[Memmap]) -> None:
+def _undo_hvo(k: Kernel, page: BootPage, memmaps: list[Memmap]) -> None:
     entry = next(entry for entry in k.hugetlb.preinit if entry.head == page.pfn)
     k.hugetlb.preinit.remove(entry)
     k.memblock.phys_free(entry.frame * PAGE_SIZE, PAGE_SIZE)
@@ -82,7 +83,7 @@ def _undo_hvo(k: Any, page: BootPage, memmaps: list[Memmap]) -> None:
     k.memblock.phys_free(page.pfn << PAGE_SHIFT, page.pages << PAGE_SHIFT)
 
 
-def one_zone(k: Any, page: BootPage) -> bool:
+def one_zone(k: Kernel, page: BootPage) -> bool:
     """True if the page lies in one zone of its node, or nobody asks (before 6.15); others are counted as invalid.
 
     Source: mm/hugetlb.c:hugetlb_bootmem_page_zones_valid(), mm/mm_init.c:pfn_range_intersects_zones() @ v6.15
@@ -98,18 +99,3 @@ def one_zone(k: Any, page: BootPage) -> bool:
 
 def _meets(zone: Zone, start: int, end: int) -> bool:
     return bool(zone.spanned_pages) and zone.start_pfn < end and start < zone.end_pfn
-
-
-def adopt(k: Any, page: BootPage) -> int:
-    """A page whose map was made folded becomes like one that HVO folded: aliases read-only, its frame marked.
-
-    Returns how many table entries were changed.
-    Source: mm/hugetlb_vmemmap.c:hugetlb_vmemmap_optimize_bootmem_folios() @ v6.15
-    """
-    hvo = k.hugetlb.hvo_for(k, page.h.order)
-    changed: int = hvo.table.wrprotect(page.pfn, page.h.order)
-    hvo.optimized.add(page.pfn)
-    if k.vmemmap.bootmem_registered:
-        frame = k.vmemmap.preinit[page.pfn].frame
-        k.page_alloc.pages.bootmem_info(frame, frame + 1, page.pfn // PAGES_PER_SECTION)
-    return changed

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import simpy
+
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
 
 LOAD_BALANCE_FACTOR = 4  # chunks a thread would get if all were equally fast; same source
 
@@ -83,7 +86,7 @@ def padata_do_multithreaded(
     pool.give_back(nworks)
 
 
-def numa_aware_cpus(k: Any) -> list[int]:
+def numa_aware_cpus(k: Kernel) -> list[int]:
     """CPUs in the order in which a NUMA-aware job's threads get them: the caller's, then one of each node in turn.
 
     Source: kernel/padata.c:padata_do_multithreaded() @ v6.9

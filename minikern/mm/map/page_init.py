@@ -6,7 +6,7 @@ Source: mm/mm_init.c @ v6.12 (mm/page_alloc.c up to 6.3)
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from minikern.mm.page.mmzone import PAGEBLOCK_NR_PAGES, PAGES_PER_SECTION, Pglist, Zone
 from minikern.mm.page.page_flags import page_flags_layout
@@ -14,6 +14,9 @@ from minikern.mm.page.page_kernels import algorithm
 from minikern.mm.page.page_map import PageMap
 from minikern.mm.page.struct_page import PAGE_SIZE
 from minikern.state.page_alloc import PageAlloc
+
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
 
 
 @dataclass
@@ -59,13 +62,13 @@ def align_up(value: int, to: int) -> int:
     return -(-value // to) * to
 
 
-def memory_pfn_ranges(k: Any) -> list[tuple[int, int, int]]:
+def memory_pfn_ranges(k: Kernel) -> list[tuple[int, int, int]]:
     """memblock's memory in whole pages: (start pfn, end pfn, nid). Source: mm/memblock.c:__next_mem_pfn_range()"""
     ranges = ((-(-r.base // PAGE_SIZE), r.end // PAGE_SIZE, r.nid) for r in k.memblock.memory_regions())
     return [(start, end, max(nid, 0)) for start, end, nid in ranges if start < end]
 
 
-def memmap_init(k: Any) -> None:
+def memmap_init(k: Kernel) -> None:
     """Initialise the memory map of all memory that is not deferred, and of holes in present sections.
 
     Needs ``k.vmemmap`` and ``k.nodes``; sets ``k.page_alloc`` and each node's first_deferred_pfn. Charges
@@ -93,7 +96,7 @@ def memmap_init(k: Any) -> None:
 
 
 def _memmap_init_zone_range(
-    k: Any, defer: DeferInit, node: Pglist, zone: Zone, start_pfn: int, end_pfn: int, hole_pfn: int
+    k: Kernel, defer: DeferInit, node: Pglist, zone: Zone, start_pfn: int, end_pfn: int, hole_pfn: int
 ) -> int:
     start, end = max(start_pfn, zone.start_pfn), min(end_pfn, zone.end_pfn)
     if start >= end:
@@ -108,7 +111,7 @@ def _memmap_init_zone_range(
     return end
 
 
-def _init_unavailable_range(k: Any, start: int, end: int, zone: Zone) -> None:
+def _init_unavailable_range(k: Kernel, start: int, end: int, zone: Zone) -> None:
     # Source: mm/mm_init.c:init_unavailable_range() @ v6.12. Blocks of 512 pages lie in one section, so testing the
     # first pfn of each block is the same as leaving absent sections out.
     pages: PageMap = k.page_alloc.pages

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hw.errors import MachineStopped
 from minikern.mm.map.hugetlb_preinit import hugetlb_vmemmap_init_early
@@ -15,6 +15,9 @@ from minikern.mm.page.mmzone import PAGES_PER_SECTION, SECTION_SIZE_BITS
 from minikern.mm.page.struct_page import PAGE_SIZE, PAGES_PER_MEMMAP_PAGE, STRUCT_PAGE_SIZE, vmemmap_start
 from minikern.mm.page.vmemmap import Memmap
 from minikern.state.memblock import Memblock
+
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
 
 SECTION_MAP_SIZE = PAGES_PER_SECTION * STRUCT_PAGE_SIZE  # 2 MiB, one PMD
 SECTIONS_PER_ROOT = 128  # mem_section of 32 bytes (with page_ext) in a page; Source: include/linux/mmzone.h
@@ -43,7 +46,7 @@ def present_sections(memblock: Memblock) -> list[PresentSection]:
     return [PresentSection(number, first_nid[number]) for number in sorted(first_nid)]
 
 
-def sparse_init(k: Any) -> list[Memmap]:
+def sparse_init(k: Kernel) -> list[Memmap]:
     """Find the present sections and reserve memory for their map as Linux does; returns where each one's map lies.
 
     Sections of gigantic pages whose map is made folded are left out (see ``hugetlb_preinit``).
@@ -77,7 +80,7 @@ def _alloc_section_roots(memblock: Memblock, sections: list[PresentSection], fiv
         _alloc(memblock, PAGE_SIZE, SMP_CACHE_BYTES, next(group).nid, "mem_section")
 
 
-def _sparse_init_nid(k: Any, nid: int, numbers: list[int], tables: _PageTables) -> Iterator[Memmap]:
+def _sparse_init_nid(k: Kernel, nid: int, numbers: list[int], tables: _PageTables) -> Iterator[Memmap]:
     memblock: Memblock = k.memblock
     _alloc(memblock, MEM_SECTION_USAGE_SIZE * len(numbers), SMP_CACHE_BYTES, nid, "section usage maps")
     whole = k.behaviour.sparse_buffer  # releases from 7.x on ask for each section on its own
@@ -93,11 +96,10 @@ def _sparse_init_nid(k: Any, nid: int, numbers: list[int], tables: _PageTables) 
             tables.populate(section, nid, base_pages=True)
         return place // PAGE_SIZE
 
-    if k.hugetlb is not None:
-        k.hugetlb.preinit += hugetlb_vmemmap_init_early(k, nid, populate_hvo)
+    k.hugetlb.preinit += hugetlb_vmemmap_init_early(k, nid, populate_hvo)
     preinit = {
         section
-        for entry in (k.hugetlb.preinit if k.hugetlb is not None else ())
+        for entry in k.hugetlb.preinit
         for section in range(entry.head // PAGES_PER_SECTION, (entry.head + entry.pages) // PAGES_PER_SECTION)
     }
     for number in numbers:

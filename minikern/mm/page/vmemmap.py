@@ -13,7 +13,7 @@ from __future__ import annotations
 import weakref
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,9 @@ from minikern.mm.page.struct_page import (
     Words,
     vmemmap_start,
 )
+
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
 
 RESET_STRUCT_PAGES = 3  # head, first and second tail; Source: mm/hugetlb_vmemmap.c:NR_RESET_STRUCT_PAGE @ v6.12
 
@@ -276,14 +279,14 @@ class Vmemmap:
         return group.first_index + pfn - group.start_pfn
 
 
-def vmemmap_init(k: Any, memmaps: Sequence[Memmap]) -> None:
+def vmemmap_init(k: Kernel, memmaps: Sequence[Memmap]) -> None:
     """Set ``k.vmemmap``: an arena for the map of the sections that ``sparse_init`` found.
 
     The map of huge pages in ``k.hugetlb.preinit`` was made folded. ``k.options.vmemmap`` chooses the backing. Raises
     InputError for an unknown one, or without any section.
     """
     sections = [part.section + offset for part in memmaps for offset in range(part.sections)]
-    preinit: list[PreinitMap] = k.hugetlb.preinit if k.hugetlb is not None else []
+    preinit = k.hugetlb.preinit
     for entry in preinit:
         sections += range(entry.head // PAGES_PER_SECTION, (entry.head + entry.pages) // PAGES_PER_SECTION)
     slots = choose_slots(len(sections), k.options.vmemmap)

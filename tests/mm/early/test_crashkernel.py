@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from minikern.core.cmdline import CommandLine
 from minikern.mm.early.crashkernel import reserve_crashkernel
-from minikern.mm.early.swiotlb import Swiotlb, parse_swiotlb
+from minikern.mm.early.swiotlb import parse_swiotlb
 from minikern.state.memblock import Memblock
+from minikern.state.swiotlb import Swiotlb
+from minikern.state.totals import CrashKernel
 from tests.support import behaviour_of
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -33,6 +35,7 @@ def kernel(append: str, wording: str = "reserved", low: int = 2 * GIB, high: int
         lines=lines,
         printk=lambda text, level=6: lines.append(text),
         swiotlb=Swiotlb(),
+        crashk=CrashKernel(),
     )
     for value in k.cmdline.getall("swiotlb"):
         parse_swiotlb(k, value)  # type: ignore[arg-type]

@@ -9,16 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikern.mm.early.e820 import (
-    Entry,
-    Type,
-    end_pfn,
-    range_remove,
-    range_update,
-    type_name,
-    update_table,
-)
+from minikern.mm.early.e820 import end_pfn, range_remove, range_update, type_name, update_table
 from minikern.mm.early.e820_resources import largest_gap
+from minikern.state.e820 import Entry, Type
 from tests import naive
 
 SAMPLE = Path(__file__).parents[3] / "../shared/corpora/e820/sanitize-sample.json"

@@ -13,10 +13,14 @@ from minikern.core.cmdline import CommandLine, memparse, strtoull
 from minikern.core.config import Config
 from minikern.init.hash import DENTRY, TCP_ESTABLISHED, UDP, as_asked, hash_entries, hashdist
 from minikern.mm.buddy import zones
-from minikern.mm.early import e820, e820_params, memtest, numa, swiotlb
+from minikern.mm.early import e820, e820_params, memtest, swiotlb
 from minikern.mm.early.numa_emulation import Block, emulated_distances, split_nodes
 from minikern.mm.page.mmzone import Pglist, Zone
+from minikern.state.e820 import E820State, Entry, Type
 from minikern.state.memblock import Flags, Memblock
+from minikern.state.numa import Numa
+from minikern.state.swiotlb import Swiotlb
+from minikern.state.totals import PageTotals
 from tests.support import behaviour_of
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -27,18 +31,18 @@ def kernel(append: str = "", **more: Any) -> Any:
     memblock = Memblock()
     for start, end in ((0x1000, 0x9F000), (MIB, GIB)):
         memblock.add(start, end - start)
-    ram = e820.Type.RAM
-    table = [e820.Entry(0, 0x9FC00, ram), e820.Entry(MIB, GIB - MIB, ram), e820.Entry(GIB, MIB, e820.Type.ACPI)]
+    ram = Type.RAM
+    table = [Entry(0, 0x9FC00, ram), Entry(MIB, GIB - MIB, ram), Entry(GIB, MIB, Type.ACPI)]
     facts: dict[str, Any] = {
         "cmdline": CommandLine(append),
-        "e820": e820.E820State(table=table),
+        "e820": E820State(table=table),
         "memblock": memblock,
         "config": Config({"CONFIG_NODES_SHIFT": 6}),
         "behaviour": behaviour_of("debian-6.12", numa_warning_prefix="NUMA: "),
-        "swiotlb": swiotlb.Swiotlb(),
+        "swiotlb": Swiotlb(),
         "cpus": SimpleNamespace(possible=[0, 1, 2]),
-        "numa": numa.Numa(),
-        "max_pfn": GIB >> 12,
+        "numa": Numa(),
+        "totals": PageTotals(max_pfn=GIB >> 12),
         "release": SimpleNamespace(image=SimpleNamespace(text_start=16 * MIB, end=61 * MIB)),
         "lines": lines,
         "printk": lambda text, level=6: lines.append(text),
@@ -74,30 +78,30 @@ def test_forms_of_memmap(value: str, rows: list[tuple[int, int, int]] | None) ->
     assert k.e820.user_defined
     assert k.lines[-1 - len(k.e820.table)] == "user-defined physical RAM map:"
     if rows is None:
-        assert k.e820.table == [e820.Entry(MIB, 64 * MIB, 1)]
+        assert k.e820.table == [Entry(MIB, 64 * MIB, 1)]
     elif rows:
-        assert set(map(e820.Entry._make, rows)) <= set(k.e820.table)
+        assert set(map(Entry._make, rows)) <= set(k.e820.table)
     else:
-        assert k.e820.table[-1] == e820.Entry(GIB, MIB, e820.Type.RESERVED)
+        assert k.e820.table[-1] == Entry(GIB, MIB, Type.RESERVED)
         assert k.lines[0] == "e820: update [mem 0x40000000-0x400fffff] ACPI data ==> reserved"
 
 
 def test_a_type_that_is_only_added_does_not_remove() -> None:
     # The higher type wins where they overlap, so RAM put over an ACPI range changes nothing.
-    assert memmap("1M%1G+1").e820.table[-1] == e820.Entry(GIB, MIB, e820.Type.ACPI)
+    assert memmap("1M%1G+1").e820.table[-1] == Entry(GIB, MIB, Type.ACPI)
 
 
 @pytest.mark.parametrize("value", ["1M%1G-3x", "1M%1G-1M+2", "1M%1G+2-3"])
 def test_what_follows_the_types_makes_the_word_void(value: str) -> None:
     k = memmap(value)
-    assert k.e820.table[-1] == e820.Entry(GIB, MIB, e820.Type.ACPI)
+    assert k.e820.table[-1] == Entry(GIB, MIB, Type.ACPI)
     assert k.e820.user_defined
 
 
 def test_removal_of_any_type_names_none() -> None:
     k = memmap("1M%1G")
     assert k.lines[0].rstrip() == "e820: remove [mem 0x40000000-0x400fffff]"
-    assert k.e820.table[-1].type == e820.Type.RAM
+    assert k.e820.table[-1].type == Type.RAM
 
 
 @pytest.mark.parametrize(("value", "user"), [("0", True), ("rubbish", True), ("nopentium", False), ("512M", True)])
@@ -105,7 +109,7 @@ def test_mem(value: str, user: bool) -> None:
     k = kernel()
     e820_params.parse_memopt(k, value)
     assert k.e820.user_defined is user
-    ram = sum(entry.size for entry in k.e820.table if entry.type == e820.Type.RAM)
+    ram = sum(entry.size for entry in k.e820.table if entry.type == Type.RAM)
     assert (ram < GIB - 2 * MIB) == (value == "512M")
 
 
@@ -114,14 +118,14 @@ def test_map_without_the_kernel_is_mended() -> None:
     e820_params.parse_memmap_opt(k, "exactmap,639K@0,32M@1M")
     e820.add_kernel_range(k)
     assert ".text .data .bss are not marked as E820_TYPE_RAM!" in k.lines
-    assert e820.mapped_all(e820.update_table(k.e820.table) or [], 16 * MIB, 61 * MIB, e820.Type.RAM)
+    assert e820.mapped_all(e820.update_table(k.e820.table) or [], 16 * MIB, 61 * MIB, Type.RAM)
     before = len(k.lines)
     e820.add_kernel_range(k)
     assert len(k.lines) == before + (0 if e820.mapped_all(k.e820.table, 16 * MIB, 61 * MIB, 1) else 2)
 
 
 def test_last_pfn_counts_acpi_memory_since_6_8() -> None:
-    table = [e820.Entry(MIB, GIB, 1), e820.Entry(4 * GIB, MIB, 3)]
+    table = [Entry(MIB, GIB, 1), Entry(4 * GIB, MIB, 3)]
     limit = 1 << 40
     assert e820.end_pfn(table, limit, limit, acpi=True) == (4 * GIB + MIB) >> 12
     assert e820.end_pfn(table, limit, limit, acpi=False) == (GIB + MIB) >> 12
@@ -130,7 +134,7 @@ def test_last_pfn_counts_acpi_memory_since_6_8() -> None:
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 8), st.sampled_from([1, 2])), max_size=8),
        st.integers(0, 40), st.integers(1, 10))  # fmt: skip
 def test_mapped_all_is_every_byte(rows: list[tuple[int, int, int]], start: int, size: int) -> None:
-    table = e820.update_table([e820.Entry(*row) for row in rows])
+    table = e820.update_table([Entry(*row) for row in rows])
     if table is None:
         return
     covered = {byte for entry in table if entry.type == 1 for byte in range(entry.addr, entry.end)}

@@ -19,6 +19,7 @@ from minikern.lab.run import boot
 from minikern.mm.early.mtrr import Mtrr, write_back_ranges
 from minikern.mm.early.numa_emulation import Block, split_nodes
 from minikern.state.memblock import Memblock
+from minikern.state.totals import PageTotals
 
 MIB, GIB = 1 << 20, 1 << 30
 
@@ -78,7 +79,7 @@ def test_fake_nodes_cover_the_real_ones(shape: list[tuple[int, int]], text: str)
         blocks.append(Block(start, at, nid))
     said: list[str] = []
     k: Any = SimpleNamespace(
-        memblock=memblock, max_pfn=at >> 12, config=Config({"CONFIG_NODES_SHIFT": 6}),
+        memblock=memblock, totals=PageTotals(max_pfn=at >> 12), config=Config({"CONFIG_NODES_SHIFT": 6}),
         printk=lambda line, level=6: said.append(line), numa=SimpleNamespace(parsed=set()),
     )  # fmt: skip
     found = split_nodes(k, text, blocks)

@@ -12,6 +12,8 @@ from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
 from minikern.mm.early import numa
 from minikern.state.memblock import Flags, Memblock
+from minikern.state.numa import Numa
+from minikern.state.totals import PageTotals
 from tests.support import behaviour_of
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -31,7 +33,7 @@ def run(
     tables = {"SRAT": b"srat", "SLIT": b"slit" if slit is not None else None}
     log: list[str] = []
     k = SimpleNamespace(
-        cmdline=CommandLine(append), memblock=memblock, max_pfn=4 * GIB >> 12, numa=numa.Numa(),
+        cmdline=CommandLine(append), memblock=memblock, totals=PageTotals(max_pfn=4 * GIB >> 12), numa=Numa(),
         config=Config({"CONFIG_NODES_SHIFT": 6, "CONFIG_NUMA": True}),
         behaviour=behaviour_of("debian-6.12", **(OLD if old else {})),
         release=SimpleNamespace(image=SimpleNamespace(node_data_bytes=4096)),

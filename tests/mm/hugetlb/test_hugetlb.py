@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from minikern.mm.buddy.memblock_free import memblock_free_all, register_page_bootmem_info
 from minikern.mm.hugetlb.hugetlb import hugetlb_init, hugetlb_parse_cmdline
-from minikern.mm.hugetlb.hugetlb_cmdline import Hstate, HugetlbCommandLine, size_name
-from minikern.mm.hugetlb.hugetlb_vmemmap import hugetlb_vmemmap_optimizable_size
+from minikern.mm.hugetlb.hugetlb_cmdline import HugetlbCommandLine, size_name
 from minikern.mm.map.deferred import page_alloc_init_late
 from minikern.mm.page.vmemmap import Memmap
 from minikern.mm.page.vmemmap_table import VmemmapPageTable, frame_ranges
+from minikern.state.hugetlb import Hstate, hugetlb_vmemmap_optimizable_size
 from minikern.verify.page_check import check_memmap
 from tests.mm.fake_kernel import GIB, MIB, FakeKernel, booted, fake_kernel
 from tests.naive_mm import VMEMMAP, flags_of, tail_page

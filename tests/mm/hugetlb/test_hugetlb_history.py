@@ -249,7 +249,7 @@ def test_cma_memory_goes_to_the_buddy_lists() -> None:
     k = cma_boot(FOUR_NODES, "hugetlb_cma=1:2G cma=64M")
     free, total = k.page_alloc.nr_free_pages(), k.page_alloc.totalram_pages
     assert cma_pages(k) == (2 * GIB + 64 * MIB) // PAGE_SIZE
-    assert k.hugetlb_cma_size == 2 * GIB
+    assert k.cma.hugetlb_size == 2 * GIB
     cma_init_reserved_areas(k)
     assert k.page_alloc.nr_free_pages() - free == cma_pages(k) == k.page_alloc.totalram_pages - total
     k.page_alloc.check()
@@ -259,7 +259,7 @@ def test_cma_memory_goes_to_the_buddy_lists() -> None:
 
 def test_without_cma_nobody_knows_the_parameter() -> None:
     k = boot(fake_kernel(SMALL, append="hugetlb_cma=1G cma=64M hugepagesz=1G hugepages=1"))
-    assert not k.cma_areas
+    assert not k.cma.areas
     assert len(k.hugetlb.hstates[0].free_pages) == 1
 
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minikern.core.work import run_here
+from minikern.mm.hugetlb import hugetlb_alloc, hugetlb_vmemmap
 from minikern.mm.hugetlb.hugetlb import dissolve_free_hugetlb_folio
 from minikern.mm.hugetlb.hugetlb_alloc import mark_optimized
-from minikern.mm.hugetlb.hugetlb_vmemmap import Hvo
 from minikern.mm.page.vmemmap import Memmap
 from minikern.mm.page.vmemmap_table import VmemmapPageTable
 from minikern.verify.page_check import check_memmap
@@ -99,16 +99,16 @@ def test_batches_are_split_flushed_remapped_flushed_and_freed() -> None:
 
 def test_batch_frees_only_when_all_is_remapped(monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[str] = []
-    for name in ("_split_folio", "_remap_free", "flush_tlb", "_free_frames"):
-        real = getattr(Hvo, name)
+    for name in ("_split_folio", "_remap_free", "flush_tlb_all", "_free_frames"):
+        real = getattr(hugetlb_vmemmap, name)
 
-        def record(self: Hvo, *args: Any, _name: str = name, _real: Any = real, **kwargs: Any) -> Any:
+        def record(*args: Any, _name: str = name, _real: Any = real, **kwargs: Any) -> Any:
             steps.append(_name)
-            return _real(self, *args, **kwargs)
+            return _real(*args, **kwargs)
 
-        monkeypatch.setattr(Hvo, name, record)
+        monkeypatch.setattr(hugetlb_vmemmap, name, record)
     boot(fake_kernel(PC_8G, append=GIGANTIC_TWO, vmemmap="window", behaviour=BATCH))
-    twice = ["_split_folio"] * 2 + ["flush_tlb"] + ["_remap_free"] * 2 + ["flush_tlb", "_free_frames"]
+    twice = ["_split_folio"] * 2 + ["flush_tlb_all"] + ["_remap_free"] * 2 + ["flush_tlb_all", "_free_frames"]
     assert steps == twice
 
 
@@ -134,24 +134,24 @@ def test_missing_memory_leaves_a_whole_page_or_a_folded_one(
 
 def patch_at_hugetlb_init(k: FakeKernel, monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """Let allocations fail from the first that HVO makes."""
-    real = Hvo.optimize_folios
+    real = hugetlb_alloc.hugetlb_vmemmap_optimize_folios
 
-    def optimize_folios(self: Hvo, *args: Any) -> Any:
+    def optimize_folios(*args: Any) -> Any:
         fail_allocations(k, monkeypatch, 0, after)
-        return real(self, *args)
+        return real(*args)
 
-    monkeypatch.setattr(Hvo, "optimize_folios", optimize_folios)
+    monkeypatch.setattr(hugetlb_alloc, "hugetlb_vmemmap_optimize_folios", optimize_folios)
 
 
 def test_without_a_new_head_the_old_one_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     k = fake_kernel(SMALL, append="hugepagesz=1G hugepages=1 hugetlb_free_vmemmap=on")
-    real = Hvo.optimize_folios
+    real = hugetlb_alloc.hugetlb_vmemmap_optimize_folios
 
-    def optimize_folios(self: Hvo, *args: Any) -> Any:
+    def optimize_folios(*args: Any) -> Any:
         fail_allocations(k, monkeypatch, 0, 0, times=1)
-        return real(self, *args)
+        return real(*args)
 
-    monkeypatch.setattr(Hvo, "optimize_folios", optimize_folios)
+    monkeypatch.setattr(hugetlb_alloc, "hugetlb_vmemmap_optimize_folios", optimize_folios)
     boot(k)
     head = k.hugetlb.hstates[0].free_pages[0]
     assert head in k.hugetlb.optimized
@@ -162,13 +162,13 @@ def test_without_a_new_head_the_old_one_is_kept(monkeypatch: pytest.MonkeyPatch)
 def test_a_batch_out_of_memory_frees_what_it_has_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     k = fake_kernel(PC_8G, append="hugepages=6 hugetlb_free_vmemmap=on", vmemmap="window",
                     behaviour={**BATCH, "hvo_head_required": True})  # fmt: skip
-    real = Hvo.optimize_folios
+    real = hugetlb_alloc.hugetlb_vmemmap_optimize_folios
 
-    def optimize_folios(self: Hvo, *args: Any) -> Any:
+    def optimize_folios(*args: Any) -> Any:
         fail_allocations(k, monkeypatch, 0, 4, times=1)  # one page table, three heads, then none once
-        return real(self, *args)
+        return real(*args)
 
-    monkeypatch.setattr(Hvo, "optimize_folios", optimize_folios)
+    monkeypatch.setattr(hugetlb_alloc, "hugetlb_vmemmap_optimize_folios", optimize_folios)
     boot(k)
     assert len(k.hugetlb.optimized) == 6
     assert k.hugetlb.hvo.flushes == 3
@@ -181,7 +181,7 @@ def test_unfolding_gives_every_tail_its_own_page(order: int, prehvo: bool) -> No
     k = boot(fake_kernel(SMALL, append=append, behaviour={**BATCH, "hugetlb_prehvo": prehvo}))
     head = sorted(k.hugetlb.optimized)[0]
     allocated, restored = len(k.page_alloc.allocated), (1 << order) // 64 - 1
-    assert run_here(k, k.hugetlb.hvo.restore_folio(head, order))
+    assert run_here(k, hugetlb_vmemmap.hugetlb_vmemmap_restore_folio(k, k.hugetlb.hvo, head, order))
     mark_optimized(k, head)
     assert len(k.page_alloc.allocated) - allocated == restored == k.charges["hvo_restore_page"]
     assert len({k.hugetlb.page_table.lookup(head + 64 * at).frame for at in range(restored + 1)}) == restored + 1
@@ -189,7 +189,7 @@ def test_unfolding_gives_every_tail_its_own_page(order: int, prehvo: bool) -> No
     assert not int(page["flags"]) & 0x10000
     assert int(page["lru_next"]) == k.vmemmap.address(head) + 1
     # What the copies cannot know is where a page's own list would be: Linux leaves that as copied, too.
-    assert run_here(k, k.hugetlb.hvo.optimize_folio(head, order))
+    assert run_here(k, hugetlb_vmemmap.hugetlb_vmemmap_optimize_folio(k, k.hugetlb.hvo, head, order))
     mark_optimized(k, head)
     checked(k)
     assert len(k.page_alloc.allocated) <= allocated + 1
@@ -200,7 +200,7 @@ def test_unfolding_without_memory_changes_nothing(monkeypatch: pytest.MonkeyPatc
     (head,) = k.hugetlb.optimized
     free = k.page_alloc.nr_free_pages()
     fail_allocations(k, monkeypatch, 0, 1000)
-    assert not run_here(k, k.hugetlb.hvo.restore_folio(head, 18))
+    assert not run_here(k, hugetlb_vmemmap.hugetlb_vmemmap_restore_folio(k, k.hugetlb.hvo, head, 18))
     assert not dissolve_free_hugetlb_folio(k, head)
     assert k.page_alloc.nr_free_pages() == free
     assert head in k.hugetlb.optimized
@@ -224,10 +224,10 @@ def test_a_list_is_unfolded_with_one_flush(monkeypatch: pytest.MonkeyPatch) -> N
     k = boot(fake_kernel(SMALL, append="hugepages=20 hugetlb_free_vmemmap=on", behaviour=BATCH))
     heads = sorted(k.hugetlb.optimized)
     flushes = k.hugetlb.hvo.flushes
-    assert run_here(k, k.hugetlb.hvo.restore_folios(heads[:5], 9)) == heads[:5]
+    assert run_here(k, hugetlb_vmemmap.hugetlb_vmemmap_restore_folios(k, k.hugetlb.hvo, heads[:5], 9)) == heads[:5]
     assert k.hugetlb.hvo.flushes == flushes + 1
     fail_allocations(k, monkeypatch, 0, 7 * 3 + 2)
-    assert run_here(k, k.hugetlb.hvo.restore_folios(heads, 9)) == heads[:8]
+    assert run_here(k, hugetlb_vmemmap.hugetlb_vmemmap_restore_folios(k, k.hugetlb.hvo, heads, 9)) == heads[:8]
     assert k.hugetlb.optimized == set(heads[8:])
 
 

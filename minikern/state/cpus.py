@@ -8,10 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
-    from minikern.core.kernel import Kernel
-    from minikern.smp.cpuinfo import CpuInfo
-    from minikern.smp.microcode_amd import AmdPatch
-    from minikern.smp.microcode_intel import IntelUpdate, Signature
+    from minikern.state.cpuinfo import CpuInfo
+    from minikern.state.microcode import AmdPatch, IntelUpdate, Signature
 
 BAD_APICID = -1
 
@@ -200,20 +198,3 @@ class CpuMaps:
                 raise ValueError(f"CPU {cpu} is online in state {self.state.get(cpu)} with lpj {self.lpj.get(cpu)}")
 
 
-def early_cpu_init(k: Kernel) -> CpuMaps:
-    """Identify the boot CPU and open the books; afterwards ``k.cpus`` is there. A second call changes nothing.
-
-    Source: arch/x86/kernel/cpu/common.c:early_cpu_init() @ v6.12
-    """
-    from minikern.smp.cpuinfo import identify_cpu
-
-    if k.cpus is None:
-        k.cpus = CpuMaps(boot=identify_cpu(k.machine.boot_cpu))
-    return cpus_of(k)
-
-
-def cpus_of(k: Kernel) -> CpuMaps:
-    """``k.cpus`` with its type; RuntimeError before early_cpu_init()."""
-    if not isinstance(k.cpus, CpuMaps):
-        raise RuntimeError("the CPU maps were used before early_cpu_init()")
-    return k.cpus

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 if TYPE_CHECKING:
-    from minikern.acpi.interpreter import Interpreter
-    from minikern.acpi.namespace import Namespace
-    from minikern.acpi.osi import OsiStrings
+    from minikern.state.namespace import Namespace, Node
+
+
+class AmlInterpreter(Protocol):
+    """What runs a namespace's methods."""
+
+    def evaluate(self, scope: Node, name: str, default: Any = None, args: list[Any] | None = None) -> Any: ...
+
+
+class OsiMethod(Protocol):
+    r"""The kernel's own \_OSI; ``method`` is False if the command line forbids it."""
+
+    method: bool
+
+    def __call__(self, run: Any, args: list[Any]) -> int: ...
 
 
 class LapicEntry(NamedTuple):
@@ -134,8 +146,8 @@ class AcpiState:
     hpet_number: int = 0
     pci_roots: list[PciRoot] = field(default_factory=list)
     namespace: Namespace | None = None
-    interpreter: Interpreter | None = None
-    osi: OsiStrings | None = None
+    interpreter: AmlInterpreter | None = None
+    osi: OsiMethod | None = None
 
     def table(self, signature: str, instance: int = 0) -> bytes | None:
         """Bytes of the ``instance``-th table with that signature, or None.

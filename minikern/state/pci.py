@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from minikern.pci.options import PciOptions
+from minikern.state.pci_options import PciOptions
 
 if TYPE_CHECKING:
-    from minikern.pci.access import ConfigAccess
-    from minikern.pci.dmar import DmarState
-    from minikern.pci.select import ProbeList
+    from minikern.state.dmar import DmarState
+    from minikern.state.pci_access import ConfigAccess
+    from minikern.state.pci_select import ProbeList
 
 IORESOURCE_IO = 0x100
 IORESOURCE_MEM = 0x200
