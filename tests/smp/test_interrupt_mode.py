@@ -12,9 +12,9 @@ from hw.spec import CpuSpec
 from minikern.init.params import parse_early_param
 from minikern.smp import interrupt_mode, mpparse
 from minikern.smp.apic import read_apic_id, x2apic_enabled
+from minikern.smp.cpuinfo import early_cpu_init
 from minikern.smp.topology import apply_cmdline_limits_early
 from minikern.state.acpi import AcpiState, LapicEntry
-from minikern.state.cpus import early_cpu_init
 from tests.smp.harness import make_kernel, texts
 
 ONE = CpuSpec(count=1, sockets=1)
