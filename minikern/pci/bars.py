@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.pci import messages
 from minikern.state.pci import (
     IORESOURCE_IO,
     IORESOURCE_MEM,
@@ -48,12 +49,12 @@ def pci_read_bases(k: Kernel, dev: PciDev, count: int, rom: int) -> None:
     """Size ``count`` BARs and the ROM register at ``rom``; log what decodes. Source: probe.c:pci_read_bases()"""
     index = 0
     while index < count:
-        index += 2 if _read_base(k, dev, index, 0x10 + 4 * index) else 1
+        index += 2 if read_base(k, dev, index, 0x10 + 4 * index) else 1
     if rom:
-        _read_base(k, dev, ROM, rom)
+        read_base(k, dev, ROM, rom)
 
 
-def _read_base(k: Kernel, dev: PciDev, slot: int, register: int) -> bool:
+def read_base(k: Kernel, dev: PciDev, slot: int, register: int) -> bool:
     """Size one BAR (or the ROM); True if it takes two registers. Source: probe.c:__pci_read_base() @ v6.12"""
     ones = ROM_MASK if slot == ROM else ONES
     command = dev.read(COMMAND, 2)
@@ -71,13 +72,12 @@ def _read_base(k: Kernel, dev: PciDev, slot: int, register: int) -> bool:
     if not size:
         return False
     length = pci_size(base, size, wide_mask)
-    name = resource_name(k, slot, register)
     if not length:
-        k.printk(f"pci {dev.name}: [Firmware Bug]: {name}: invalid; can't size")
+        messages.unsizable(k, dev, slot, register)
         return False
     resource = Resource(base, base + length - 1, flags)
     dev.resources[slot] = resource
-    k.printk(f"pci {dev.name}: {name}{' ' if name[0] != 'r' else ': '}{resource}")
+    messages.found(k, dev, slot, register)
     return wide
 
 
@@ -101,15 +101,6 @@ def _decode(slot: int, low: int) -> tuple[int, int]:
         return IORESOURCE_IO, IO_MASK
     flags = IORESOURCE_MEM | (IORESOURCE_PREFETCH if low & 8 else 0)
     return flags | (IORESOURCE_MEM_64 if low & 6 == 4 else 0), MEM_MASK
-
-
-def resource_name(k: Kernel, slot: int, register: int = 0) -> str:
-    """What the log calls a resource slot. Source: drivers/pci/pci.c:pci_resource_name() @ v6.12"""
-    if k.behaviour.pci_reg_lines == "reg" and register:
-        return f"reg 0x{register:x}"
-    if slot == ROM:
-        return "ROM"
-    return f"BAR {slot}" if slot < ROM else "bridge window"
 
 
 # bridge windows

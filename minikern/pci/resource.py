@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from minikern.pci.bars import COMMAND, resource_name
+from minikern.pci import messages
+from minikern.pci.bars import COMMAND
 from minikern.pci.legacy import pci_legacy_init
 from minikern.pci.probe import all_buses
 from minikern.pci.sizing import Extra, pci_bus_size_bridges
@@ -90,13 +91,12 @@ def _claim(k: Kernel, dev: PciDev, slot: int) -> bool:
     if resource.flags & IORESOURCE_ROM_SHADOW:
         return True  # a copy in memory, not below any window
     parent = _find_parent(dev.bus, resource)
-    name = resource_name(k, slot)
     if parent is None:
-        k.printk(f"pci {dev.name}: {name} {resource}: can't claim; no compatible bridge window")
+        messages.cannot_claim(k, dev, slot, "no compatible bridge window")
         return False
     other = parent.conflict(resource.start, resource.end)
     if other is not None:
-        k.printk(f"pci {dev.name}: {name} {resource}: can't claim; address conflict with {_owner(k, other)} {other}")
+        messages.cannot_claim(k, dev, slot, f"address conflict with {_owner(k, other)} {other}")
         return False
     parent.claim(resource)
     return True
@@ -104,8 +104,10 @@ def _claim(k: Kernel, dev: PciDev, slot: int) -> bool:
 
 def _owner(k: Kernel, resource: Resource) -> str:
     for dev in k.pci.devices:
-        if any(resource is own for own in dev.resources):
-            return str(dev.name)
+        slot = next((slot for slot, own in enumerate(dev.resources) if own is resource), None)
+        if slot is not None:
+            child = dev.subordinate if slot >= WINDOWS else None
+            return dev.name if child is None else f"PCI Bus {child.name}"
     return "reserved"
 
 
@@ -258,15 +260,13 @@ def _assign_resource(k: Kernel, bus: PciBus, dev: PciDev, slot: int) -> bool:
             _assigned(k, dev, slot)
             return True
         here = here.parent if here.self_dev is not None and here.self_dev.transparent else None
-    name = resource_name(k, slot)
-    k.printk(f"pci {dev.name}: {name} {room}: can't assign; no space")
-    k.printk(f"pci {dev.name}: {name} {room}: failed to assign")
+    messages.no_space(k, dev, slot, room)
     return False
 
 
 def _reassign_resource(k: Kernel, dev: PciDev, slot: int, more: int) -> None:
     """Grow a placed resource where it is. Source: drivers/pci/setup-res.c:pci_reassign_resource() @ v6.12"""
-    resource, name = dev.resources[slot], resource_name(k, slot)
+    resource = dev.resources[slot]
     parent = resource.parent
     if parent is None:
         return
@@ -276,15 +276,13 @@ def _reassign_resource(k: Kernel, dev: PciDev, slot: int, more: int) -> None:
     if _place(dev.bus, resource, resource.size + more, _alignment(dev, slot)) is None:
         resource.start, resource.end = start, end
         parent.claim(resource)
-        k.printk(f"pci {dev.name}: {name} {resource}: failed to expand by {more:#x}")
-        k.printk(f"pci {dev.name}: {name} {resource}: failed to add {more:x}")
+        messages.cannot_expand(k, dev, slot, more)
         return
-    k.printk(f"pci {dev.name}: {name} {resource}: reassigned; expanded by {more:#x}")
+    messages.expanded(k, dev, slot, more)
 
 
 def _assigned(k: Kernel, dev: PciDev, slot: int) -> None:
-    resource = dev.resources[slot]
-    k.printk(f"pci {dev.name}: {resource_name(k, slot)} {resource}: assigned")
+    messages.assigned(k, dev, slot)
     if slot < WINDOWS:
         _write_bar(dev, slot)
 

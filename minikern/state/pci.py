@@ -25,8 +25,9 @@ IORESOURCE_ROM_SHADOW, IORESOURCE_PCI_FIXED = 0x2, 0x10
 IORESOURCE_UNSET = 0x2000_0000
 TYPE_BITS = IORESOURCE_IO | IORESOURCE_MEM | IORESOURCE_BUS
 
-STD_BARS, ROM, WINDOWS = 6, 6, 7
-"""Resource slots of a device: BARs 0-5, the ROM, then a bridge's I/O, memory and prefetchable windows."""
+STD_BARS, ROM, IOV, WINDOWS = 6, 6, 7, 13
+"""Resource slots of a device: BARs 0-5, the ROM, BARs 0-5 of all its virtual functions, then a bridge's I/O, memory and
+prefetchable windows. Source: include/linux/pci.h @ v6.12, with CONFIG_PCI_IOV"""
 WINDOW_SLOTS = 3
 DEVICE_SLOTS = WINDOWS + WINDOW_SLOTS
 MAX_TRANSPARENT_WINDOWS = 64  # windows a subtractive bridge inherits
