@@ -19,13 +19,14 @@ from hw.pci.config import (
     PCIE,
     PM,
     PORT_TYPES,
+    SRIOV,
     TYPE0,
     TYPE1,
     ConfigSpace,
     Structure,
 )
 from hw.pci.placed import encode_assignment
-from hw.pci.spec import BRIDGE_KINDS, PCIE_KINDS, BarSpec, PciFunctionSpec
+from hw.pci.spec import BRIDGE_KINDS, PCIE_KINDS, BarSpec, PciFunctionSpec, VirtualFunctions
 
 ROM_ADDRESS = 0xFFFF_F800  # Source: PCI Local Bus Specification 3.0, 6.2.5.2
 BAR_TYPE = {"io": 1, "mem32": 0, "mem64": 4}
@@ -35,6 +36,7 @@ PME_BITS = {"D0": 0x0800, "D1": 0x1000, "D2": 0x2000, "D3hot": 0x4000, "D3cold":
 ACS_BITS = 0x1D  # source validation, request and completion redirect, upstream forwarding
 DECODE_32_BIT_IO, DECODE_64_BIT_MEMORY = 0x1, 0x1
 HEADER_CARDBUS = 2
+NO_MEANING = 0x0000  # the null capability. Source: PCI Express Base Specification, 7.9.28
 LINKLESS_KINDS = ("rciep", "event_collector")  # inside the root complex
 
 
@@ -42,6 +44,8 @@ def build_config(spec: PciFunctionSpec, multifunction: bool) -> ConfigSpace:
     """Configuration space of one function as it is after reset (described) or as captured (raw)."""
     space = ConfigSpace(spec.raw) if spec.raw else _encode(spec, multifunction)
     install_masks(space, spec.bars, spec.rom_size)
+    if spec.virtual is not None:
+        _virtual_masks(space, spec.virtual)
     return space
 
 
@@ -110,6 +114,9 @@ def _pcie_values(spec: PciFunctionSpec) -> dict[str, int]:
     if spec.kind not in LINKLESS_KINDS:
         values["link_cap"] = 0x0043_0104 if spec.kind == "endpoint" else 0x0073_0104
         values["link_status"] = 0x3104
+    if spec.link is not None:
+        values["link_cap"] = spec.link.max_speed | spec.link.max_width << 4
+        values["link_status"] = spec.link.speed | spec.link.width << 4
     if spec.kind in ("root_port", "downstream"):
         values["device_cap2"] = 0x20  # ARI forwarding
     if slot:
@@ -131,13 +138,45 @@ def _encode_ext_capabilities(space: ConfigSpace, spec: PciFunctionSpec) -> None:
         chain.append((ARI, 1, {"cap": (function + 1) << 8 if function < 1 else 0}))
     if "dsn" in spec.capabilities:
         chain.append((DSN, 1, {"low": 0x00FF_FFFF, "high": 0x0200_0000}))
-    at = CONFIG_BYTES
-    for index, (structure, version, values) in enumerate(chain):
-        following = (at + structure.size + 7) & ~7 if index + 1 < len(chain) else 0
-        space.put(at, 4, EXT_ID[structure.name] | version << 16 | following << 20)
+    if spec.virtual is not None:
+        chain.append((SRIOV, 1, _virtual_values(spec.virtual)))
+    at, before = CONFIG_BYTES, 0
+    for structure, version, values in chain:
+        if structure is SRIOV and spec.virtual is not None and spec.virtual.at >= at:
+            if not before:  # the list begins at the first byte: with a capability that means nothing
+                space.put(at, 4, NO_MEANING | 1 << 16)
+                before = at
+            at = spec.virtual.at & ~3
+        if before:
+            space.put(before + 2, 2, space.read(before + 2, 2) & 0xF | at << 4)
+        space.put(at, 4, EXT_ID[structure.name] | version << 16)
         for name, value in values.items():
             space.set(structure, name, value, at)
-        at = following
+        before, at = at, (at + structure.size + 7) & ~7
+
+
+def _virtual_values(virtual: VirtualFunctions) -> dict[str, int]:
+    values = {
+        "initial_vfs": virtual.total,
+        "total_vfs": virtual.total,
+        "offset": 0x80,
+        "stride": 2,
+        "device": virtual.device,
+        "page_sizes": 0x553,  # as devices have them: 4 KiB and further powers of two
+        "page_size": 1,
+    }
+    for bar in virtual.bars:
+        values[f"bar{bar.index}"] = bar.address & 0xFFFF_FFF0 | BAR_TYPE[bar.type] | (8 if bar.prefetch else 0)
+        if bar.type == "mem64":
+            values[f"bar{bar.index + 1}"] = bar.address >> 32
+    return values
+
+
+def _virtual_masks(space: ConfigSpace, virtual: VirtualFunctions) -> None:
+    at = next((at for number, at in space.ext_capabilities() if number == EXT_ID[SRIOV.name]), None)
+    if at is not None:
+        for bar in virtual.bars:
+            _bar_mask(space, at + SRIOV["bar0"].offset + 4 * bar.index, bar)
 
 
 def install_masks(space: ConfigSpace, bars: list[BarSpec], rom_size: int) -> None:
@@ -148,10 +187,7 @@ def install_masks(space: ConfigSpace, bars: list[BarSpec], rom_size: int) -> Non
     if space.is_bridge:
         _bridge_window_masks(space)
     for bar in bars:
-        low = ~(bar.size - 1) & (0xFFFF_FFFC if bar.type == "io" else 0xFFFF_FFF0)
-        space.allow(0x10 + 4 * bar.index, 4, low)
-        if bar.type == "mem64":
-            space.allow(0x14 + 4 * bar.index, 4, ~(bar.size - 1) >> 32 & 0xFFFF_FFFF)
+        _bar_mask(space, 0x10 + 4 * bar.index, bar)
     if rom_size:
         space.allow(header["rom"].offset, 4, ~(rom_size - 1) & ROM_ADDRESS | 1)
     for at in interrupt_routing(space):
@@ -164,6 +200,12 @@ def install_masks(space: ConfigSpace, bars: list[BarSpec], rom_size: int) -> Non
             space.allow_structure(EXT_IDS[number], at)
         if number == EXT_ID[ACS.name]:
             space.allow(at + ACS["control"].offset, 2, space.get(ACS, "cap", at) & 0x7F)
+
+
+def _bar_mask(space: ConfigSpace, register: int, bar: BarSpec) -> None:
+    space.allow(register, 4, ~(bar.size - 1) & (0xFFFF_FFFC if bar.type == "io" else 0xFFFF_FFF0))
+    if bar.type == "mem64":
+        space.allow(register + 4, 4, ~(bar.size - 1) >> 32 & 0xFFFF_FFFF)
 
 
 def interrupt_routing(space: ConfigSpace) -> list[int]:

@@ -155,10 +155,34 @@ AER = Structure(
 )
 ACS = Structure("access control services", 8, cap=Register(4, 2), control=Register(6, 2))
 ARI = Structure("alternative routing id", 8, cap=Register(4, 2), control=Register(6, 2, writable=0x0073))
+SRIOV = Structure(
+    "single root I/O virtualization",
+    0x40,
+    cap=Register(0x04, 4),
+    control=Register(0x08, 2, writable=0x001F),
+    status=Register(0x0A, 2),
+    initial_vfs=Register(0x0C, 2),
+    total_vfs=Register(0x0E, 2),
+    num_vfs=Register(0x10, 2, writable=0xFFFF),
+    link=Register(0x12, 1),
+    offset=Register(0x14, 2),
+    stride=Register(0x16, 2),
+    device=Register(0x1A, 2),
+    page_sizes=Register(0x1C, 4),
+    page_size=Register(0x20, 4, writable=0xFFFF_FFFF),
+    bar0=Register(0x24, 4),
+    bar1=Register(0x28, 4),
+    bar2=Register(0x2C, 4),
+    bar3=Register(0x30, 4),
+    bar4=Register(0x34, 4),
+    bar5=Register(0x38, 4),
+    migration=Register(0x3C, 4),
+)
+"""Source: Single Root I/O Virtualization and Sharing Specification 1.1, 3.3"""
 DSN = Structure("device serial number", 12, low=Register(4, 4), high=Register(8, 4))
 
 CAP_IDS = {0x01: PM, 0x05: MSI, 0x10: PCIE, 0x11: MSI_X}
-EXT_IDS = {0x01: AER, 0x03: DSN, 0x0D: ACS, 0x0E: ARI}
+EXT_IDS = {0x01: AER, 0x03: DSN, 0x0D: ACS, 0x0E: ARI, 0x10: SRIOV}
 CAP_ID = {structure.name: number for number, structure in CAP_IDS.items()}
 EXT_ID = {structure.name: number for number, structure in EXT_IDS.items()}
 

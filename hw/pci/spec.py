@@ -107,6 +107,27 @@ class WindowSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     wide: bool = False  # a 64-bit window of a bridge between buses
 
 
+class VirtualFunctions(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Single-root I/O virtualization: how many functions there can be, and what one of them decodes.
+
+    ``at`` is where the capability lies, 0 the next free place.
+    """
+
+    total: Annotated[int, Meta(ge=1, le=0xFFFF)]
+    bars: list[BarSpec] = []
+    at: Annotated[int, Meta(ge=0, le=0xFC0)] = 0
+    device: Annotated[int, Meta(ge=0, le=0xFFFF)] = 0xFFFF
+
+
+class LinkSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A PCI Express link: what it could do and what it was trained to. Speeds are 1 (2.5 GT/s) to 6 (64 GT/s)."""
+
+    max_speed: Annotated[int, Meta(ge=1, le=6)] = 4
+    max_width: Annotated[int, Meta(ge=1, le=32)] = 16
+    speed: Annotated[int, Meta(ge=1, le=6)] = 4
+    width: Annotated[int, Meta(ge=1, le=32)] = 16
+
+
 class PciFunctionSpec(msgspec.Struct, forbid_unknown_fields=True):
     """One function: described by the fields below, or ``raw`` (configuration bytes) with BAR sizes in ``bars``.
 
@@ -137,6 +158,8 @@ class PciFunctionSpec(msgspec.Struct, forbid_unknown_fields=True):
     windows: list[WindowSpec] = []
     command: Annotated[int, Meta(ge=0, le=0xFFFF)] = 0
     bridge_control: Annotated[int, Meta(ge=0, le=0xFFFF)] = 0
+    virtual: VirtualFunctions | None = None
+    link: LinkSpec | None = None
     ari_next: Byte | None = None  # next function where device numbers count as functions; 0: the last one
 
     def address(self) -> Address:
