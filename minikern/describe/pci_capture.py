@@ -15,7 +15,7 @@ import msgspec
 
 from hw.errors import InputError
 from hw.pci.build import interrupt_routing
-from hw.pci.config import PCIE, TYPE1, ConfigSpace
+from hw.pci.config import EXT_ID, PCIE, SRIOV, TYPE1, ConfigSpace
 from hw.pci.lspci import parse_lspci
 from hw.pci.spec import (
     Address,
@@ -25,13 +25,15 @@ from hw.pci.spec import (
     HostBridgeSpec,
     PciFunctionSpec,
     PciSpec,
+    VirtualFunctions,
     parse_address,
 )
 
 IORESOURCE_IO, IORESOURCE_MEM = 0x100, 0x200
 IORESOURCE_ROM_SHADOW = 0x2  # Source: include/linux/ioport.h @ v6.12
 IORESOURCE_PCI_FIXED = 0x10
-ROM_RESOURCE, WINDOW_RESOURCE = 6, 13
+ROM_RESOURCE, IOV_RESOURCE, WINDOW_RESOURCE = 6, 7, 13
+PAGE_BYTES = 4096
 HOTPLUG_IO_BYTES = 256  # Source: drivers/pci/pci.c:DEFAULT_HOTPLUG_IO_SIZE @ v6.12
 IO_GRANULE = 0x1000
 FIRST_PORT = 0x1000  # Source: arch/x86/include/asm/pci.h:PCIBIOS_MIN_IO @ v6.12
@@ -62,7 +64,8 @@ def pci_from_capture(folder: Path, log: str = "") -> PciSpec:
         space = ConfigSpace(config)
         bars = _bars(space, rows)
         rom = _rom_size(space, rows, taken)
-        functions[address] = PciFunctionSpec(bdf=str(address), bars=bars, rom_size=rom, raw=bytes(config))
+        virtual = virtual_functions(space, rows)
+        functions[address] = PciFunctionSpec(str(address), bars=bars, rom_size=rom, raw=bytes(config), virtual=virtual)
     _undo_hotplug_windows(functions, resources)
     base, start, end = _ecam(folder / "acpi" / "MCFG.dat")
     width, drhd = _drhd(folder / "acpi" / "DMAR.dat", log)
@@ -139,6 +142,24 @@ def _bars(space: ConfigSpace, rows: Resources) -> list[BarSpec]:
             bars.append(BarSpec(index, kind, size, bool(low & 8) and not low & 1))  # type: ignore[arg-type]
         index += 2 if wide else 1
     return bars
+
+
+def virtual_functions(space: ConfigSpace, rows: Resources) -> VirtualFunctions | None:
+    """What one virtual function decodes, from the room the running kernel kept for all of them; None if there are none.
+
+    Rows 7 to 12 are that room, of as many shares as the capability says.
+    """
+    at = next((at for number, at in space.ext_capabilities() if number == EXT_ID[SRIOV.name]), None)
+    total = space.get(SRIOV, "total_vfs", at) if at is not None else 0
+    if at is None or not total:
+        return None
+    bars = []
+    for index, (start, end, flags) in enumerate(rows[IOV_RESOURCE:WINDOW_RESOURCE]):
+        size = (end - start + 1) // total
+        low = space.read(at + SRIOV["bar0"].offset + 4 * index, 4)
+        if flags & IORESOURCE_MEM and size >= PAGE_BYTES and size & (size - 1) == 0:
+            bars.append(BarSpec(index, "mem64" if low & 7 == 4 else "mem32", size, bool(low & 8)))
+    return VirtualFunctions(total, bars)
 
 
 def _rom_size(space: ConfigSpace, rows: Resources, taken: list[tuple[int, int]]) -> int:

@@ -32,11 +32,12 @@ from minikern.pci.caps import (
     EXT_PASID,
     EXT_PRI,
     EXT_PTM,
-    EXT_SRIOV,
     EXT_VSEC,
     pci_find_capability,
     pci_find_ext_capability,
 )
+from minikern.pci.iov import pci_iov_init
+from minikern.pci.link import pcie_report_downtraining
 from minikern.pci.quirks import fixup_header, legacy_ide
 from minikern.state.pci import (
     TYPE_DOWNSTREAM,
@@ -54,7 +55,7 @@ EXT_TAG = 0x20
 ARI_FORWARDING = 0x20
 ACS_WANTED = 0x1D  # source validation, request and completion redirect, upstream forwarding
 PME_STATES = ((0x0800, "D0"), (0x1000, "D1"), (0x2000, "D2"), (0x4000, "D3hot"), (0x8000, "D3cold"))
-OTHER_EXT_CAPS = (EXT_SRIOV, EXT_ATS, EXT_PRI, EXT_PASID)
+OTHER_EXT_CAPS = (EXT_ATS, EXT_PRI, EXT_PASID)
 LATE_EXT_CAPS = (EXT_PTM, EXT_AER, EXT_DPC)
 
 PORT_NAMES = {
@@ -122,7 +123,8 @@ def _set_pcie_port_type(dev: PciDev) -> None:
     if not at:
         return
     dev.pcie_cap = at
-    dev.pcie_type = dev.read(at + EXP_FLAGS, 2) >> 4 & 0xF
+    flags = dev.read(at + EXP_FLAGS, 2)
+    dev.pcie_version, dev.pcie_type = flags & 0xF, flags >> 4 & 0xF
     dev.read(at + EXP_DEVCAP, 4)
     if dev.pcie_type in (TYPE_UPSTREAM, TYPE_DOWNSTREAM, TYPE_ROOT_PORT):
         dev.read(at + EXP_LNKCAP, 4)
@@ -200,11 +202,13 @@ def _pci_init_capabilities(k: Kernel, dev: PciDev) -> None:
     _pci_pm_init(k, dev)
     pci_find_capability(dev, CAP_VPD)
     _pci_configure_ari(k, dev)
+    pci_iov_init(k, dev)
     for capability in OTHER_EXT_CAPS:
         pci_find_ext_capability(dev, capability)
     _pci_acs_init(k, dev)
     for capability in LATE_EXT_CAPS:
         pci_find_ext_capability(dev, capability)
+    pcie_report_downtraining(k, dev)
 
 
 def _pci_pm_init(k: Kernel, dev: PciDev) -> None:

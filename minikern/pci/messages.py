@@ -39,6 +39,15 @@ def unsizable(k: Kernel, dev: PciDev, slot: int, register: int) -> None:
         k.printk(f"pci {dev.name}: [Firmware Bug]: {slot_name(slot)}: invalid; can't size")
 
 
+def virtual_functions(k: Kernel, dev: PciDev, slot: int, total: int) -> None:
+    """A resource holds the BARs of all virtual functions. Source: drivers/pci/iov.c:sriov_init()"""
+    resource, index = dev.resources[slot], slot - IOV
+    if numbered(k):
+        k.printk(f"pci {dev.name}: VF(n) BAR{index} space: {resource} (contains BAR{index} for {total} VFs)")
+    else:
+        k.printk(f"pci {dev.name}: {slot_name(slot)} {resource}: contains BAR {index} for {total} VFs")
+
+
 def cannot_claim(k: Kernel, dev: PciDev, slot: int, why: str) -> None:
     """The firmware's place could not be taken over. Source: setup-res.c:pci_claim_resource()"""
     resource = dev.resources[slot]

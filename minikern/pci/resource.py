@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from minikern.pci import messages
 from minikern.pci.bars import COMMAND
+from minikern.pci.iov import FIRST_BAR
 from minikern.pci.legacy import pci_legacy_init
 from minikern.pci.probe import all_buses
 from minikern.pci.sizing import Extra, pci_bus_size_bridges
@@ -20,6 +21,7 @@ from minikern.state.pci import (
     IORESOURCE_PREFETCH,
     IORESOURCE_ROM_SHADOW,
     IORESOURCE_UNSET,
+    IOV,
     ROM,
     TYPE_BITS,
     WINDOWS,
@@ -76,7 +78,7 @@ def _claim_windows(k: Kernel, bus: PciBus) -> None:
 
 def _claim_bars(k: Kernel, dev: PciDev, disabled: bool) -> None:
     command = dev.read(COMMAND, 2)
-    for slot in range(ROM):
+    for slot in (*range(ROM), *range(IOV, WINDOWS)):
         resource = dev.resources[slot]
         if resource.parent is not None or not resource.flags or not resource.start:
             continue
@@ -170,7 +172,7 @@ def _unassigned(bus: PciBus) -> list[tuple[PciDev, int]]:
 
 def _alignment(dev: PciDev, slot: int) -> int:
     resource = dev.resources[slot]
-    return resource.align if slot >= WINDOWS else resource.size
+    return resource.align if slot >= WINDOWS else dev.vf_bytes.get(slot, resource.size)
 
 
 def _try_all(k: Kernel, bus: PciBus, wanted: list[tuple[PciDev, int]], extra: Extra) -> bool:
@@ -290,6 +292,8 @@ def _assigned(k: Kernel, dev: PciDev, slot: int) -> None:
 def _write_bar(dev: PciDev, slot: int) -> None:
     resource = dev.resources[slot]
     register = (0x38 if dev.is_bridge else 0x30) if slot == ROM else 0x10 + 4 * slot
+    if slot >= IOV:
+        register = dev.sriov_cap + FIRST_BAR + 4 * (slot - IOV)
     dev.write(register, 4, resource.start & 0xFFFF_FFFF)
     if resource.flags & IORESOURCE_MEM_64:
         dev.write(register + 4, 4, resource.start >> 32)

@@ -14,6 +14,7 @@ from minikern.state.pci import (
     IORESOURCE_MEM_64,
     IORESOURCE_PCI_FIXED,
     IORESOURCE_PREFETCH,
+    IOV,
     TYPE_BITS,
     WINDOWS,
     PciBus,
@@ -70,7 +71,7 @@ def _check_ranges(dev: PciDev) -> None:
 
 def _alignment(dev: PciDev, slot: int) -> int:
     resource = dev.resources[slot]
-    return resource.align if slot >= WINDOWS else resource.size
+    return resource.align if slot >= WINDOWS else dev.vf_bytes.get(slot, resource.size)
 
 
 def _size_io(k: Kernel, bus: PciBus, dev: PciDev, spare: int, extra: Extra) -> None:
@@ -107,6 +108,11 @@ def _size_mem(
             if fixed or resource.flags & (mask | TYPE_BITS) not in kinds:
                 continue
             align = max(_alignment(child, own_slot), 1)
+            if IOV <= own_slot < WINDOWS:  # room for virtual functions may be, but need not
+                extra[id(resource)] = resource.size
+                children_extra += resource.size
+                resource.end = resource.start - 1
+                continue
             order = max(0, align.bit_length() - 1 - 20)
             size += max(resource.size, align)
             by_order.setdefault(order, 0)

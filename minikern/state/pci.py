@@ -101,8 +101,12 @@ class PciDev:
     multifunction: bool = False
     pcie_cap: int = 0
     pcie_type: int = 0
+    pcie_version: int = 0
     cfg_size: int = 256
     acs_cap: int = 0
+    sriov_cap: int = 0
+    total_vfs: int = 0
+    vf_bytes: dict[int, int] = field(default_factory=dict)  # bytes of one virtual function's share, by slot
     transparent: bool = False
     is_hotplug_bridge: bool = False
     ari_enabled: bool = False
