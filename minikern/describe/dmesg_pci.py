@@ -19,11 +19,13 @@ from hw.pci.spec import (
     HostBridgeSpec,
     PciFunctionSpec,
     PciSpec,
+    VirtualFunctions,
     WindowSpec,
 )
 from minikern.describe.dmesg_dmar import remapping_units
 from minikern.describe.dmesg_groups import isolating, logged_groups
 from minikern.describe.dmesg_ivrs import ivrs_body
+from minikern.describe.dmesg_links import links_of
 from minikern.describe.dmesg_log import Log
 from minikern.describe.dmesg_pci_kinds import kinds_of
 from minikern.describe.dmesg_pci_lines import Range, Seen, seen_functions
@@ -35,7 +37,8 @@ DECODE_IO, DECODE_MEMORY, MASTER = 1, 2, 4
 VGA_ROUTED = 0x08  # bridge control. Source: PCI-to-PCI Bridge Architecture Specification 1.2, 3.2.5.18
 HOTPLUG_SIZES = (0x1000, 0x20_0000)  # what a kernel adds for one slot: ports, memory
 COMMAND_MASK = 0x0547
-AMD_IOMMU = ("1022", 0x080600)
+PAGE_BYTES, MAX_VFS = 4096, 0xFFFF
+VF_PLACES = range(0x100, 0xFC1)  # where the capability fits
 
 _ECAM = re.compile(
     r"^PCI: (?:MMCONFIG for domain|ECAM \[mem \S+\] \(base 0x(?P<base>[0-9a-f]{1,16})\) for domain)"
@@ -131,17 +134,21 @@ def _functions(
     routed = _vga_path(seen)
     slots = _hotplug_ports(seen)
     following = _ari_chains(seen, kinds)
-    return [
-        _function(one, kinds[address], address in acs, address in slots, address in routed, following.get(address))
-        for address, one in seen.items()
-    ]
+    links = links_of(seen)
+    made = []
+    for address, one in seen.items():
+        spec = _function(one, kinds[address], address in routed)
+        if spec.kind in PCIE_KINDS:
+            spec.capabilities = ["pm", "msi", "acs"] if address in acs else ["pm", "msi"]
+            spec.hotplug, spec.ari_next = address in slots, following.get(address)
+            spec.link, spec.virtual = links.get(address), _virtual(one)
+        made.append(spec)
+    return made
 
 
-def _function(
-    one: Seen, kind: FunctionKind, acs: bool, hotplug: bool, routed: bool, ari_next: int | None
-) -> PciFunctionSpec:
+def _function(one: Seen, kind: FunctionKind, routed: bool) -> PciFunctionSpec:
     bridge = kind in BRIDGE_KINDS
-    bars = _bars(one, bridge)
+    bars = _bars(one.bars, 2 if bridge else 1 if one.header == 2 else 6)
     spec = PciFunctionSpec(
         bdf=str(one.address),
         id=one.id,
@@ -151,18 +158,11 @@ def _function(
         pme=one.pme,  # type: ignore[arg-type]
         low_power=one.low_power,  # type: ignore[arg-type]
         ext_tag=one.ext_tag,
-        hotplug=hotplug,
-        ari_next=ari_next,
         assigned=True,
         command=_command(one, bars, bridge),
     )
     if one.rom is not None and one.rom.kind == "mem" and one.rom.size in ROM_SIZES and _power_of_two(one.rom.size):
         spec.rom_size, spec.rom_address = one.rom.size, one.rom.start & 0xFFFF_FFFF
-    if kind in PCIE_KINDS:
-        spec.capabilities = ["pm", "msi"]
-        spec.capabilities += ["acs"] if acs else []
-    elif (one.id[:4], one.class_code) == AMD_IOMMU:
-        spec.capabilities = []
     if bridge:
         spec.windows = [window for window in map(_window, one.windows) if window is not None]
         spec.secondary, spec.subordinate = one.buses or (0, 0)
@@ -170,12 +170,18 @@ def _function(
     return spec
 
 
-def _bars(one: Seen, bridge: bool) -> list[BarSpec]:
-    """The registers that can be: sizes a power of two, none over another or beyond the header's end."""
-    count = 2 if bridge else 1 if one.header == 2 else 6
+def _virtual(one: Seen) -> VirtualFunctions | None:
+    bars = [bar for bar in _bars(one.vf_bars, 6) if bar.type != "io" and bar.size >= PAGE_BYTES]
+    if not bars or not 0 < one.total_vfs <= MAX_VFS:
+        return None
+    return VirtualFunctions(one.total_vfs, bars, one.vf_at if one.vf_at in VF_PLACES else 0)
+
+
+def _bars(logged: dict[int, Range], count: int) -> list[BarSpec]:
+    """The registers that can be: sizes a power of two, none over another or beyond the last of ``count``."""
     taken: set[int] = set()
     bars = []
-    for index, found in sorted(one.bars.items()):
+    for index, found in sorted(logged.items()):
         wide = found.kind == "mem" and found.wide
         slots = {index, index + 1} if wide else {index}
         least = 4 if found.kind == "io" else 16

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from hw.pci.spec import Address
 
@@ -23,7 +24,7 @@ _IDENTITY = re.compile(
     r"^\[([0-9a-f]{4}:[0-9a-f]{4})\] type ([0-9a-f]{2}) class (?:0x)?([0-9a-f]{6})"
     r"(?: (PCIe.*|PCI/.*|conventional.*|CardBus.*))?$"
 )
-_BAR = re.compile(r"^(?:reg 0x([0-9a-f]{2}): |BAR ([0-5]) |(ROM) )(\[.*\])$")
+_BAR = re.compile(r"^(?:reg 0x([0-9a-f]{2,3}): |BAR ([0-5]) |(ROM) )(\[.*\])$")
 _BUSES = re.compile(r"^PCI bridge to \[bus ([0-9a-f]{2})(?:-([0-9a-f]{2}))?\]( \(subtractive decode\))?$")
 _WINDOW = re.compile(r"^  bridge window (\[.*\])$")
 _RANGE = re.compile(r"^\[(io |mem) 0x([0-9a-f]{4,16})(?:-0x([0-9a-f]{4,16}))?( 64bit)?( pref)?( window)?\]$")
@@ -31,6 +32,19 @@ _PME = re.compile(r"^PME# supported from((?: D[0-3](?:hot|cold)?)+)$")
 _LOW_POWER = re.compile(r"^supports((?: D[12])+)$")
 _ENABLING = re.compile(r"^enabling device \(([0-9a-f]{4}) -> [0-9a-f]{4}\)$")
 _ADD_SIZE = re.compile(r"^bridge window \[.*\] to \[bus [0-9a-f-]+\] add_size ([0-9a-f]+)(?: add_align [0-9a-f]+)?$")
+_VF_BAR = re.compile(r"^VF BAR ([0-5]) (\[.*\])$")
+_VF_TOTAL = re.compile(
+    r"^(?:VF\(n\) BAR\d space: \[.*\] \(contains BAR(\d) for (\d{1,5}) VFs\)"
+    r"|VF BAR \d \[.*\]: contains BAR (\d) for (\d{1,5}) VFs)$"
+)
+_LINK = re.compile(
+    r"^[\d.]+ Gb/s available PCIe bandwidth, limited by (\d{1,2}(?:\.\d)?) GT/s(?: PCIe)? x(\d{1,2}) link"
+    r" at ([0-9a-f]{4,8}):([0-9a-f]{2}):([0-1][0-9a-f])\.([0-7])"
+    r" \(capable of [\d.]+ Gb/s with (\d{1,2}(?:\.\d)?) GT/s(?: PCIe)? x(\d{1,2}) link\)$"
+)
+SPEEDS = {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6}
+VF_REGISTERS = range(0x124, 0xFF8)  # an extended capability's BARs
+VF_FIRST_BAR = 0x24
 _END = re.compile(r"^(?:PCI: CLS |Trying to unpack rootfs|Unpacking initramfs|Run /|pci_bus [0-9a-f:]+: resource )")
 
 
@@ -48,6 +62,16 @@ class Range:
     def size(self) -> int:
         """Bytes in the range."""
         return self.end - self.start + 1
+
+
+class Limit(NamedTuple):
+    """What a device's link could do, and the link on its way that holds it down. Speeds are 1 (2.5 GT/s) to 6."""
+
+    max_speed: int
+    max_width: int
+    where: Address
+    speed: int
+    width: int
 
 
 @dataclass
@@ -71,6 +95,11 @@ class Seen:
     slot: bool = False  # a hot-plug slot
     add_sizes: list[int] = field(default_factory=list)
     command: int | None = None
+    vf_bars: dict[int, Range] = field(default_factory=dict)  # of one virtual function, by index
+    total_vfs: int = 0
+    vf_pending: tuple[int, Range] | None = None  # a register whose index the next line tells
+    vf_at: int = 0  # where the capability lies; 0: no line tells
+    link: Limit | None = None
 
 
 def parse_range(text: str) -> Range | None:
@@ -140,6 +169,13 @@ def _add(seen: Seen, text: str) -> None:
         seen.command = int(match[1], 16)
     elif match := _ADD_SIZE.match(text):
         seen.add_sizes.append(int(match[1], 16))
+    elif match := _VF_BAR.match(text):
+        _add_vf_bar(seen, int(match[1]), match[2])
+    elif match := _VF_TOTAL.match(text):
+        seen.total_vfs = int(match[2] or match[4])
+        _place_vf_bar(seen, int(match[1] or match[3]))
+    elif match := _LINK.match(text):
+        seen.link = _limit(match)
     elif text == "enabling Extended Tags":
         seen.ext_tag = True
     elif text.startswith(SHADOWED):
@@ -153,7 +189,33 @@ def _add_bar(seen: Seen, match: re.Match[str]) -> None:
     if found is None:
         return
     register = int(match[1], 16) if match[1] else 0x10 + 4 * int(match[2]) if match[2] else 0
-    if match[3] or register == ROM_REGISTERS.get(seen.header):
+    if register in VF_REGISTERS:
+        seen.vf_pending = (register, found)
+    elif match[3] or register == ROM_REGISTERS.get(seen.header):
         seen.rom = seen.rom or found
     elif 0x10 <= register <= 0x24 and not register & 3:
         seen.bars.setdefault(register - 0x10 >> 2, found)
+
+
+def _add_vf_bar(seen: Seen, index: int, text: str) -> None:
+    found = parse_range(text)
+    if found is not None:
+        seen.vf_bars.setdefault(index, found)
+
+
+def _place_vf_bar(seen: Seen, index: int) -> None:
+    """The register of the line before was the ``index``-th of the capability."""
+    if seen.vf_pending is not None and index <= 5:
+        register, found = seen.vf_pending
+        seen.vf_bars.setdefault(index, found)
+        seen.vf_at = max(0, register - VF_FIRST_BAR - 4 * index)
+    seen.vf_pending = None
+
+
+def _limit(match: re.Match[str]) -> Limit | None:
+    speed, most = SPEEDS.get(float(match[1])), SPEEDS.get(float(match[7]))
+    width, widest = int(match[2]), int(match[8])
+    if speed is None or most is None or not 1 <= width <= 32 or not 1 <= widest <= 32:
+        return None
+    where = Address(int(match[3], 16), int(match[4], 16), int(match[5], 16) << 3 | int(match[6]))
+    return Limit(most, widest, where, speed, width)
