@@ -23,9 +23,9 @@ SETS = {
     "no_e820": Probe.NO_E820,
 }
 PCI_WORDS = Words(
-    ("off", "conf1", "nommconf", "noacpi", "lastbus=*", *SETS, "nomsi", "noats*", "noari*", "pcie_scan_all*",
-     "probe_only=*"),
-    ("bfsort", "nobfsort", "conf2", "check_enable_amd_mmconf", "noearly", "usepirqmask", "irqmask=*", "rom", "norom",
+    ("off", "conf1", "nommconf", "noacpi", "lastbus=*", *SETS, "bfsort", "nobfsort", "nomsi", "noats*", "noari*",
+     "pcie_scan_all*", "probe_only=*"),
+    ("conf2", "check_enable_amd_mmconf", "noearly", "usepirqmask", "irqmask=*", "rom", "norom",
      "nobar", "use_crs", "big_root_window", "routeirq", "skip_isa_align", "noioapicquirk", "ioapicreroute",
      "noioapicreroute", "noaer", "earlydump", "realloc*", "nodomains", "cbiosize=*", "cbmemsize=*",
      "resource_alignment=*", "ecrc=*", "hpiosize=*", "hpmmiosize=*", "hpmmioprefsize=*", "hpmemsize=*", "hpbussize=*",
@@ -53,6 +53,8 @@ def pcibios_setup(k: Kernel, word: str) -> bool:
         options.probe = Probe.CONF1
     elif word == "nommconf":
         options.probe &= ~Probe.MMCONF
+    elif word in ("bfsort", "nobfsort"):
+        options.bfsort = word == "bfsort"
     elif word == "noacpi":
         k.acpi_options.noirq = True
     elif word.startswith("lastbus="):

@@ -61,8 +61,7 @@ def pci_subsys_init(k: Kernel) -> None:
 
 def _sort_breadthfirst(k: Kernel) -> None:
     """Source: arch/x86/pci/common.c:pcibios_init(), drivers/pci/probe.c:pci_sort_breadthfirst() @ v6.12"""
-    words = k.cmdline.words("pci")
-    if "bfsort" in words or (k.pci.breadth_first and "nobfsort" not in words):
+    if k.pci.breadth_first if k.pci.options.bfsort is None else k.pci.options.bfsort:
         k.pci.devices.sort(key=lambda dev: (dev.bus.segment, dev.bus.number, dev.devfn))
 
 

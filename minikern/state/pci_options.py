@@ -36,6 +36,7 @@ class PciOptions:
     msi: bool = True
     ari: bool = True
     scan_all: bool = False
+    bfsort: bool | None = None  # None: as the firmware wants it
     probe_only: list[str] = field(default_factory=list)
 
     @property
