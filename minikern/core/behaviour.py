@@ -231,6 +231,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A bridge's windows are logged when the bridge itself is found."""
     pci_reg_lines: Literal["reg", "bar"]
     """What a resource is called: by its register, or by its name."""
+    pci_link_speed: Literal["plain", "pcie"]
+    """How the speed of a link is written: ``8 GT/s``, or ``8.0 GT/s PCIe``."""
     osc_skipped: bool
     """A host bridge that is neither PCI Express nor asked by the firmware gets no _OSC."""
     iommu_probe_by_unit: bool

@@ -65,7 +65,7 @@ def _speed(k: Kernel, speed: int) -> str:
     text = SPEED_NAMES.get(speed)
     if text is None:
         return "Unknown"
-    if k.behaviour.get("pci_link_speed", "pcie") == "pcie":
+    if k.behaviour.pci_link_speed == "pcie":
         return f"{text} GT/s PCIe"
     return f"{text.removesuffix('.0')} GT/s"
 
