@@ -9,6 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from hw.errors import InputError
+from hw.spelling import unknown
 
 T = TypeVar("T")
 MAX_BYTES = 16 << 20
@@ -28,10 +29,40 @@ def decode_file(path: Path, kind: type[T]) -> T:
 def decode_toml(data: bytes, kind: type[T], where: str) -> T:
     """Decode TOML bytes as ``kind``; InputError names ``where``, the key path and what was expected."""
     try:
-        return msgspec.convert(tomllib.loads(data.decode()), kind)
+        tree = tomllib.loads(data.decode())
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: not UTF-8 text at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where}: not TOML: {error}") from error
+    return convert(tree, kind, where)
+
+
+def convert(tree: object, kind: type[T], where: str) -> T:
+    """``tree`` as ``kind``. InputError names the key path of a key nobody knows, and the one that was perhaps meant."""
+    try:
+        return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
+        _check_keys(tree, msgspec.inspect.type_info(kind), where, "")
         raise InputError(f"{where}: {error}") from error
+
+
+def _check_keys(tree: object, kind: msgspec.inspect.Type, where: str, path: str) -> None:
+    """InputError for the first key that its table does not have."""
+    if isinstance(kind, msgspec.inspect.Metadata):
+        _check_keys(tree, kind.type, where, path)
+    elif isinstance(kind, msgspec.inspect.UnionType):
+        for choice in kind.types:
+            _check_keys(tree, choice, where, path)
+    elif isinstance(kind, msgspec.inspect.StructType) and isinstance(tree, dict):
+        fields = {field.encode_name: field.type for field in kind.fields}
+        for key, value in tree.items():
+            if key not in fields and kind.forbid_unknown_fields:
+                raise unknown(where, f"key of [{path}]" if path else "key", key, fields)
+            if key in fields:
+                _check_keys(value, fields[key], where, f"{path}.{key}".lstrip("."))
+    elif isinstance(kind, msgspec.inspect.ListType) and isinstance(tree, list):
+        for index, value in enumerate(tree):
+            _check_keys(value, kind.item_type, where, f"{path}[{index}]")
+    elif isinstance(kind, msgspec.inspect.DictType) and isinstance(tree, dict):
+        for key, value in tree.items():
+            _check_keys(value, kind.value_type, where, f"{path}.{key}".lstrip("."))
