@@ -6,13 +6,11 @@ import msgspec
 
 from hw.spec import KernelFacts
 from minikern.core.forks import changed
-from minikern.core.image import ImageSizes
+from minikern.core.image import PAGE_KIB, ImageSizes, linked
 from minikern.core.release import Release
 
 IMAGE_FIELDS = ("code_kib", "rwdata_kib", "rodata_kib", "init_kib", "bss_kib")
 LOGGED_BEHAVIOUR = ("fallback_lines", "unavailable_lines", "efi_mmio_removed")
-HUGE_PAGE_KIB = 2048  # code, constants and data each begin at one; Source: arch/x86/kernel/vmlinux.lds.S @ v6.12
-PAGE_KIB = 4
 BETWEEN_KIB = 64  # lock list and alignment between data and bss
 SMALL_NR_CPUS = 512  # distributions with fewer CPUs than MAXSMP keep the default of 64 nodes
 
@@ -56,16 +54,12 @@ def _linked(image: ImageSizes, sizes: dict[str, int]) -> ImageSizes:
     """``image`` as the linker lays out parts of these sizes, gaps included."""
     if all(getattr(image, name) == size for name, size in sizes.items()):
         return image
-    text_room, rodata_gap = (-sizes[name] % HUGE_PAGE_KIB for name in ("code_kib", "rodata_kib"))
-    text_gap = text_room // PAGE_KIB * PAGE_KIB  # of whole pages
-    protected = sizes["code_kib"] + text_room + sizes["rodata_kib"] + rodata_gap
-    whole = protected + sizes["rwdata_kib"] + sizes["init_kib"] + sizes["bss_kib"] + BETWEEN_KIB
+    gaps = linked(sizes["code_kib"], sizes["rodata_kib"])
+    whole = gaps["write_protect_kib"] + sizes["rwdata_kib"] + sizes["init_kib"] + sizes["bss_kib"] + BETWEEN_KIB
     return msgspec.structs.replace(
         image,
         **sizes,
-        text_rodata_gap_kib=text_gap,
-        rodata_data_gap_kib=rodata_gap,
-        write_protect_kib=protected,
+        **gaps,
         smp_locks_kib=min(image.smp_locks_kib, BETWEEN_KIB // 2),
         decrypted_kib=0,
         brk_start=image.text_start + (-(-whole // PAGE_KIB) * PAGE_KIB << 10),

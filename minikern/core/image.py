@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
+
+HUGE_PAGE_KIB = 2048  # code, constants and data each begin at one; Source: arch/x86/kernel/vmlinux.lds.S @ v6.12
+PAGE_KIB = 4
 
 
 class ImageSizes(msgspec.Struct, forbid_unknown_fields=True):
@@ -37,3 +42,22 @@ class ImageSizes(msgspec.Struct, forbid_unknown_fields=True):
         """The same image ``delta`` bytes further up."""
         names = ["text_start", "brk_start", *(["kernel_end"] if self.kernel_end else [])]
         return msgspec.structs.replace(self, **{name: getattr(self, name) + delta for name in names})
+
+
+def linked(code_kib: int, rodata_kib: int) -> dict[str, int]:
+    """What the linker makes of code and constants of that size: the gaps behind them, and what is write-protected."""
+    text_room, rodata_gap = -code_kib % HUGE_PAGE_KIB, -rodata_kib % HUGE_PAGE_KIB
+    return {
+        "text_rodata_gap_kib": text_room // PAGE_KIB * PAGE_KIB,  # of whole pages
+        "rodata_data_gap_kib": rodata_gap,
+        "write_protect_kib": code_kib + text_room + rodata_kib + rodata_gap,
+    }
+
+
+def with_layout(parent: Mapping[str, int | str], own: Mapping[str, int | str]) -> dict[str, int | str]:
+    """Sizes of ``own`` over those of ``parent``; with code or constants of another size go other gaps."""
+    sizes = {**parent, **own}
+    code, rodata = sizes.get("code_kib"), sizes.get("rodata_kib")
+    if ("code_kib" in own or "rodata_kib" in own) and isinstance(code, int) and isinstance(rodata, int):
+        sizes.update(linked(code, rodata))
+    return {**sizes, **own}

@@ -40,6 +40,19 @@ def parse_version(text: str) -> Version:
     return Version(int(major), int(minor), int(candidate) if candidate else FINAL, int(patch or 0))
 
 
+def series(text: str) -> tuple[int, int] | None:
+    """What the stable tree is named by: 6.1 for 6.1.192; None for what is no version."""
+    match = _WORD.match(text.strip())
+    return (int(match[1]), int(match[2])) if match else None
+
+
+def kernel_release(text: str) -> str:
+    """``text`` as the kernel calls itself: 6.9 is 6.9.0, 6.5-rc1 is 6.5.0-rc1."""
+    version = parse_version(text)
+    candidate = "" if version.candidate == FINAL else f"-rc{version.candidate}"
+    return f"{version.major}.{version.minor}.{version.patch}{candidate}"
+
+
 def parse_since(text: str) -> Version:
     """The first version of a row: ``6.5`` is its merge window, that is 6.5-rc1; ``5.13-rc6`` came later."""
     version = parse_version(text)

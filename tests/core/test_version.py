@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hw.errors import InputError
-from minikern.core.version import parse_since, parse_version
+from minikern.core.version import kernel_release, parse_since, parse_version
 
 IN_ORDER = ["4.19.320", "5.4", "5.10-rc1", "5.10", "5.10.30", "5.15.0-107-generic", "6.4.9", "6.5-rc1",
             "6.5.0-rc4-next", "6.5", "6.12.117+deb12-amd64", "6.13", "10.0"]  # fmt: skip
@@ -28,6 +28,11 @@ def test_a_change_of_a_later_candidate_came_then(version: str, has: bool) -> Non
 
 def test_the_word_may_stand_in_its_line() -> None:
     assert parse_version("Linux version 6.1.0-56-amd64 (debian-kernel@lists.debian.org)") == parse_version("6.1.0")
+
+
+@pytest.mark.parametrize(("text", "word"), [("6.9", "6.9.0"), ("6.5-rc1", "6.5.0-rc1"), ("6.1.192-amd64", "6.1.192")])
+def test_what_a_kernel_calls_itself(text: str, word: str) -> None:
+    assert kernel_release(text) == word
 
 
 @pytest.mark.parametrize("text", ["", "six", "6", "v6.1", ".5"])
