@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.acpi import acpi_init, tables
-from minikern.init import hash, initcalls, main_lines, mm_core
+from minikern.init import hash, initcalls, main_lines, mm_core, params
 from minikern.init.setup import copy_bootdata, setup_arch
 from minikern.kexec.setup_data import random_init_early
 from minikern.mm.buddy import free_reserved, zonelist
@@ -31,7 +31,7 @@ def start_kernel(k: Kernel) -> None:
         percpu.setup_per_cpu_areas(k)
         if k.behaviour.zonelists_before_cmdline:
             zonelist.build_all_zonelists(k)
-        main_lines.kernel_command_line(k)  # gigantic pages leave memblock here
+        params.kernel_command_line(k)  # gigantic pages leave memblock here
         random_init_early(k)
         main_lines.setup_log_buf(k)
         hash.vfs_caches_init_early(k)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hw.errors import MachineStopped
 from minikern.core.cmdline import memparse
 from minikern.core.printk import Level
-from minikern.init import isolation, params
+from minikern.init import isolation
 from minikern.init.vgacon import vgacon_startup
 from minikern.mm.buddy import free_reserved
 from minikern.smp import clocksource, interrupt_mode
@@ -25,18 +25,6 @@ PRB_DESC_BYTES = 24  # Source: kernel/printk/printk_ringbuffer.h @ v6.12
 def linux_banner(k: Kernel) -> None:
     """The version line; a captured machine brings its own build's."""
     k.printk(k.machine.spec.banner or k.release.banner, Level.NOTICE)
-
-
-def kernel_command_line(k: Kernel) -> None:
-    """The command line again, what its words do one after the other, and those that are no kernel parameters.
-
-    Source: init/main.c:start_kernel(), print_unknown_bootoptions() @ v6.12
-    """
-    k.printk(f"Kernel command line: {k.cmdline.text}", Level.NOTICE)
-    params.parse_args(k)
-    words = " ".join(k.init_words.unknown)
-    if words:
-        k.printk(f'Unknown kernel command line parameters "{words}", will be passed to user space.', Level.NOTICE)
 
 
 def setup_log_buf(k: Kernel) -> None:

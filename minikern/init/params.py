@@ -8,30 +8,21 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from minikern.acpi import options as acpi_options
 from minikern.core.cmdline import dashes
 from minikern.core.moduleparam import Kind
 from minikern.core.param_table import ParameterTable
 from minikern.core.parameters import BY_CONFIG, Parameters, load_parameters
 from minikern.core.printk import Level
-from minikern.init import isolation
-from minikern.mm.buddy import zones
-from minikern.mm.early import e820_params, swiotlb
-from minikern.mm.hugetlb import hugetlb
-from minikern.pci import dmar
-from minikern.pci import options as pci_options
-from minikern.smp import interrupt_mode, limits
+from minikern.init.declared import declared
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
-
-ROOMS = (acpi_options, pci_options, e820_params, swiotlb, zones, limits, interrupt_mode, isolation, hugetlb, dmar)
 
 
 @lru_cache(maxsize=1)
 def parameter_table() -> ParameterTable[Kernel]:
     """What all rooms declare."""
-    return ParameterTable(parameter for room in ROOMS for parameter in room.PARAMETERS)
+    return ParameterTable(declared())
 
 
 def known_parameters(k: Kernel) -> Parameters:
@@ -61,3 +52,15 @@ def parse_args(k: Kernel) -> None:
             if not accepted:
                 k.printk(f"Booting kernel: `{value or ''}' invalid for parameter `{name}'", Level.ERR)
         k.init_words.word(known, name, value, table.do_setup(k, name, value))
+
+
+def kernel_command_line(k: Kernel) -> None:
+    """The command line again, what its words do one after the other, and those that are no kernel parameters.
+
+    Source: init/main.c:start_kernel(), print_unknown_bootoptions() @ v6.12
+    """
+    k.printk(f"Kernel command line: {k.cmdline.text}", Level.NOTICE)
+    parse_args(k)
+    words = " ".join(k.init_words.unknown)
+    if words:
+        k.printk(f'Unknown kernel command line parameters "{words}", will be passed to user space.', Level.NOTICE)
