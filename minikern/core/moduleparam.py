@@ -120,13 +120,15 @@ def setup_param(
     return Parameter(Kind.SETUP, name, _where(name, handler, read_by), setup=handler, words=words)
 
 
-def module_param(name: str, accept: Accept[K] = taken, *, read_by: Callable[..., object]) -> Parameter[K]:
+def module_param(
+    name: str, handler: Accept[K] = taken, *, read_by: Callable[..., object] | None = None
+) -> Parameter[K]:
     """A parameter of a built-in module (``printk.time``) or of the core (``initcall_debug``).
 
-    ``accept`` judges the value, as the setter of the parameter's type does.
+    ``handler`` sets it, or only judges the value as the setter of its type does; False makes the value invalid.
     Source: include/linux/moduleparam.h:module_param(), core_param() @ v6.12
     """
-    return Parameter(Kind.PARAM, name, _path(read_by), accept=accept)
+    return Parameter(Kind.PARAM, name, _where(name, handler, read_by), accept=handler)
 
 
 def raw_param(name: str, *, read_by: Callable[..., object]) -> Parameter[K]:

@@ -11,15 +11,18 @@ from minikern.acpi import options as acpi_options
 from minikern.core.kernel import Kernel
 from minikern.core.moduleparam import Parameter, raw_param
 from minikern.init import isolation
-from minikern.mm.buddy import zones
-from minikern.mm.early import e820_params, swiotlb
-from minikern.mm.hugetlb import hugetlb
+from minikern.mm.buddy import free_reserved, watermarks, zones
+from minikern.mm.early import crashkernel, direct_map, e820_params, early_allocs, efi, memtest, mtrr, numa, swiotlb
+from minikern.mm.hugetlb import hugetlb, hugetlb_alloc, hugetlb_cma
+from minikern.mm.map import page_init
 from minikern.pci import dmar
 from minikern.pci import options as pci_options
 from minikern.smp import interrupt_mode, limits
 
 ROOMS = (
-    acpi_options, isolation, zones, e820_params, swiotlb, hugetlb, dmar, pci_options, interrupt_mode, limits,
+    acpi_options, isolation, free_reserved, watermarks, zones, crashkernel, direct_map, e820_params,
+    early_allocs, efi, memtest, mtrr, numa, swiotlb, hugetlb, hugetlb_alloc, hugetlb_cma, page_init, dmar,
+    pci_options, interrupt_mode, limits,
 )  # fmt: skip
 
 

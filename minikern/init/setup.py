@@ -231,11 +231,7 @@ def reserve_real_mode(k: Kernel) -> None:
 
 def map_memory(k: Kernel) -> None:
     """Build the direct mapping."""
-    cpu = k.machine.boot_cpu
-    gbpages = gbpages_cpu = bool(cpu.cpuid(0x80000001).edx >> 26 & 1)
-    for name, _ in k.cmdline.args:  # the last of the two words counts
-        if name in ("gbpages", "nogbpages"):
-            gbpages = gbpages_cpu and name == "gbpages"
+    gbpages = direct_map.direct_gbpages(k)
     if gbpages:
         k.printk("Using GB pages for direct mapping")
     k.direct_map = direct_map.init_mem_mapping(k, gbpages)

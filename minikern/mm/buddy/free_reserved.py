@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from minikern.core.moduleparam import Parameter, setup_param
 from minikern.mm.buddy.watermarks import managed_pages_changed
 from minikern.mm.map.page_init import memory_pfn_ranges
 from minikern.mm.page.struct_page import PAGE_SIZE
@@ -81,7 +82,7 @@ def free_smp_locks(k: Kernel) -> None:
     Source: arch/x86/kernel/alternative.c:alternative_instructions() @ v6.12
     """
     present, possible = len(k.cpus.present), len(k.cpus.possible)
-    alone = present == 1 or k.cmdline.get("maxcpus") in ("0", "1") or k.cmdline.has("nosmp")
+    alone = present == 1 or k.cpus.setup_max_cpus <= 1
     if not alone or possible == 1 or k.cmdline.has("noreplace-smp"):
         free_reserved_area(k, *image_layout(k).smp_locks, "SMP alternatives")
 
@@ -103,3 +104,8 @@ def free_initrd_mem(k: Kernel) -> None:
     """The initrd, once it is unpacked. Source: init/initramfs.c:do_populate_rootfs() @ v6.12"""
     address, size = k.boot_params.ramdisk
     free_reserved_area(k, address, _page_align(address + size), "initrd")
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    setup_param("noreplace-smp", read_by=free_smp_locks),
+)

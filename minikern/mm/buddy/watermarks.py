@@ -10,6 +10,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, NamedTuple
 
+from minikern.core.moduleparam import Parameter, setup_param
+from minikern.core.printk import Level
 from minikern.mm.page.mmzone import PAGEBLOCK_NR_PAGES, ZONE_MOVABLE, ZONE_NORMAL, Pglist, Zone
 
 if TYPE_CHECKING:
@@ -21,6 +23,7 @@ WATERMARK_SCALE_FACTOR = 10  # in ten thousandths; Source: mm/page_alloc.c
 MIN_FREE_KBYTES = (128, 262144)  # bounds; Source: mm/page_alloc.c:calculate_min_free_kbytes() @ v6.12
 MIGRATE_PCPTYPES = 3
 SWAP_CLUSTER_MAX, MOVABLE_MIN_MAX = 32, 128  # Source: mm/page_alloc.c:__setup_per_zone_wmarks() @ v6.12
+THP_WORDS = ("always", "madvise", "never")
 THP_MIN_PAGES = 512 << 8  # 512 MiB; Source: mm/huge_memory.c:hugepage_init() @ v6.12
 
 
@@ -107,6 +110,13 @@ def setup_per_zone_wmarks(k: Kernel) -> None:
         k.page_alloc.wmarks[zone.nid, zone.index] = Wmarks(*(least + n * step for n in range(4)))
 
 
+def setup_transparent_hugepage(k: Kernel, text: str) -> bool:
+    """``transparent_hugepage=``: what it cannot read is left to init. Source: mm/huge_memory.c @ v6.12"""
+    if text not in THP_WORDS:
+        k.printk("huge_memory: transparent_hugepage= cannot parse, ignored", Level.WARNING)
+    return text in THP_WORDS
+
+
 def hugepage_init(k: Kernel) -> None:
     """Transparent huge pages want more pages kept free; small machines go without.
 
@@ -114,7 +124,8 @@ def hugepage_init(k: Kernel) -> None:
     """
     if k.page_alloc.totalram_pages < THP_MIN_PAGES:
         return
-    if k.cmdline.get("transparent_hugepage") == "never":
+    asked = [word for word in k.cmdline.getall("transparent_hugepage") if word in THP_WORDS]
+    if asked[-1:] == ["never"]:
         k.page_alloc.min_free_kbytes = calculate_min_free_kbytes(k)
     else:
         zones = sum(1 for zone in _zones(k) if zone.present_pages and zone.index <= ZONE_NORMAL)
@@ -122,3 +133,8 @@ def hugepage_init(k: Kernel) -> None:
         wanted = min(wanted, nr_free_buffer_pages(k) // 20) * KIB_PER_PAGE
         k.page_alloc.min_free_kbytes = max(k.page_alloc.min_free_kbytes, wanted)
     setup_per_zone_wmarks(k)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    setup_param("transparent_hugepage=", setup_transparent_hugepage, read_by=hugepage_init),
+)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from minikern.core.cmdline import memparse
-from minikern.core.moduleparam import Parameter, early_param
+from minikern.core.moduleparam import Parameter, early_param, needs_value
 from minikern.core.printk import Level
 from minikern.mm.early.early_allocs import SMP_CACHE_BYTES
 from minikern.mm.page.mmzone import (
@@ -264,4 +264,6 @@ def _take_from_node(k: Kernel, nid: int, starts: dict[int, int], usable_start: i
 
 PARAMETERS: tuple[Parameter[Kernel], ...] = (
     early_param("movable_node", cmdline_parse_movable_node),
+    early_param("kernelcore", needs_value, read_by=find_zone_movable_pfns),
+    early_param("movablecore", needs_value, read_by=find_zone_movable_pfns),
 )

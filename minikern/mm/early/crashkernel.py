@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minikern.core.cmdline import memparse
+from minikern.core.moduleparam import Parameter, early_param
 from minikern.core.printk import Level
 
 if TYPE_CHECKING:
@@ -258,3 +259,8 @@ def _reserve_low_generic(k: Kernel, size: int) -> bool:
     k.crashk.low_res = (base, size)
     k.printk(f"crashkernel low memory reserved: {base:#010x} - {base + size:#010x} ({size >> 20} MB)")
     return True
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("crashkernel", read_by=parse_crashkernel),
+)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.core.moduleparam import Parameter, early_param
 from minikern.state.direct_map import DirectMap, MapRange
 
 if TYPE_CHECKING:
@@ -20,6 +21,16 @@ P4D_SIZE = 1 << 39
 PGD_5LEVEL_SIZE = 1 << 48
 PGT_BUF_FACTOR = 4  # tables set aside in brk for each level; Source: arch/x86/mm/init.c:INIT_PGD_PAGE_COUNT
 STEP_SHIFT = 8  # each pass maps 2^8 times more than the one before; Source: get_new_step_size()
+
+
+def direct_gbpages(k: Kernel) -> bool:
+    """True if 1 GiB pages are to map memory: the CPU has them and the last of two words is not against it.
+
+    Source: arch/x86/mm/init.c:parse_direct_gbpages_on(), parse_direct_gbpages_off(), probe_page_size_mask() @ v6.12
+    """
+    has = bool(k.machine.boot_cpu.cpuid(0x80000001).edx >> 26 & 1)
+    words = [name for name, _ in k.cmdline.args if name in ("gbpages", "nogbpages")]
+    return has and words[-1:] != ["nogbpages"]
 
 
 def init_mem_mapping(k: Kernel, gbpages: bool) -> DirectMap:
@@ -156,3 +167,9 @@ def _adjusted(k: Kernel, part: MapRange, gbpages: bool) -> MapRange:
         if page < size and any(r.base <= low and high <= r.end for r in k.memblock.memory_regions()):
             page = size
     return part._replace(page=page)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("gbpages", read_by=direct_gbpages),
+    early_param("nogbpages", read_by=direct_gbpages),
+)

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.core.moduleparam import Parameter, module_param, needs_uint
+
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
     from minikern.mm.early.percpu import AllocInfo
@@ -118,3 +120,8 @@ def trap_init(k: Kernel) -> None:
     tables = 1 + len({pte // 512 for pte in used}) + len(used)  # PUD table, PMD tables, PTE tables
     for _ in range(tables):
         k.memblock.alloc(PAGE_SIZE, PAGE_SIZE)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    module_param("kfence.sample_interval", needs_uint, read_by=kfence_alloc_pool_and_metadata),
+)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.core.moduleparam import Parameter, Words, early_param
+from minikern.core.printk import Level
 from minikern.mm.buddy.free_reserved import free_reserved_area
 from minikern.mm.early import e820
 from minikern.state.e820 import Type
@@ -13,6 +15,10 @@ if TYPE_CHECKING:
 
 EFI_INFO = 0x1C0  # Source: arch/x86/include/uapi/asm/bootparam.h:struct boot_params
 EFI_BOOT_SERVICES = (3, 4)  # code, data; Source: UEFI 2.10 clause 7.2
+EFI_WORDS = Words(
+    ("debug", "noruntime", "runtime"),
+    ("nochunk", "novamap", "nosoftreserve", "disable_early_pci_dma", "no_disable_early_pci_dma", "old_map"),
+)
 EFI_MEMORY_MAPPED_IO = 11
 PAGE_SIZE = 1 << e820.PAGE_SHIFT
 REAL_MODE_END = 1 << 20
@@ -48,6 +54,16 @@ def memmap_enabled(k: Kernel) -> bool:
         return False
     words = [word for word in k.cmdline.words("efi") if word in ("noruntime", "runtime")]
     return words[-1:] != ["noruntime"]
+
+
+def parse_efi_cmdline(k: Kernel, value: str | None) -> bool:
+    """``efi=`` needs words; the generic code and the architecture's each say so.
+
+    Source: drivers/firmware/efi/efi.c:parse_efi_cmdline(), arch/x86/platform/efi/efi.c @ v6.12
+    """
+    if value is None:
+        k.printk("efi: need at least one option", Level.WARNING)
+    return value is not None
 
 
 def debug(k: Kernel) -> bool:
@@ -180,3 +196,10 @@ def _remove(k: Kernel, index: int, start: int, size: int) -> None:
     k.printk(f"efi: Remove {where} ({size >> 20}MB) from e820 map")
     e820.debug_change(k, "remove", start, size, e820.logged_type(k, Type.RESERVED))
     k.e820.table = e820.range_remove(k.e820.table, start, size, Type.RESERVED, True)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("noefi", read_by=memmap_enabled),
+    early_param("efi", parse_efi_cmdline, read_by=memmap_enabled, words=EFI_WORDS),
+    early_param("efi", parse_efi_cmdline, read_by=debug, words=EFI_WORDS),
+)

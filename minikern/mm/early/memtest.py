@@ -5,10 +5,10 @@ Source: mm/memtest.c @ v6.12
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from minikern.core.cmdline import memparse
+from minikern.core.cmdline import kstrtouint
+from minikern.core.moduleparam import Parameter, early_param
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -20,8 +20,12 @@ PATTERNS = (
     0x9999999999999999, 0xCCCCCCCCCCCCCCCC, 0x7777777777777777, 0xBBBBBBBBBBBBBBBB, 0xDDDDDDDDDDDDDDDD,
     0xEEEEEEEEEEEEEEEE, 0x7A6C7258554E494C,
 )  # fmt: skip
-UINT = re.compile(r"\+?(0[xX][0-9a-fA-F]{1,8}|\d{1,10})$")
 MAX_PASSES = 4 * len(PATTERNS)  # more would only say the same again
+
+
+def parse_memtest(k: Kernel, value: str | None) -> bool:
+    """``memtest``, ``memtest=``: False for what is no number. Source: mm/memtest.c:parse_memtest() @ v6.12"""
+    return value is None or kstrtouint(value) is not None
 
 
 def passes(k: Kernel) -> int:
@@ -31,8 +35,9 @@ def passes(k: Kernel) -> int:
         if name == "memtest":
             if value is None:
                 count = len(PATTERNS)
-            elif UINT.match(value):
-                count = memparse(value.lstrip("+"))[0]
+            else:
+                number = kstrtouint(value)
+                count = count if number is None else number
     return count
 
 
@@ -49,3 +54,8 @@ def early_memtest(k: Kernel, end: int) -> None:
             stop = min(stop, end)
             if start < stop:
                 k.printk(f"  {start:#018x} - {stop:#018x} pattern {shown:016x}")
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("memtest", parse_memtest, read_by=passes),
+)

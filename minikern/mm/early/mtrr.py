@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from minikern.core.moduleparam import Parameter, early_param
 from minikern.core.printk import Level
 from minikern.mm.early import e820
 from minikern.state.e820 import Type
@@ -107,3 +108,8 @@ def _trim(k: Kernel, start: int, end: int) -> int:
     e820.debug_change(k, "update", start, end - start, e820.logged_change(k, Type.RAM, Type.RESERVED))
     k.e820.table = e820.range_update(k.e820.table, start, end - start, Type.RAM, Type.RESERVED)
     return before - sum(entry.size for entry in k.e820.table if entry.type == Type.RAM)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("disable_mtrr_trim", read_by=mtrr_trim_uncached_memory),
+)

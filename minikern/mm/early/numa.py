@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.acpi.srat import SratCpu, SratMemory, parse_slit, parse_srat
+from minikern.core.moduleparam import Parameter, Words, early_param, needs_value
 from minikern.core.printk import Level
 from minikern.mm.buddy import zones
 from minikern.mm.early.numa_emulation import Block, emulated_distances, split_nodes
@@ -343,3 +344,8 @@ def _replace_distance(k: Kernel, count: int) -> None:
     _alloc_distance(k, count)
     if copy is not None:
         k.memblock.phys_free(copy, size)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("numa", needs_value, read_by=numa_init, words=Words(("off*", "noacpi*", "fake=*"), ("nohmat*",), "")),
+)

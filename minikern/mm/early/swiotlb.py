@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.core.cmdline import strtoull
-from minikern.core.moduleparam import Parameter, early_param
+from minikern.core.moduleparam import Parameter, Words, early_param
 from minikern.core.printk import Level
 from minikern.mm.page.mmzone import MAX_DMA32_PFN
 from minikern.state.swiotlb import IO_TLB_SHIFT
@@ -57,6 +57,19 @@ def _adjust_nareas(k: Kernel, areas: int) -> None:
 
 def _power_of_two(value: int) -> int:
     return 1 << (max(value, 1) - 1).bit_length()
+
+
+def iommu_setup(k: Kernel, value: str | None) -> bool:
+    """``iommu=``: complain of the words that mean nothing any more. Source: arch/x86/kernel/pci-dma.c:iommu_setup()"""
+    if value is None:
+        return False
+    for word in value.split(","):
+        old = next((name for name in ("forcesac", "allowdac", "nodac") if word.startswith(name)), "")
+        if old:
+            k.printk(f"{old} option ignored.", Level.WARNING)
+        if word.startswith("usedac"):
+            return False
+    return True
 
 
 def swiotlb_wanted(k: Kernel) -> bool:
@@ -123,4 +136,12 @@ def pci_iommu_init(k: Kernel) -> None:
     k.printk(f"software IO TLB: mapped [mem {state.place:#018x}-{state.place + size:#018x}] ({size >> 20}MB)")
 
 
-PARAMETERS: tuple[Parameter[Kernel], ...] = (early_param("swiotlb", parse_swiotlb),)
+IOMMU_WORDS = Words(
+    ("off*", "soft*", "pt*", "nopt*", "forcesac*", "allowdac*", "nodac*", "usedac*"),
+    ("force*", "noforce*", "biomerge*", "panic*", "nopanic*", "merge*", "nomerge*", "fullflush*", "nofullflush*",
+     "noagp*", "noaperture*", "memaper*", "allowed*", "leak*"),
+)  # fmt: skip
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("swiotlb", parse_swiotlb),
+    early_param("iommu", iommu_setup, read_by=swiotlb_wanted, words=IOMMU_WORDS),
+)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import simpy
 
+from minikern.core.moduleparam import Parameter, setup_param
 from minikern.core.work import Work, run_here, run_on
 from minikern.mm.hugetlb.hugetlb_cmdline import size_name
 from minikern.mm.hugetlb.hugetlb_vmemmap import hugetlb_vmemmap_optimize_folios, hvo_for
@@ -238,3 +239,8 @@ def padata_run(k: Kernel, job: MtJob, thread: Callable[[int, int, int], Generato
     env: simpy.Environment = k.machine.clock.env
     pool = WorkPool(len(k.cpus.possible))
     k.machine.clock.wait(k.machine.clock.process(padata_do_multithreaded(env, job, pool, thread)))
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    setup_param("hugepage_alloc_threads=", read_by=_threads_asked_for),
+)

@@ -9,6 +9,8 @@ import re
 from typing import TYPE_CHECKING
 
 from minikern.core.cmdline import memparse
+from minikern.core.moduleparam import Parameter, early_param
+from minikern.core.printk import Level
 from minikern.mm.buddy.memblock_free import free_to_buddy, zones_of
 from minikern.mm.page.struct_page import PAGE_SIZE
 from minikern.state.hugetlb import CmaArea
@@ -45,6 +47,13 @@ def parse_hugetlb_cma(text: str) -> tuple[int, dict[int, int]]:
             break
         rest = rest[1:]
     return total, by_node
+
+
+def early_cma(k: Kernel, value: str | None) -> bool:
+    """``cma=`` needs a size. Source: kernel/dma/contiguous.c:early_cma() @ v6.12"""
+    if value is None:
+        k.printk("cma: Config string not provided", Level.ERR)
+    return value is not None
 
 
 def dma_contiguous_reserve(k: Kernel) -> None:
@@ -162,3 +171,9 @@ def cma_init_reserved_areas(k: Kernel) -> None:
 
 def _round_up(value: int, to: int) -> int:
     return -(-value // to) * to
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("cma", early_cma, read_by=dma_contiguous_reserve),
+    early_param("hugetlb_cma", read_by=hugetlb_cma_reserve),
+)

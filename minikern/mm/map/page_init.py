@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from minikern.core.moduleparam import Parameter, early_param
 from minikern.mm.page.mmzone import PAGEBLOCK_NR_PAGES, PAGES_PER_SECTION, Pglist, Zone
 from minikern.mm.page.page_flags import page_flags_layout
 from minikern.mm.page.page_kernels import algorithm
@@ -124,3 +125,8 @@ def _init_unavailable_range(k: Kernel, start: int, end: int, zone: Zone) -> None
 
 
 assert PAGES_PER_SECTION % PAGEBLOCK_NR_PAGES == 0
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("early_page_ext", read_by=memmap_init),
+)
