@@ -13,6 +13,7 @@ from minikern.acpi.osi import OsiStrings
 from minikern.acpi.package_init import init_packages
 from minikern.acpi.scan import STA_FUNCTIONING, STA_PRESENT, acpi_bus_scan, status
 from minikern.acpi.tables import acpi_early_init as acpi_early_init
+from minikern.core.moduleparam import Parameter, a_bool, module_param
 from minikern.core.printk import Level
 from minikern.state.acpi import AcpiState, PciRoot
 from minikern.state.namespace import Kind, Node
@@ -235,3 +236,8 @@ def acpi_processor_init(k: Kernel) -> int:
         k.charge("acpi_processor_idle")
         k.charge("aml_opcode", run.opcodes - before)
     return with_states
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    module_param("acpiphp.disable", a_bool, read_by=acpi_pci_init),
+)

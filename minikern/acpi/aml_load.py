@@ -60,7 +60,7 @@ def acpi_load_tables(
     """
     state: AcpiState = k.acpi
     state.namespace = Namespace()
-    tolerant = "strict" not in k.cmdline.getall("acpi") if slack is None else slack
+    tolerant = not k.acpi_options.strict if slack is None else slack
     state.interpreter = run = Interpreter(k, state.namespace, tolerant, spaces)
     dsdt = state.table("DSDT")
     if dsdt is None or len(dsdt) < HEADER.size:

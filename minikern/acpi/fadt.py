@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from hw.acpi.layout import FADT_V1, FADT_V3, FADT_V6, GAS
 from minikern.acpi.messages import bios_warning
+from minikern.core.moduleparam import Parameter, early_param
 from minikern.state.acpi import Fadt
 
 if TYPE_CHECKING:
@@ -65,3 +66,8 @@ def _block(data: bytes, extended: str, legacy: str, length: str) -> int:
     if GAS.get(data, "address", start) and GAS.get(data, "space", start) == SPACE_IO:
         return GAS.get(data, "address", start)
     return FADT_V1.get(data, legacy)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("acpi_force_32bit_fadt_addr", read_by=acpi_tb_parse_fadt),
+)

@@ -30,6 +30,7 @@ from minikern.acpi.spaces import SpaceHandler, default_spaces
 from minikern.acpi.stream import NAME_START, Frame
 from minikern.acpi.sync import Mutex, Thread
 from minikern.acpi.values import AmlError, MethodAborted, ParseError
+from minikern.core.moduleparam import Parameter, setup_param
 from minikern.state.namespace import Kind, Namespace, Node, resolve, shown
 
 if TYPE_CHECKING:
@@ -230,3 +231,9 @@ class Interpreter:
         what = {"AE_ALREADY_EXISTS": "Failure creating named object", "AE_NOT_FOUND": "Could not resolve symbol"}
         text = f"{what.get(status, 'Failure resolving symbol')} [{shown(scope.path, name)}], {status}"
         (bios_error if status in what else error)(self.k, text, modules)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    setup_param("acpi_no_auto_serialize", read_by=Interpreter),
+    setup_param("acpi_rev_override", read_by=Interpreter),
+)

@@ -12,7 +12,7 @@ from minikern.core.moduleparam import Parameter, Words, early_param
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-ACPI_WORDS = Words(("off", "force", "rsdt", "noirq"), ("strict", "copy_dsdt", "nocmcff"), separator="")
+ACPI_WORDS = Words(("off", "force", "strict", "rsdt", "noirq"), ("copy_dsdt", "nocmcff"), separator="")
 
 
 def parse_acpi(k: Kernel, value: str | None) -> bool:
@@ -24,6 +24,8 @@ def parse_acpi(k: Kernel, value: str | None) -> bool:
         options.disabled = options.pci_disabled = options.noirq = True
     elif value == "force":
         options.disabled = False
+    elif value == "strict":
+        options.strict = True
     elif value == "rsdt":
         options.rsdt = True
     elif value == "noirq":

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from minikern.acpi.methods import MethodCode
+from minikern.core.moduleparam import Parameter, setup_param
 from minikern.state.namespace import Kind, Node
 
 if TYPE_CHECKING:
@@ -92,3 +93,8 @@ def install_osi(run: Interpreter) -> None:
         return
     root = run.namespace.root
     root.children["_OSI"] = Node("_OSI", root, Kind.METHOD, MethodCode(b"", 0, 0, 1, 8, builtin=strings))
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    setup_param("acpi_osi=", read_by=OsiStrings),
+)

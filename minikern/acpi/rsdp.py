@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from hw.acpi.checksum import byte_sum
 from hw.acpi.layout import RSDP, RSDP_V0_SIZE
 from minikern.acpi.messages import bios_error
+from minikern.core.moduleparam import Parameter, early_param
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
 EBDA_POINTER = 0x40E  # real-mode segment of the extended BIOS data area. Source: ACPI 6.5 clause 5.2.5.1
 EBDA_WINDOW = 1024
 HI_WINDOW = (0xE_0000, 0x10_0000)
+_HEX = re.compile(r"\+?(0[xX])?[0-9a-fA-F]{1,16}")
 _NOT_FOUND = {"20220331": "tbxfroot-210", "": "tbxfroot-205"}
 
 
@@ -30,6 +33,11 @@ def _scan(k: Kernel, start: int, end: int) -> int | None:
         if window[offset : offset + 8] == b"RSD PTR " and rsdp_valid(window[offset : offset + RSDP.size]):
             return start + offset
     return None
+
+
+def setup_acpi_rsdp(k: Kernel, value: str | None) -> bool:
+    """``acpi_rsdp=``: False for what is no hexadecimal number. Source: drivers/acpi/osl.c:setup_acpi_rsdp() @ v6.12"""
+    return value is not None and _HEX.fullmatch(value) is not None
 
 
 def acpi_find_root_pointer(k: Kernel, given: int = 0) -> int | None:
@@ -56,3 +64,8 @@ def acpi_find_root_pointer(k: Kernel, given: int = 0) -> int | None:
     if found is None:
         bios_error(k, "A valid RSDP was not found", _NOT_FOUND)
     return found
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("acpi_rsdp", setup_acpi_rsdp, read_by=acpi_find_root_pointer),
+)

@@ -10,6 +10,7 @@ from minikern.acpi.fadt import acpi_tb_parse_fadt
 from minikern.acpi.messages import bios_error, bios_warning, error
 from minikern.acpi.osl import acpi_os_map_memory
 from minikern.acpi.rsdp import acpi_find_root_pointer
+from minikern.core.moduleparam import Parameter, early_param
 from minikern.state.acpi import AcpiState, Table
 
 if TYPE_CHECKING:
@@ -181,3 +182,8 @@ def acpi_early_init(k: Kernel) -> None:
             verify_checksum(k, table.data)
             verified += len(table.data)
     k.charge("acpi_table_verify_byte", verified)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("acpi_force_table_verification", read_by=acpi_boot_table_init),
+)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from minikern.acpi import acpi_init, fadt, interpreter, osi, rsdp, tables
 from minikern.acpi import options as acpi_options
 from minikern.core.kernel import Kernel
 from minikern.core.moduleparam import Parameter, raw_param
@@ -20,9 +21,9 @@ from minikern.pci import options as pci_options
 from minikern.smp import interrupt_mode, limits
 
 ROOMS = (
-    acpi_options, isolation, free_reserved, watermarks, zones, crashkernel, direct_map, e820_params,
-    early_allocs, efi, memtest, mtrr, numa, swiotlb, hugetlb, hugetlb_alloc, hugetlb_cma, page_init, dmar,
-    pci_options, interrupt_mode, limits,
+    acpi_init, fadt, interpreter, acpi_options, osi, rsdp, tables, isolation, free_reserved, watermarks,
+    zones, crashkernel, direct_map, e820_params, early_allocs, efi, memtest, mtrr, numa, swiotlb, hugetlb,
+    hugetlb_alloc, hugetlb_cma, page_init, dmar, pci_options, interrupt_mode, limits,
 )  # fmt: skip
 
 
