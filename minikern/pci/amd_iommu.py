@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from minikern.core.moduleparam import Parameter, Words, setup_param
 from minikern.state.pci import PciDev
 
 if TYPE_CHECKING:
@@ -108,3 +109,13 @@ def amd_iommu_init(k: Kernel, groups: Groups) -> None:
             k.printk(f"pci {own.name}: AMD-Vi: Found IOMMU cap {iommu.cap:#x}")
     k.pci.groups = groups.count
     access.charge(k)
+
+
+AMD_IOMMU_WORDS = Words(
+    ("off*",),
+    ("fullflush*", "force_enable*", "force_isolation*", "pgtbl_v1*", "pgtbl_v2*", "irtcachedis*", "nohugepages*",
+     "v2_pgsizes_only*"),
+)  # fmt: skip
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    setup_param("amd_iommu=", read_by=amd_iommu_enabled, words=AMD_IOMMU_WORDS),
+)

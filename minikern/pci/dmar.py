@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from minikern.core.moduleparam import Parameter, setup_param
+from minikern.core.moduleparam import Parameter, Words, early_param, needs_value, setup_param
 from minikern.state.dmar import SCOPE_HPET, SCOPE_IOAPIC, DmarState, RemappingUnit, Scope
 
 if TYPE_CHECKING:
@@ -77,6 +77,10 @@ def intel_iommu_setup(k: Kernel, text: str) -> bool:
             k.printk("DMAR: IOMMU enabled")
         elif word.startswith("off"):
             k.printk("DMAR: IOMMU disabled")
+        elif word.startswith("igfx_off"):
+            k.printk("DMAR: Disable GFX device mapping")
+        elif word.startswith("sp_off"):
+            k.printk("DMAR: Disable supported super page")
     return True
 
 
@@ -162,6 +166,11 @@ def enable_irq_remapping(k: Kernel, x2apic: bool = False) -> str | None:
     return "x2apic" if x2apic else "xapic"
 
 
+INTEL_IOMMU_WORDS = Words(
+    ("on*", "off*", "igfx_off*", "sp_off*", "strict*"), ("forcedac*", "sm_on*", "sm_off*", "tboot_noforce*")
+)
+INTREMAP_WORDS = Words(("on*", "off*", "no_x2apic_optout*"), ("nosid*", "nopost*", "posted_msi*"))
 PARAMETERS: tuple[Parameter[Kernel], ...] = (
-    setup_param("intel_iommu=", intel_iommu_setup),
+    setup_param("intel_iommu=", intel_iommu_setup, read_by=intel_iommu_enabled, words=INTEL_IOMMU_WORDS),
+    early_param("intremap", needs_value, read_by=enable_irq_remapping, words=INTREMAP_WORDS),
 )

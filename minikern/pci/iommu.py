@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from minikern.core.moduleparam import Parameter, early_param, needs_bool
 from minikern.core.printk import Level
 from minikern.pci.amd_iommu import amd_iommu_enabled, amd_iommu_init
 from minikern.pci.dmar import (
@@ -227,3 +228,9 @@ def _dma_aliases(dev: PciDev) -> Iterator[PciDev]:
         if not bridge.is_pcie or bridge.pcie_type in (TYPE_PCI_BRIDGE, TYPE_PCIE_BRIDGE):
             yield bridge
         bridge = bridge.bus.self_dev
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("iommu.passthrough", needs_bool, read_by=iommu_subsys_init),
+    early_param("iommu.strict", needs_bool, read_by=iommu_subsys_init),
+)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from minikern.core.moduleparam import Parameter, Words, setup_param
+
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
     from minikern.state.acpi import PciRoot
@@ -76,13 +78,22 @@ def negotiate_os_control(k: Kernel, access: ConfigAccess, root: PciRoot, device:
         k.printk(f"{device}: FADT indicates ASPM is unsupported, using BIOS configuration")
 
 
+def pcie_aspm_disable(k: Kernel, text: str) -> bool:
+    """``pcie_aspm=``. Source: drivers/pci/pcie/aspm.c:pcie_aspm_disable() @ v6.12"""
+    if text == "off":
+        k.printk("PCIe ASPM is disabled")
+    elif text == "force":
+        k.printk("PCIe ASPM is forcibly enabled")
+    return True
+
+
 def _support(k: Kernel, access: ConfigAccess, root: PciRoot) -> int:
     support = ASPM | CLOCK_PM | SEGMENTS | MSI | HPX_TYPE_3
     if access.covers(root.segment, root.bus_start):
         support |= EXT_CONFIG
     if k.config.enabled("CONFIG_PCIE_EDR"):
         support |= EDR
-    if k.cmdline.get("pcie_aspm") == "off":
+    if "off" in k.cmdline.getall("pcie_aspm"):
         support &= ~(ASPM | CLOCK_PM)
     if not k.pci.options.msi:
         support &= ~MSI
@@ -106,3 +117,8 @@ def _run_osc(k: Kernel, root: PciRoot, query: int, support: int, control: int) -
 
 def _names(table: dict[int, str], bits: int) -> str:
     return " ".join(name for bit, name in table.items() if bits & bit)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    setup_param("pcie_aspm=", pcie_aspm_disable, read_by=negotiate_os_control, words=Words(("off",), ("force",), "")),
+)
