@@ -18,12 +18,13 @@ from minikern.mm.hugetlb import hugetlb, hugetlb_alloc, hugetlb_cma
 from minikern.mm.map import page_init
 from minikern.pci import amd_iommu, dmar, iommu, osc
 from minikern.pci import options as pci_options
-from minikern.smp import interrupt_mode, limits
+from minikern.smp import bugs, calibrate, clocksource, interrupt_mode, limits, microcode, smpboot, tsc, wakeup
 
 ROOMS = (
     acpi_init, fadt, interpreter, acpi_options, osi, rsdp, tables, isolation, free_reserved, watermarks,
     zones, crashkernel, direct_map, e820_params, early_allocs, efi, memtest, mtrr, numa, swiotlb, hugetlb,
-    hugetlb_alloc, hugetlb_cma, page_init, amd_iommu, dmar, iommu, pci_options, osc, interrupt_mode, limits,
+    hugetlb_alloc, hugetlb_cma, page_init, amd_iommu, dmar, iommu, pci_options, osc, bugs, calibrate,
+    clocksource, interrupt_mode, limits, microcode, smpboot, tsc, wakeup,
 )  # fmt: skip
 
 

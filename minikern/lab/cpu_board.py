@@ -149,6 +149,7 @@ def bring_up(k: Kernel) -> Kernel:
     params.parse_early_param(k)
     tsc.tsc_early_init(k)
     topology.topology_init(k)
+    params.parse_args(k)
     tsc.tsc_init(k)
     calibrate.calibrate_delay(k)
     smpboot.smp_prepare_cpus(k)

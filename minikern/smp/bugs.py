@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hw.errors import GeneralProtection
+from minikern.core.moduleparam import Parameter, early_param
+from minikern.core.printk import Level
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -27,6 +29,7 @@ MMIO_NOT_AFFECTED = frozenset({0x8C, 0x8D})  # Tiger Lake is in the list for oth
 MDS_WHITELIST = frozenset({0x5C, 0x5F, 0x7A, 0x86, 0x96, 0x9C, 0x1C, 0x26, 0x27, 0x35, 0x36})  # Goldmont and old Atoms
 MDS_FIXED_FROM = frozenset({0x7D, 0x7E, 0x6A, 0x6C, 0x8C, 0x8D, 0xA7, 0x8F, 0xCF, 0x97, 0x9A, 0xB7, 0xBA, 0xAD})
 
+MITIGATIONS = ("off", "auto", "auto,nosmt")
 _ADVICE = "CPU bug present and SMT on, data leak possible. See https://www.kernel.org/doc/html/latest/admin-guide/hw-vuln"
 MDS_LINE = f"MDS {_ADVICE}/mds.html for more details."
 MMIO_LINE = f"MMIO Stale Data {_ADVICE}/processor_mmio_stale_data.html for more details."
@@ -43,9 +46,26 @@ def arch_capabilities(k: Kernel) -> int:
         return 0
 
 
+def mitigations_parse_cmdline(k: Kernel, value: str | None) -> bool:
+    """``mitigations=``. Source: kernel/cpu.c:mitigations_parse_cmdline() @ v6.12"""
+    if value is not None and not _known(value):
+        k.printk(f"Unsupported mitigations={value}, system may still be vulnerable", Level.CRIT)
+    return True
+
+
+def _known(value: str) -> bool:
+    # What follows a semicolon names kinds of attack, in newer kernels.
+    return value.split(";")[0] in MITIGATIONS
+
+
+def mitigations_off(k: Kernel) -> bool:
+    """True if the last word that means something is ``mitigations=off``."""
+    return [word for word in k.cmdline.getall("mitigations") if _known(word)][-1:] == ["off"]
+
+
 def smt_lines(k: Kernel, boot: CpuInfo) -> list[str]:
     """Messages printed once the first SMT sibling is up."""
-    if k.cmdline.get("mitigations") == "off" or boot.vendor != "GenuineIntel" or boot.family != 6:
+    if mitigations_off(k) or boot.vendor != "GenuineIntel" or boot.family != 6:
         return []
     capabilities = arch_capabilities(k)
     lines = []
@@ -55,3 +75,8 @@ def smt_lines(k: Kernel, boot: CpuInfo) -> list[str]:
     if capabilities & immune != immune and boot.model in MMIO_MODELS - MMIO_NOT_AFFECTED:
         lines.append(MMIO_LINE)
     return lines
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("mitigations", mitigations_parse_cmdline, read_by=mitigations_off),
+)

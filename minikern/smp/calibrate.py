@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import simpy
 
+from minikern.core.moduleparam import Parameter, setup_param
 from minikern.smp.pit import cycles_between
 from minikern.state.cpus import CpuMaps
 
@@ -157,3 +158,8 @@ def calibrate_delay_converge(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Ev
     spent = clock.now - started
     k.book_span(nr, "delay_calibration_ns", spent, started, spent)
     return lpj
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    setup_param("lpj=", read_by=calibrate_delay_on),
+)

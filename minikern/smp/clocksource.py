@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from minikern.core.moduleparam import Parameter, Words, setup_param
+
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
@@ -103,3 +105,9 @@ def hpet_enable(k: Kernel) -> bool:
     k.cpus.tsc.hpet_enabled = True
     k.printk(clocksource_line("hpet", U32_MAX, update_freq(FSEC_PER_SEC // period, 1, U32_MAX)))
     return True
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    setup_param("nohpet", read_by=hpet_enable),
+    setup_param("hpet=", read_by=hpet_enable, words=Words(("disable",), ("force", "verbose"))),
+)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import simpy
 
 from hw.errors import GeneralProtection
+from minikern.core.moduleparam import Parameter, raw_param
 from minikern.core.printk import Level
 from minikern.smp.microcode_amd import FINAL_LEVELS, AmdRules, find_patch, needs_digest, signature_of
 from minikern.smp.microcode_cpio import CpioFile, find_cpio_data
@@ -273,3 +274,9 @@ def _driver_lines(k: Kernel, vendor: str) -> None:
         if text != before:
             k.printk(text)
         before = text
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    raw_param("dis_ucode_ldr", read_by=load_ucode_bsp),
+    raw_param("microcode.amd_sha_check", read_by=load_ucode_bsp),
+)

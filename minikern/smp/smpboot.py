@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import simpy
 
+from minikern.core.moduleparam import Parameter, early_param, needs_bool
 from minikern.core.printk import Level
 from minikern.smp.announce import Announcer
 from minikern.smp.ap import ApRoom, ApSync, assign_logical_ids, start_secondary
@@ -283,3 +284,8 @@ def _arch_smt_update(k: Kernel) -> None:
         maps.smt_messages_done = True
         for line in smt_lines(k, maps.boot):
             k.printk(line, Level.WARNING)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("cpuhp.parallel", needs_bool, read_by=smp_init),
+)

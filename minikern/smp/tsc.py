@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.core.moduleparam import Parameter, Words, early_param, needs_uint, setup_param
 from minikern.core.printk import Level
 from minikern.smp.calibrate import NO_TSC_KHZ
 from minikern.smp.clocksource import tsc_line
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 INTEL_FAM6_ATOM_GOLDMONT_D = 0x5F  # Denverton
 DENVERTON_CRYSTAL_KHZ = 25_000
+TSC_WORDS = Words(("reliable", "unstable"), ("noirqtime", "nowatchdog", "recalibrate", "watchdog"), "")
 
 
 def tsc_early_init(k: Kernel) -> bool:
@@ -27,7 +29,6 @@ def tsc_early_init(k: Kernel) -> bool:
     Source: arch/x86/kernel/tsc.c:tsc_early_init() @ v6.12
     """
     maps = k.cpus
-    parse_tsc_options(k)
     if not maps.boot.has("tsc") or not _determine_frequencies(k, early=True):
         return False
     _tsc_enable_sched_clock(k)
@@ -55,16 +56,19 @@ def tsc_init(k: Kernel) -> None:
     k.printk(tsc_line("tsc-early", tsc.tsc_khz))
 
 
-def parse_tsc_options(k: Kernel) -> None:
-    """``tsc=``; the words without a meaning for a boot are accepted. Source: tsc.c:tsc_setup()"""
-    tsc = k.cpus.tsc
-    for word in k.cmdline.getall("tsc"):
-        if word == "reliable":
-            tsc.reliable = True
-        elif word == "unstable":
-            mark_tsc_unstable(k, "boot parameter")
-    if k.cmdline.has("notsc"):
-        mark_tsc_unstable(k, "boot parameter notsc")
+def tsc_setup(k: Kernel, text: str) -> bool:
+    """``tsc=``; the words without a meaning for a boot are accepted. Source: tsc.c:tsc_setup() @ v6.12"""
+    if text == "reliable":
+        k.cpus.tsc.reliable = True
+    elif text == "unstable":
+        mark_tsc_unstable(k, "boot parameter")
+    return True
+
+
+def notsc_setup(k: Kernel, rest: str) -> bool:
+    """``notsc``. Source: tsc.c:notsc_setup() @ v6.12"""
+    mark_tsc_unstable(k, "boot parameter notsc")
+    return True
 
 
 def mark_tsc_unstable(k: Kernel, reason: str) -> None:
@@ -146,3 +150,10 @@ def cpu_khz_from_cpuid(k: Kernel) -> int:
     if boot.vendor != "GenuineIntel" or boot.max_leaf < 0x16:
         return 0
     return (k.machine.boot_cpu.cpuid(0x16).eax & 0xFFFF) * 1000
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    setup_param("tsc=", tsc_setup, words=TSC_WORDS),
+    setup_param("notsc", notsc_setup),
+    early_param("tsc_early_khz", needs_uint, read_by=tsc_early_init),
+)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.core.moduleparam import Parameter, early_param
 from minikern.core.printk import Level
 from minikern.smp.apic import (
     APIC_ESR,
@@ -86,3 +87,8 @@ def _send(k: Kernel, command: int, apic_id: int, udelay_us: int = 0) -> int:
             return 0
         udelay(k, 100)
     return 1
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("cpu_init_udelay", read_by=smp_quirk_init_udelay),
+)

@@ -139,6 +139,7 @@ def boot(k: Kernel) -> Kernel:
     params.parse_early_param(k)
     tsc.tsc_early_init(k)
     topology.topology_init(k)
+    params.parse_args(k)
     clocksource.hpet_enable(k)
     tsc.tsc_init(k)
     calibrate.calibrate_delay(k)
