@@ -43,6 +43,7 @@ class Printk:
 
     def __init__(self, now: Callable[[], int], phase: Callable[[], str] = lambda: "rest") -> None:
         self.lines: list[LogLine] = []
+        self.time = True  # lines are shown with their times
         self._now = now
         self._phase = phase
         self._clock_zero: int | None = None

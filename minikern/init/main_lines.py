@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
 from minikern.core.cmdline import memparse
+from minikern.core.moduleparam import Parameter, early_param, needs_value, setup_param
 from minikern.core.printk import Level
 from minikern.init import isolation
 from minikern.init.vgacon import vgacon_startup
@@ -164,3 +165,10 @@ def run_init_process(k: Kernel) -> None:
     """The boot's last line. Source: init/main.c:run_init_process()"""
     program = k.cmdline.get("rdinit") or "/init"
     k.printk(f"Run {program} as init process")
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("log_buf_len", needs_value, read_by=setup_log_buf),
+    setup_param("console=", read_by=console_init),
+    setup_param("rdinit=", read_by=run_init_process),
+)

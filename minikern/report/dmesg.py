@@ -15,7 +15,7 @@ def format_dmesg(kernel: Kernel) -> str:
 
     Source: kernel/printk/printk.c:print_time() @ v6.12
     """
-    stamped = kernel.cmdline.get_bool("printk.time", True)
+    stamped = kernel.log.time
     lowest = Level.DEBUG if kernel.release.facts.debug_lines else Level.INFO
     return "".join(
         f"{stamp(line.ts_ns) if stamped else ''}{line.text}\n" for line in kernel.log.lines if line.level <= lowest
