@@ -11,7 +11,8 @@ from minikern.acpi import acpi_init, fadt, interpreter, osi, rsdp, tables
 from minikern.acpi import options as acpi_options
 from minikern.core.kernel import Kernel
 from minikern.core.moduleparam import Parameter, raw_param
-from minikern.init import isolation, main_lines, printk_params
+from minikern.init import hash, initcalls, isolation, main_lines, mm_core, printk_params
+from minikern.kexec import setup_data
 from minikern.mm.buddy import free_reserved, watermarks, zones
 from minikern.mm.early import crashkernel, direct_map, e820_params, early_allocs, efi, memtest, mtrr, numa, swiotlb
 from minikern.mm.hugetlb import hugetlb, hugetlb_alloc, hugetlb_cma
@@ -21,10 +22,11 @@ from minikern.pci import options as pci_options
 from minikern.smp import bugs, calibrate, clocksource, interrupt_mode, limits, microcode, smpboot, tsc, wakeup
 
 ROOMS = (
-    acpi_init, fadt, interpreter, acpi_options, osi, rsdp, tables, isolation, main_lines, printk_params,
-    free_reserved, watermarks, zones, crashkernel, direct_map, e820_params, early_allocs, efi, memtest, mtrr,
-    numa, swiotlb, hugetlb, hugetlb_alloc, hugetlb_cma, page_init, amd_iommu, dmar, iommu, pci_options, osc,
-    bugs, calibrate, clocksource, interrupt_mode, limits, microcode, smpboot, tsc, wakeup,
+    acpi_init, fadt, interpreter, acpi_options, osi, rsdp, tables, hash, initcalls, isolation, main_lines,
+    mm_core, printk_params, setup_data, free_reserved, watermarks, zones, crashkernel, direct_map,
+    e820_params, early_allocs, efi, memtest, mtrr, numa, swiotlb, hugetlb, hugetlb_alloc, hugetlb_cma,
+    page_init, amd_iommu, dmar, iommu, pci_options, osc, bugs, calibrate, clocksource, interrupt_mode, limits,
+    microcode, smpboot, tsc, wakeup,
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from minikern.core.cmdline import strtoull
+from minikern.core.moduleparam import Parameter, early_param, setup_param
 from minikern.mm.buddy.zonelist import nr_kernel_pages
 from minikern.mm.page.mmzone import MAX_PAGE_ORDER
 
@@ -181,3 +182,15 @@ def vfs_caches_init(k: Kernel) -> None:
         alloc_large_system_hash(k, INODE)
     alloc_large_system_hash(k, MOUNT)
     alloc_large_system_hash(k, MOUNTPOINT)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    setup_param("hashdist=", read_by=hashdist),
+    setup_param("dhash_entries=", read_by=as_asked),
+    setup_param("ihash_entries=", read_by=as_asked),
+    setup_param("mhash_entries=", read_by=as_asked),
+    setup_param("mphash_entries=", read_by=as_asked),
+    setup_param("thash_entries=", read_by=as_asked),
+    setup_param("uhash_entries=", read_by=as_asked),
+    early_param("nohugevmalloc", read_by=alloc_large_system_hash),
+)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.acpi import acpi_init
+from minikern.core.moduleparam import Parameter, setup_param
 from minikern.init import hash
 from minikern.mm.buddy import free_reserved, watermarks
 from minikern.mm.early import e820_resources, efi, swiotlb
@@ -140,6 +141,11 @@ def device_initcalls(k: Kernel) -> None:
         wait_for_initramfs(k)
 
 
+def retain_initrd_param(k: Kernel, rest: str) -> bool:
+    """``retain_initrd``, alone. Source: init/initramfs.c:retain_initrd_param() @ v6.12"""
+    return not rest
+
+
 def wait_for_initramfs(k: Kernel) -> None:
     """Wait until the initramfs is unpacked. Source: init/initramfs.c:wait_for_initramfs() @ v6.12"""
     if k.initramfs_done is None:
@@ -152,3 +158,8 @@ def wait_for_initramfs(k: Kernel) -> None:
             k.book_span(0, "initramfs_wait_ns", spent, started, spent)
     if not k.cmdline.has("retain_initrd"):
         free_reserved.free_initrd_mem(k)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    setup_param("retain_initrd", retain_initrd_param, read_by=wait_for_initramfs),
+)

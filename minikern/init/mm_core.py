@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.core.cmdline import get_bool
+from minikern.core.moduleparam import Parameter, early_param, needs_bool
 from minikern.mm.buddy import memblock_free, zonelist
 from minikern.mm.early import early_allocs, swiotlb
 from minikern.mm.hugetlb import hugetlb, hugetlb_cma
@@ -105,3 +106,9 @@ def kmem_cache_init(k: Kernel) -> None:
         f"SLUB: HWalign=64, Order=0-3, MinObjects=0, CPUs={k.cpus.nr_cpu_ids}, Nodes={k.numa.nr_node_ids()}"
     )
     k.residue("kmem_cache_init")
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("init_on_alloc", needs_bool, read_by=report_meminit),
+    early_param("init_on_free", needs_bool, read_by=report_meminit),
+)

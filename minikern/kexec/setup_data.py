@@ -8,6 +8,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from minikern.core.moduleparam import Parameter, early_param, needs_bool
+
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
@@ -53,3 +55,8 @@ def rng_is_initialized(k: Kernel) -> bool:
     trusts_cpu = trusts_cpu or asked == "on"
     has_instruction = bool(k.machine.boot_cpu.cpuid(1).ecx >> CPUID_1_ECX_RDRAND & 1)
     return k.boot_params.seeded or (trusts_cpu and has_instruction)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (
+    early_param("random.trust_cpu", needs_bool, read_by=rng_is_initialized),
+)
