@@ -6,7 +6,14 @@ from typing import Any
 
 import click
 
-from minikern.commands.common import load_machine_fields, load_named_variant, machine_options, reported, show_sheets
+from minikern.commands.common import (
+    load_machine_fields,
+    load_named_variant,
+    machine_options,
+    reported,
+    show_sheets,
+    tell_unmodelled,
+)
 
 
 @click.command()
@@ -27,7 +34,9 @@ def blame(variant: str, markdown: bool, as_json: bool, append: str, kernel: str,
     from minikern.report import tables
 
     spec, options = load_machine_fields(machine)
-    done = run(spec, load_named_variant(variant), kernel, append, options)
+    chosen = load_named_variant(variant)
+    tell_unmodelled(spec, [chosen], append, kernel)
+    done = run(spec, chosen, kernel, append, options)
     rows = tables.blame(done.kernel.ledger.entries())
     if as_json:
         import msgspec

@@ -9,7 +9,14 @@ from typing import Any
 import click
 
 from hw.errors import MachineStopped
-from minikern.commands.common import EXIT_FAILED, load_machine_fields, load_named_variant, machine_options, reported
+from minikern.commands.common import (
+    EXIT_FAILED,
+    load_machine_fields,
+    load_named_variant,
+    machine_options,
+    reported,
+    tell_unmodelled,
+)
 
 
 @click.command()
@@ -49,8 +56,10 @@ def boot(
     options.record = bool(trace or plot)
     if plot is not None:
         check_plot_path(plot)
+    chosen = load_named_variant(variant)
+    tell_unmodelled(spec, [chosen], append, kernel)
     try:
-        done = run(spec, load_named_variant(variant), kernel, append, options)
+        done = run(spec, chosen, kernel, append, options)
     except MachineStopped as error:
         stopped = getattr(error, "kernel", None)
         if stopped is not None and not as_json:

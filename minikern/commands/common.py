@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -136,6 +136,18 @@ def _measure_costs(spec: MachineSpec) -> None:
     example = f"a struct page takes {measured['struct_page_init'].ns:.2f} ns"
     what = f"{len(measured)} unit costs of memory and digest work measured on this computer ({example})"
     click.echo(f"minikern: --times host: {what}; all other costs are the machine's", err=True)
+
+
+def tell_unmodelled(spec: MachineSpec, variants: Iterable[Variant | None], append: str, kernel: str) -> None:
+    """Say once which words of these boots' command lines Linux knows and minikern does not model."""
+    from minikern.init.params import unmodelled_words
+    from minikern.lab.run import choose_release, command_line
+
+    release = choose_release(spec, kernel)
+    lines = [command_line(spec, variant, append) for variant in variants]
+    words = dict.fromkeys(word for line in lines for word in unmodelled_words(line, release))
+    if words:
+        click.echo(f"minikern: known to Linux, not modelled here: {' '.join(words)}", err=True)
 
 
 def load_named_variant(name: str) -> Variant | None:

@@ -8,7 +8,14 @@ from typing import Any
 import click
 
 from hw.errors import InputError
-from minikern.commands.common import Progress, load_machine_fields, machine_options, reported, show_sheets
+from minikern.commands.common import (
+    Progress,
+    load_machine_fields,
+    machine_options,
+    reported,
+    show_sheets,
+    tell_unmodelled,
+)
 
 
 @click.command()
@@ -33,6 +40,7 @@ def compare(
     chosen = choose_variants(spec, [name for name in variants.split(",") if name])
     if plot is not None:
         _check_plot_target(plot)
+    tell_unmodelled(spec, chosen, append, kernel)
     with Progress("booting", len(chosen)) as step:
         ladder, logs = run_ladder(spec, chosen, kernel, append, options, step)
     if as_json:

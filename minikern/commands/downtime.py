@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from minikern.commands.common import Progress, load_machine_fields, machine_options, reported, show_sheets
+from minikern.commands.common import (
+    Progress,
+    load_machine_fields,
+    machine_options,
+    reported,
+    show_sheets,
+    tell_unmodelled,
+)
 
 PACKERS = ["gzip", "xz", "zstd", "lz4"]
 
@@ -71,6 +78,7 @@ def downtime(
     link = Link(bandwidth * 1e9 / 8, float(parse_size(dirty_rate, "--dirty-rate")))
     moved = migrate(spec, guests, link)
     rows = []
+    tell_unmodelled(spec, chosen, append, kernel)
     with Progress("updating", len(chosen)) as step:
         for variant in chosen:
             step(variant.name)

@@ -10,7 +10,14 @@ import click
 import msgspec
 
 from hw.errors import InputError, MachineStopped
-from minikern.commands.common import load_machine_fields, load_named_variant, machine_options, reported, show_sheets
+from minikern.commands.common import (
+    load_machine_fields,
+    load_named_variant,
+    machine_options,
+    reported,
+    show_sheets,
+    tell_unmodelled,
+)
 
 if TYPE_CHECKING:
     from minikern.core.experiment import Experiment
@@ -102,6 +109,7 @@ def kexec(
     rounds: list[Rebooted] = []
     try:
         words = f"crashkernel={crashkernel}" if crash else ""
+        tell_unmodelled(spec, [chosen], " ".join(filter(None, (words, append))), release)
         running = run(spec, chosen, release, words, options, experiment)
         _show_log(running, as_json)
         for _ in range(times):

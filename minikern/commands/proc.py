@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from minikern.commands.common import load_machine_fields, load_named_variant, machine_options, reported
+from minikern.commands.common import load_machine_fields, load_named_variant, machine_options, reported, tell_unmodelled
 
 VIEW_NAMES = ("buddyinfo", "zoneinfo", "meminfo", "pagetypeinfo", "kpageflags")
 
@@ -35,7 +35,9 @@ def proc(view: str, variant: str, output: Path | None, append: str, kernel: str,
     if view == "kpageflags" and output is None:
         raise InputError("kpageflags is binary: expected -o FILE")
     spec, options = load_machine_fields(machine)
-    done = boot(spec, load_named_variant(variant), kernel, append, options)
+    chosen = load_named_variant(variant)
+    tell_unmodelled(spec, [chosen], append, kernel)
+    done = boot(spec, chosen, kernel, append, options)
     if view == "kpageflags" and output is not None:
         with _create(output) as file:
             size = write_kpageflags(done.kernel, file)

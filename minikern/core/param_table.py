@@ -10,7 +10,7 @@ from typing import Generic
 
 from minikern.core.cmdline import dashes
 from minikern.core.moduleparam import K, Kind, Parameter
-from minikern.core.parameters import listed
+from minikern.core.parameters import Parameters, boot_loaders, listed
 
 
 class ParameterTable(Generic[K]):
@@ -45,6 +45,41 @@ class ParameterTable(Generic[K]):
                 refused.add(dashes(one.name))
         return frozenset(refused)
 
+    def unmodelled(self, known: Parameters, raw: frozenset[str], args: Iterable[tuple[str, str | None]]) -> list[str]:
+        """Words that Linux knows and nobody here gives an effect, each once, as ``pci=noaer`` or ``initcall_debug``.
+
+        ``raw`` are the names looked for in the line itself.
+        """
+        found: list[str] = []
+        for name, value in args:
+            declared = self.matching(name, value)
+            if declared:
+                found += _other_words(name, value, declared)
+            elif not boot_loaders(name, value) and (known.knows(name, value) or name in raw):
+                found.append(name if value is None else f"{name}={value}")
+        return list(dict.fromkeys(found))
+
+    def matching(self, name: str, value: str | None) -> list[Parameter[K]]:
+        """The declarations that have to do with one word."""
+        word = dashes(name) if value is None else f"{dashes(name)}={value}"
+        return [one for one in self.declared if _matches(one, dashes(name), word)]
+
     def named(self, kind: Kind, name: str) -> list[Parameter[K]]:
         """The declarations of that kind and name, dashes being underscores."""
         return [one for one in self.declared if one.kind is kind and dashes(one.name) == dashes(name)]
+
+
+def _matches(one: Parameter[K], name: str, word: str) -> bool:
+    start = dashes(one.name)
+    if one.kind is not Kind.SETUP:
+        return name == start
+    return word.startswith(start) and (start.endswith("=") or word[len(start) :][:1] in ("", "="))
+
+
+def _other_words(name: str, value: str | None, declared: list[Parameter[K]]) -> list[str]:
+    lists = [one.words for one in declared if one.words is not None]
+    if value is None or len(lists) < len(declared):
+        return []
+    words = dict.fromkeys(word for one in lists for word in one.split(value))
+    known = [word for word in words if any(one.knows(word) for one in lists)]
+    return [f"{name}={word}" for word in known if not any(one.models(word) for one in lists)]

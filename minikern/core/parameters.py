@@ -36,11 +36,16 @@ class Parameters:
         """
         if name in SYSCTL_ALIASES or dashes(name) in self.param:
             return True
-        word = name if value is None else f"{name}={value}"
-        if word.startswith(BOOT_LOADER_WORDS):
+        if boot_loaders(name, value):
             return True
+        word = name if value is None else f"{name}={value}"
         setup = any(dashes(word).startswith(start) for start in self.setup if start not in refused)
         return setup or dashes(name) in self.early or "." in name
+
+
+def boot_loaders(name: str, value: str | None) -> bool:
+    """True for a word that a boot loader or kexec leaves on the line. Source: init/main.c:unknown_bootoption()"""
+    return (name if value is None else f"{name}={value}").startswith(BOOT_LOADER_WORDS)
 
 
 @lru_cache(maxsize=8)

@@ -8,15 +8,16 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from minikern.core.cmdline import dashes
+from minikern.core.cmdline import CommandLine, dashes
 from minikern.core.moduleparam import Kind
 from minikern.core.param_table import ParameterTable
-from minikern.core.parameters import BY_CONFIG, Parameters, load_parameters
+from minikern.core.parameters import BY_CONFIG, Parameters, listed, load_parameters
 from minikern.core.printk import Level
 from minikern.init.declared import declared
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
+    from minikern.core.release import Release
 
 
 @lru_cache(maxsize=1)
@@ -29,6 +30,12 @@ def known_parameters(k: Kernel) -> Parameters:
     """The names this kernel knows, whether anybody here acts on them or not."""
     configured = frozenset(name for name, option in BY_CONFIG.items() if k.config.enabled(option))
     return load_parameters(k.release.parameters, configured)
+
+
+def unmodelled_words(line: CommandLine, release: Release) -> list[str]:
+    """The words of ``line`` that this release of Linux knows and nobody here gives an effect."""
+    known = load_parameters(release.parameters, frozenset(BY_CONFIG))
+    return parameter_table().unmodelled(known, listed(release.parameters)[Kind.RAW], line.args)
 
 
 def parse_early_param(k: Kernel) -> None:

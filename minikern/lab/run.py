@@ -10,6 +10,7 @@ from hw.errors import InputError
 from hw.machine import Machine
 from hw.spec import MachineSpec
 from minikern.core.build_facts import with_kernel_facts
+from minikern.core.cmdline import CommandLine
 from minikern.core.cost_table import machine_costs
 from minikern.core.experiment import Experiment
 from minikern.core.kernel import BootOptions, Kernel
@@ -60,6 +61,12 @@ def variant_words(spec: MachineSpec, variant: Variant) -> str:
             raise InputError(f"variant {variant.name!r} needs to know {key!r} of machine {spec.name!r}: see [needs]")
         words = words.replace("{" + placeholder + "}", value)
     return words
+
+
+def command_line(spec: MachineSpec, variant: Variant | None, append: str) -> CommandLine:
+    """The line a boot of ``spec`` will have."""
+    words = variant_words(spec, variant) if variant else ""
+    return CommandLine(" ".join(part for part in (spec.append, words, append) if part))
 
 
 def prepare(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from minikern.core.cmdline import CommandLine
+from minikern.core.release import load_release
+from minikern.init.params import unmodelled_words
 from tests.support import run, texts
 
 
@@ -73,3 +76,47 @@ def test_pci_noacpi_alone_keeps_acpi_from_the_bus() -> None:
 def test_acpi_force_takes_off_back() -> None:
     assert "ACPI: Interpreter disabled." in lines("acpi=off")
     assert "ACPI: Interpreter enabled" in lines("acpi=off acpi=force")
+
+
+def unmodelled(line: str, release: str = "debian-6.12") -> list[str]:
+    return unmodelled_words(CommandLine(line), load_release(release))
+
+
+def test_what_linux_knows_and_nobody_models_is_named() -> None:
+    assert unmodelled("initcall_debug pcie_ports=compat rodata=off nokaslr nvme.poll_queues=4 initcall_debug") == [
+        "initcall_debug", "pcie_ports=compat", "rodata=off", "nokaslr", "nvme.poll_queues=4",
+    ]  # fmt: skip
+    assert unmodelled("pci=noaer,nomsi,bogus acpi=copy_dsdt iommu=pt,leak numa=fake=2,3 efi=debug") == [
+        "pci=noaer", "acpi=copy_dsdt", "iommu=leak",
+    ]  # fmt: skip
+
+
+def test_what_is_modelled_or_unknown_is_not_named() -> None:
+    assert unmodelled("BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro quiet console=ttyS0 mem=1G isolcpus=1 maxcpus=2") == []
+    assert unmodelled("nosuch=1 single -- initcall_debug") == []
+    assert unmodelled("mtrr=debug", "debian-6.1") == [] != unmodelled("mtrr=debug")
+
+
+def test_words_for_the_console_and_the_root() -> None:
+    assert "printk: debug: ignoring loglevel setting." in lines("quiet ignore_loglevel")
+    assert "Malformed early option 'loglevel'" in lines("loglevel=loud")
+    unknown = [line for line in lines("ro rodata=on rootless=1") if line.startswith("Unknown")]
+    assert unknown == ['Unknown kernel command line parameters "rootless=1", will be passed to user space.']
+
+
+def test_values_are_judged_where_linux_judges_them() -> None:
+    assert early("memtest=x init_on_alloc=perhaps efi") == [
+        "Malformed early option 'memtest'",
+        "Malformed early option 'init_on_alloc'",
+        *["efi: need at least one option", "Malformed early option 'efi'"] * 2,
+    ]
+    said = lines("printk.time=later transparent_hugepage=perhaps pcie_aspm=off", "Kernel command line: ")
+    assert said[0] == "Booting kernel: `later' invalid for parameter `printk.time'"
+    assert said[1] == "huge_memory: transparent_hugepage= cannot parse, ignored"
+    assert said[2] == "PCIe ASPM is disabled"
+    assert '"transparent_hugepage=perhaps"' in said[3]
+
+
+def test_tsc_words_act_when_the_line_is_parsed() -> None:
+    said = lines("tsc=unstable", "Kernel command line: ")
+    assert said[0] == "tsc: Marking TSC unstable due to boot parameter"
