@@ -7,8 +7,6 @@ from typing import NamedTuple
 
 from hw.errors import BusError
 
-PAGE_SHIFT = 12
-PAGE_SIZE = 1 << PAGE_SHIFT
 PHYSICAL_BITS = 52
 """Widest physical address of the architecture. Source: SDM vol. 3A, "Paging", MAXPHYADDR is at most 52."""
 PHYSICAL_END = 1 << PHYSICAL_BITS

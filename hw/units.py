@@ -11,6 +11,7 @@ MIB = 1 << 20
 GIB = 1 << 30
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
+SMP_CACHE_BYTES = 64  # a cache line; Source: arch/x86/include/asm/cache.h
 
 _SIZE = re.compile(r"\s*(0[xX][0-9a-fA-F]+|\d+)\s*([KMGTP]?)(?:i?B)?\s*", re.IGNORECASE)
 _POWER = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50}

@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from hw import boot_params
 from hw.efi_map import BOOT_SERVICES, RUNTIME_SERVICES
 from hw.spec import BootSpec, MemoryRange, SetupData
+from hw.units import PAGE_SIZE
 
 RNG_SEED_LENGTH = 32  # Source: arch/x86/include/uapi/asm/setup_data.h @ v6.12
 SETUP_PCI, SETUP_RNG_SEED = 3, 9  # option ROMs, random bytes; Source: arch/x86/include/uapi/asm/setup_data.h
 SETUP_DATA_HEADER = 16
 MAX_NODES = 64
 RAM, RESERVED, NVS = 1, 2, 4
-PAGE_SIZE = 4096
 BGRT_BYTES, BGRT_IMAGE_ADDRESS = 56, 40  # Source: ACPI 6.5 clause 5.2.23
 EFI_LOADERS = (b"EL64", b"EL32")
 EFI_LOADER_SIGNATURE = 0x1C0

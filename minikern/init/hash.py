@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from hw.units import PAGE_SHIFT, PAGE_SIZE, SMP_CACHE_BYTES
 from minikern.core.cmdline import strtoull
 from minikern.core.moduleparam import Parameter, early_param, setup_param
 from minikern.mm.buddy.zonelist import nr_kernel_pages
@@ -12,13 +13,10 @@ from minikern.mm.page.mmzone import MAX_PAGE_ORDER
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-PAGE_SHIFT = 12
-PAGE_SIZE = 1 << PAGE_SHIFT
 ADAPT_SCALE_BASE_PAGES = (64 << 30) >> PAGE_SHIFT
 ADAPT_SCALE_SHIFT = 2
 HASH_MAX_ENTRIES = 1 << 31
 PMD_SIZE = 2 << 20
-SMP_CACHE_BYTES = 64
 
 
 class Table(NamedTuple):

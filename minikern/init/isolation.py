@@ -11,9 +11,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
+from hw.units import SMP_CACHE_BYTES
 from minikern.core.moduleparam import Parameter, early_param, setup_param
 from minikern.core.printk import Level
-from minikern.mm.early.early_allocs import SMP_CACHE_BYTES, bitmap_bytes
+from minikern.mm.early.early_allocs import bitmap_bytes
 from minikern.state.isolation import Isolation
 
 if TYPE_CHECKING:

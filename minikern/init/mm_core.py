@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hw.units import PAGE_SIZE
 from minikern.core.cmdline import get_bool
 from minikern.core.moduleparam import Parameter, early_param, needs_bool
 from minikern.mm.buddy import memblock_free, zonelist
@@ -17,7 +18,6 @@ from minikern.mm.map import deferred
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-PAGE_SIZE = 4096
 VMALLOC_BYTES = {4: 32 << 40, 5: 12800 << 40}  # by page-table levels; Source: arch/x86/include/asm/pgtable_64_types.h
 PGD_ENTRY_BYTES = {4: 1 << 39, 5: 1 << 48}
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from hw.errors import MachineStopped
+from hw.units import PAGE_SHIFT, PAGE_SIZE, SMP_CACHE_BYTES
 from minikern.acpi import tables
 from minikern.core.cmdline import CommandLine, memparse
 from minikern.init import main_lines, params
@@ -33,12 +34,9 @@ from minikern.state.memblock import Memblock
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-PAGE_SHIFT = 12
-PAGE_SIZE = 4096
 PMD_SIZE = 2 << 20  # the kernel is never put at less than this
 LOADER_KEXEC = 0xD  # type_of_loader, high half; Source: Documentation/arch/x86/boot.rst
 MIB = 1 << 20
-SMP_CACHE_BYTES = 64
 REAL_MODE_BYTES = 28672  # real-mode blob; Source: arch/x86/realmode, as allocated by both Debian kernels
 COMMAND_LINE_SIZE = 2048  # Source: arch/x86/include/asm/setup.h
 PAT_LINE = "x86/PAT: Configuration [0-7]: WB  WC  UC- UC  WB  WP  UC- WT  "  # Source: arch/x86/mm/pat/memtype.c

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from hw.boot_params import BOOT_FLAG, HDRS, SETUP_HEADER, SETUP_HEADER_END, SETUP_HEADER_START
+from hw.units import PAGE_SIZE
 from minikern.kexec.errors import KexecError
 
 SECTOR = 512
@@ -20,7 +21,6 @@ XLF_KERNEL_64, XLF_CAN_BE_LOADED_ABOVE_4G, XLF_5LEVEL = 1 << 0, 1 << 1, 1 << 5
 DEFAULT_SETUP_SECTS = 4
 MAX_ELFCOREHDR_STR_LEN = 30  # room kept for " elfcorehdr=0x..."; Source: kexec-bzimage64.c
 ENTRY_64 = 0x200  # 64-bit entry point behind the load address; Source: boot.rst, "64-bit boot protocol"
-PAGE_SIZE = 4096
 MIB = 1 << 20
 
 COMPRESSORS = (

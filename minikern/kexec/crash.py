@@ -11,8 +11,9 @@ from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from hw.msr import IA32_FS_BASE, IA32_GS_BASE
+from hw.units import PAGE_SIZE
 from minikern.kexec.errors import KexecError
-from minikern.kexec.segments import PAGE_SIZE, Range, page_align
+from minikern.kexec.segments import Range, page_align
 from minikern.mm.map.sparse import MAX_PHYSMEM_BITS_4LEVEL, MAX_PHYSMEM_BITS_5LEVEL
 from minikern.mm.page.mmzone import MIGRATE_TYPES, SECTION_SIZE_BITS
 from minikern.mm.page.struct_page import FIELDS, STRUCT_PAGE_SIZE

@@ -10,6 +10,7 @@ import struct
 from typing import TYPE_CHECKING, NamedTuple
 
 from hw.efi_map import EFI_INFO, EFI_MEMORY_RUNTIME, INFO
+from hw.units import PAGE_SHIFT
 from minikern.kexec.setup_data import SETUP_EFI
 from minikern.mm.early import efi
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 DESCRIPTOR = struct.Struct("<IIQQQQ")  # type, padding, physical, virtual, pages, attributes; firmware may add to it
 SETUP = struct.Struct("<QQQQ64x")  # struct efi_setup_data: vendor, unused, tables, smbios, and room
-PAGE_SHIFT, PMD_SIZE = 12, 2 << 20
+PMD_SIZE = 2 << 20
 EFI_VA_START = (1 << 64) - (4 << 30)  # Source: arch/x86/include/asm/pgtable_64_types.h @ v6.12
 SECURE_BOOT = 0x1EC  # of the zero page
 FW_VENDOR, TABLES = 24, 112  # of the system table; Source: UEFI 2.10 clause 4.3

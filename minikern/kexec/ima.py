@@ -11,7 +11,8 @@ import hashlib
 import struct
 from typing import TYPE_CHECKING
 
-from minikern.kexec.segments import PAGE_SIZE, page_align
+from hw.units import PAGE_SIZE
+from minikern.kexec.segments import page_align
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

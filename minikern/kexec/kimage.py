@@ -11,8 +11,9 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 from hw.memory import PhysicalMemory
+from hw.units import PAGE_SIZE
 from minikern.kexec.errors import KexecError
-from minikern.kexec.segments import PAGE_SIZE, Segment
+from minikern.kexec.segments import Segment
 
 IND_DESTINATION, IND_INDIRECTION, IND_DONE, IND_SOURCE = 1, 2, 4, 8
 PAGE_MASK = ~(PAGE_SIZE - 1)

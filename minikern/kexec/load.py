@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hw import purgatory as layout
+from hw.units import PAGE_SHIFT
 from minikern.core.printk import Level
 from minikern.kexec.bzimage import MAX_FILE_BYTES, BzImage, load_bzimage
 from minikern.kexec.crash import CrashNotes
@@ -40,7 +41,6 @@ KEXEC_ON_CRASH, KEXEC_PRESERVE_CONTEXT = 1, 2
 KEXEC_ARCH_DEFAULT, KEXEC_ARCH_X86_64 = 0, 62 << 16
 KEXEC_ARCH_MASK = 0xFFFF0000
 KEXEC_FILE_UNLOAD, KEXEC_FILE_ON_CRASH, KEXEC_FILE_NO_INITRAMFS, KEXEC_FILE_DEBUG = 1, 2, 4, 8
-PAGE_SHIFT = 12
 
 
 @dataclass

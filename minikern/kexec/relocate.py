@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from hw.errors import BusError, MachineStopped
 from hw.memory import PhysicalMemory
+from hw.units import PAGE_SIZE
 from minikern.kexec.kimage import IND_DESTINATION, IND_DONE, IND_INDIRECTION, IND_SOURCE
-from minikern.kexec.segments import PAGE_SIZE
 
 PAGE_MASK = ~(PAGE_SIZE - 1)
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
 
+from hw.units import PAGE_SIZE
 from minikern.kexec.errors import KexecError
 
-PAGE_SIZE = 4096
 KEXEC_SEGMENT_MAX = 16
 DESTINATION_BITS, DESTINATION_BITS_L5 = 46, 52  # Source: arch/x86/include/asm/kexec.h
 U64 = (1 << 64) - 1

@@ -18,7 +18,7 @@ import simpy
 from hw.errors import InputError
 from hw.spec import Cost, MachineSpec
 from hw.toml_file import decode_toml
-from hw.units import GIB
+from hw.units import GIB, PAGE_SIZE
 from minikern.core.cost_table import machine_costs
 from minikern.core.kernel import BootOptions
 from minikern.core.variant import Variant
@@ -27,7 +27,6 @@ from minikern.kexec.reboot import shutdown
 from minikern.lab.run import Boot, boot
 
 NS_PER_MS = 1_000_000
-PAGE_SIZE = 4096
 WARM_UP_NS = 20 * NS_PER_MS  # the guests talk for a while before the update begins
 MAX_ROUNDS = 30  # of pre-copy, as QEMU's and Cloud Hypervisor's users set it
 MAX_GUESTS = 4096

@@ -16,13 +16,14 @@ import numpy as np
 
 from hw.errors import InputError
 from hw.spec import Cost
+from hw.units import PAGE_SIZE
 from minikern.core.cost_table import MEASURED
 from minikern.host import jit as _jit
 from minikern.kexec.sha256 import sha256_generic
 from minikern.mm.map.deferred import host_cores
 from minikern.mm.page import page_kernels
 from minikern.mm.page.mmzone import PAGES_PER_SECTION
-from minikern.mm.page.struct_page import PAGE_SIZE, STRUCT_PAGE_SIZE, Words
+from minikern.mm.page.struct_page import STRUCT_PAGE_SIZE, Words
 from minikern.mm.page.vmemmap import Vmemmap
 from minikern.state.page_alloc import MAX_BLOCK
 

@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from hw.units import PAGE_SIZE
 from minikern.mm.page.mmzone import MAX_PAGE_ORDER
-from minikern.mm.page.struct_page import PAGE_SIZE, STRUCT_PAGE_SIZE
+from minikern.mm.page.struct_page import STRUCT_PAGE_SIZE
 from minikern.mm.page.vmemmap import PreinitMap
 from minikern.mm.page.vmemmap_table import VmemmapPageTable
 

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator
 from enum import IntFlag
 from typing import NamedTuple
 
+from hw.units import PAGE_SIZE
+
 NUMA_NO_NODE = -1
-PAGE_SIZE = 4096
 PHYS_ADDR_MAX = 2**64 - 1
 INIT_MEMBLOCK_REGIONS = 128  # size of the static arrays; Source: include/linux/memblock.h
 MEMBLOCK_LOW_LIMIT = 0

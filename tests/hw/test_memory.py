@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hw.errors import BusError
-from hw.memory import BLOCK_SIZE, MAX_TRANSFER_BYTES, PAGE_SIZE, PHYSICAL_END, PhysicalMemory
+from hw.memory import BLOCK_SIZE, MAX_TRANSFER_BYTES, PHYSICAL_END, PhysicalMemory
+from hw.units import PAGE_SIZE
 
 ADDRESS = st.integers(BLOCK_SIZE - PAGE_SIZE, BLOCK_SIZE + 2 * PAGE_SIZE)
 

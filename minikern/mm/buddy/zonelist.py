@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hw.units import PAGE_SIZE
 from minikern.mm.buddy.zones import pfn_ranges
 from minikern.mm.page.mmzone import (
     MAX_DMA_PFN,
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
 STRUCT_PAGE_BYTES = 64
-PAGE_SIZE = 4096
 
 
 def node_order(k: Kernel, node: int, node_load: list[int]) -> list[int]:

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from hw.units import PAGE_SHIFT, SMP_CACHE_BYTES
 from minikern.core.cmdline import memparse
 from minikern.core.moduleparam import Parameter, early_param, needs_value
 from minikern.core.printk import Level
-from minikern.mm.early.early_allocs import SMP_CACHE_BYTES
 from minikern.mm.page.mmzone import (
     MAX_DMA32_PFN,
     MAX_DMA_PFN,
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
 MAX_ORDER_NR_PAGES = 1024  # movable zones start at this alignment; Source: include/linux/mmzone.h
-PAGE_SHIFT = 12
 
 Bounds = list[tuple[int, int]]
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hw.units import PAGE_SIZE
 from minikern.core.moduleparam import Parameter, early_param
 from minikern.state.direct_map import DirectMap, MapRange
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-PAGE_SIZE = 4096
 PMD_SIZE = 2 << 20
 PUD_SIZE = 1 << 30
 ISA_END = 0x100000

@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
+from hw.units import PAGE_SHIFT
 from minikern.core.printk import Level
 from minikern.state.e820 import E820State, Entry, Type
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-PAGE_SHIFT = 12
 ULLONG_MAX = 2**64 - 1
 E820_MAX_ENTRIES = 128 + 3 * 1024  # zero page plus three a node; Source: arch/x86/include/asm/e820/types.h
 ISA_START, ISA_END = 0xA0000, 0x100000

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hw.units import PAGE_SHIFT, SMP_CACHE_BYTES
 from minikern.core.printk import Level
-from minikern.mm.early.e820 import PAGE_SHIFT, RAM_TYPES, ULLONG_MAX, resource_lines
+from minikern.mm.early.e820 import RAM_TYPES, ULLONG_MAX, resource_lines
 from minikern.state.e820 import Entry, Type
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 
 MAX_GAP_END = 1 << 32
 MIN_GAP = 4 << 20
-SMP_CACHE_BYTES = 64
 NOSAVE_REGION_BYTES = 32  # struct nosave_region; Source: kernel/power/snapshot.c
 
 

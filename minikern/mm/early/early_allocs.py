@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hw.units import PAGE_SIZE, SMP_CACHE_BYTES
 from minikern.core.moduleparam import Parameter, module_param, needs_uint
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
     from minikern.mm.early.percpu import AllocInfo
 
-PAGE_SIZE = 4096
-SMP_CACHE_BYTES = 64
 IOAPIC_RESOURCE_BYTES = 64 + 11  # struct resource and its name; Source: arch/x86/kernel/apic/io_apic.c
 PCPU_MIN_ALLOC_SIZE = 4  # Source: include/linux/percpu.h
 PCPU_SLOT_BASE_SHIFT = 5  # Source: mm/percpu.c

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hw.units import PAGE_SHIFT, PAGE_SIZE
 from minikern.core.moduleparam import Parameter, Words, early_param
 from minikern.core.printk import Level
 from minikern.mm.buddy.free_reserved import free_reserved_area
@@ -20,7 +21,6 @@ EFI_WORDS = Words(
     ("nochunk", "novamap", "nosoftreserve", "disable_early_pci_dma", "no_disable_early_pci_dma", "old_map"),
 )
 EFI_MEMORY_MAPPED_IO = 11
-PAGE_SIZE = 1 << e820.PAGE_SHIFT
 REAL_MODE_END = 1 << 20
 MIN_DESCRIPTOR, MAX_MAP_BYTES = 40, 1 << 20
 SETUP_EFI = 4  # a node of setup_data; Source: arch/x86/include/uapi/asm/setup_data.h
@@ -39,7 +39,7 @@ def efi_init(k: Kernel) -> None:
     for kind, start, pages in _descriptors(k):
         if kind != EFI_MEMORY_MAPPED_IO or not pages:
             continue
-        _remove(k, index, start, pages << e820.PAGE_SHIFT)
+        _remove(k, index, start, pages << PAGE_SHIFT)
         index += 1
     if index:
         k.e820.table = e820.update_table(k.e820.table) or k.e820.table
@@ -99,7 +99,7 @@ def reserve_boot_services(k: Kernel) -> None:
     for kind, start, pages in _descriptors(k):
         if kind not in EFI_BOOT_SERVICES or not pages:
             continue
-        end = start + (pages << e820.PAGE_SHIFT)
+        end = start + (pages << PAGE_SHIFT)
         if _is_reserved(k, start, end):
             continue  # somebody else's, who will not give it back
         k.memblock.reserve(start, end - start)

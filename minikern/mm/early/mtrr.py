@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from hw.units import PAGE_SHIFT
 from minikern.core.moduleparam import Parameter, early_param
 from minikern.core.printk import Level
 from minikern.mm.early import e820
@@ -47,7 +48,7 @@ def mtrr_trim_uncached_memory(k: Kernel) -> bool:
         k.printk("WARNING: strange, CPU MTRRs all blank?", Level.WARNING)
         return False
     cached = write_back_ranges(registers)
-    top = k.totals.max_pfn << e820.PAGE_SHIFT
+    top = k.totals.max_pfn << PAGE_SHIFT
     holes: list[Range] = []
     position = 0
     for start, end in cached:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hw.units import PAGE_SIZE, SMP_CACHE_BYTES
 from minikern.acpi.srat import SratCpu, SratMemory, parse_slit, parse_srat
 from minikern.core.moduleparam import Parameter, Words, early_param, needs_value
 from minikern.core.printk import Level
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 COVERAGE_SLACK_BYTES = 1 << 20  # Source: arch/x86/mm/numa.c:numa_meminfo_cover_memory()
 NODE_MIN_SIZE = 4 << 20  # Source: arch/x86/include/asm/numa.h @ v6.1
-PAGE_SIZE = 4096
-SMP_CACHE_BYTES = 64
 ULLONG_MAX = 2**64 - 1
 
 

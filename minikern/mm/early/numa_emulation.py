@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
+from hw.units import PAGE_SHIFT
 from minikern.core.cmdline import memparse, strtoull
 from minikern.core.printk import Level
 from minikern.mm.page.mmzone import LOCAL_DISTANCE, MAX_DMA32_PFN, REMOTE_DISTANCE
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
 FAKE_NODE_MIN_SIZE = 32 << 20  # Source: include/linux/numa.h @ v6.12
-PAGE_SHIFT = 12
 DMA32_END = MAX_DMA32_PFN << PAGE_SHIFT
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from hw.units import PAGE_SIZE
 from minikern.mm.early import early_allocs
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-PAGE_SIZE = 4096
 PMD_SIZE = 2 << 20
 MAX_DMA_ADDRESS = 16 << 20
 PERCPU_MODULE_RESERVE = 8 << 10  # Source: include/linux/percpu.h

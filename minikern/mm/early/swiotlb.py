@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hw.units import PAGE_SIZE
 from minikern.core.cmdline import strtoull
 from minikern.core.moduleparam import Parameter, Words, early_param
 from minikern.core.printk import Level
@@ -16,7 +17,6 @@ from minikern.state.swiotlb import IO_TLB_SHIFT
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-PAGE_SIZE = 4096
 IO_TLB_SEGSIZE = 128
 IO_TLB_MIN_SLABS = (1 << 20) >> IO_TLB_SHIFT
 IO_TLB_SLOT_BYTES, IO_TLB_AREA_BYTES = 24, 16

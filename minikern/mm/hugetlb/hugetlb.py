@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hw.units import PAGE_SIZE
 from minikern.core.moduleparam import Parameter, a_bool, early_param, module_param, needs_bool, needs_value, setup_param
 from minikern.core.work import run_here
 from minikern.mm.hugetlb.hugetlb_alloc import hugetlb_hstate_alloc_pages
@@ -15,7 +16,6 @@ from minikern.mm.hugetlb.hugetlb_cma import dma_contiguous_reserve, hugetlb_cma_
 from minikern.mm.hugetlb.hugetlb_cmdline import HugetlbCommandLine, size_name
 from minikern.mm.hugetlb.hugetlb_gather import gather_bootmem_prealloc
 from minikern.mm.hugetlb.hugetlb_vmemmap import hugetlb_vmemmap_restore_folio
-from minikern.mm.page.struct_page import PAGE_SIZE
 from minikern.state.hugetlb import HugeTLB, hugetlb_vmemmap_optimizable_size
 
 if TYPE_CHECKING:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import simpy
 
+from hw.units import PAGE_SHIFT, PAGE_SIZE
 from minikern.core.moduleparam import Parameter, setup_param
 from minikern.core.work import Work, run_here, run_on
 from minikern.mm.hugetlb.hugetlb_cmdline import size_name
 from minikern.mm.hugetlb.hugetlb_vmemmap import hugetlb_vmemmap_optimize_folios, hvo_for
 from minikern.mm.map.padata import MtJob, WorkPool, numa_aware_cpus, padata_do_multithreaded
-from minikern.mm.page.struct_page import PAGE_SHIFT, PAGE_SIZE, W_PRIVATE
+from minikern.mm.page.struct_page import W_PRIVATE
 from minikern.state.hugetlb import BootPage, Hstate
 from minikern.state.page_alloc import MIGRATE_MOVABLE, PageAlloc
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from hw.units import PAGE_SIZE
 from minikern.core.cmdline import memparse
 from minikern.core.moduleparam import Parameter, early_param
 from minikern.core.printk import Level
 from minikern.mm.buddy.memblock_free import free_to_buddy, zones_of
-from minikern.mm.page.struct_page import PAGE_SIZE
 from minikern.state.hugetlb import CmaArea
 
 if TYPE_CHECKING:

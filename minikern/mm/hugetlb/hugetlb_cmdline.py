@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from hw.units import PAGE_SHIFT
 from minikern.core.cmdline import memparse
-from minikern.mm.page.struct_page import PAGE_SHIFT
 from minikern.state.hugetlb import Hstate
 
 _NUMBER = re.compile(r"\d+")

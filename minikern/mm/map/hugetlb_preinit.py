@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from hw.units import PAGE_SHIFT, PAGE_SIZE
 from minikern.mm.page.mmzone import PAGES_PER_SECTION, Zone
-from minikern.mm.page.struct_page import PAGE_SHIFT, PAGE_SIZE
 from minikern.mm.page.vmemmap import Memmap, PreinitMap
 from minikern.state.hugetlb import hugetlb_vmemmap_optimizable_size
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from hw.units import PAGE_SIZE
 from minikern.core.moduleparam import Parameter, early_param
 from minikern.mm.page.mmzone import PAGEBLOCK_NR_PAGES, PAGES_PER_SECTION, Pglist, Zone
 from minikern.mm.page.page_flags import page_flags_layout
 from minikern.mm.page.page_kernels import algorithm
 from minikern.mm.page.page_map import PageMap
-from minikern.mm.page.struct_page import PAGE_SIZE
 from minikern.state.page_alloc import PageAlloc
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from hw.errors import MachineStopped
+from hw.units import PAGE_SIZE, SMP_CACHE_BYTES
 from minikern.mm.map.hugetlb_preinit import hugetlb_vmemmap_init_early
 from minikern.mm.page.mmzone import PAGES_PER_SECTION, SECTION_SIZE_BITS
-from minikern.mm.page.struct_page import PAGE_SIZE, PAGES_PER_MEMMAP_PAGE, STRUCT_PAGE_SIZE, vmemmap_start
+from minikern.mm.page.struct_page import PAGES_PER_MEMMAP_PAGE, STRUCT_PAGE_SIZE, vmemmap_start
 from minikern.mm.page.vmemmap import Memmap
 from minikern.state.memblock import Memblock
 
@@ -23,7 +24,6 @@ SECTION_MAP_SIZE = PAGES_PER_SECTION * STRUCT_PAGE_SIZE  # 2 MiB, one PMD
 SECTIONS_PER_ROOT = 128  # mem_section of 32 bytes (with page_ext) in a page; Source: include/linux/mmzone.h
 MEM_SECTION_USAGE_SIZE = 56  # rcu head, subsection map, 4 bits a pageblock; size seen in boot logs of 6.1 and 6.12
 DMA_LIMIT = 16 << 20  # memblock prefers addresses above; Source: mm/sparse.c:__pa(MAX_DMA_ADDRESS)
-SMP_CACHE_BYTES = 64
 MAX_PHYSMEM_BITS_4LEVEL, MAX_PHYSMEM_BITS_5LEVEL = 46, 52  # Source: arch/x86/include/asm/sparsemem.h
 _TABLE_SPANS = (30, 39, 48)  # bytes (log2) of virtual space below one PMD, PUD and P4D table page
 

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-PAGE_SIZE = 4096
-PAGE_SHIFT = 12
+from hw.units import PAGE_SIZE
+
 STRUCT_PAGE_SIZE = 64
 STRUCT_PAGE_ORDER = 6
 WORDS = STRUCT_PAGE_SIZE // 8

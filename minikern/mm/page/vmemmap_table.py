@@ -13,8 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from hw.units import PAGE_SIZE
 from minikern.mm.page.mmzone import PAGES_PER_SECTION
-from minikern.mm.page.struct_page import PAGE_SIZE, PAGES_PER_MEMMAP_PAGE
+from minikern.mm.page.struct_page import PAGES_PER_MEMMAP_PAGE
 from minikern.mm.page.vmemmap import Memmap, PreinitMap
 
 PTRS_PER_PTE = 512

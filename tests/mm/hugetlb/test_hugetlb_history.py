@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hw.units import PAGE_SIZE
 from minikern.core.variant import load_variants
 from minikern.mm.buddy.memblock_free import memblock_free_all
 from minikern.mm.hugetlb.hugetlb import hugetlb_init, hugetlb_parse_cmdline
 from minikern.mm.hugetlb.hugetlb_cma import cma_init_reserved_areas, cma_pages, parse_hugetlb_cma
-from minikern.mm.page.struct_page import PAGE_SIZE
 from minikern.verify.page_check import check_memmap
 from tests.mm.fake_kernel import GIB, MIB, FakeKernel, booted, fake_kernel
 from tests.mm.hugetlb.test_hugetlb import GIGANTIC, PC_8G, SMALL, boot, huge_lines
