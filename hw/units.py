@@ -28,3 +28,8 @@ def parse_size(text: str, where: str) -> int:
     if size > 1 << 52:
         raise InputError(f"{where}: {text!r} is above 4 PiB, the physical limit")
     return size
+
+
+def align_up(value: int, to: int) -> int:
+    """Smallest multiple of ``to`` that is at least ``value``."""
+    return -(-value // to) * to

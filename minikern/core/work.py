@@ -7,15 +7,18 @@ decides on which CPU the time passes.
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import simpy
+
+if TYPE_CHECKING:
+    from minikern.core.kernel import Kernel
 
 T = TypeVar("T")
 Work = Generator[tuple[str, int], None, T]
 
 
-def run_here(k: Any, work: Work[T]) -> T:
+def run_here(k: Kernel, work: Work[T]) -> T:
     """Do the work on the boot CPU."""
     while True:
         try:
@@ -26,7 +29,7 @@ def run_here(k: Any, work: Work[T]) -> T:
         k.charge(kind, count)
 
 
-def run_on(k: Any, cpu: int, work: Work[T]) -> Generator[simpy.Event, Any, T]:
+def run_on(k: Kernel, cpu: int, work: Work[T]) -> Generator[simpy.Event, Any, T]:
     """Do the work on CPU ``cpu`` beside others: to ``yield from`` in a process."""
     while True:
         try:

@@ -8,8 +8,9 @@ from functools import cache
 from threading import Lock
 
 import numpy as np
+import numpy.typing as npt
 
-from minikern.mm.page.struct_page import Words
+Words = npt.NDArray[np.uint64]  # rows of eight
 
 HOST_HUGE_BYTES = 2 << 20
 

@@ -6,8 +6,6 @@ import contextlib
 from pathlib import Path
 
 from hw.errors import InputError
-from minikern.mm.page.mmzone import PAGES_PER_SECTION
-from minikern.mm.page.struct_page import STRUCT_PAGE_SIZE
 
 MIB = 1 << 20
 WINDOW_BYTES = 128 * MIB
@@ -16,18 +14,21 @@ WINDOW_LIMIT_BYTES = 1024 * MIB
 BACKINGS = ("auto", "full", "window")
 
 
-def choose_slots(sections: int, backing: str) -> int | None:
-    """How many ``struct page`` to hold for a map of ``sections``; None means all.
+ROW_BYTES = 64  # one struct page
+
+
+def choose_slots(sections: int, section_bytes: int, backing: str) -> int | None:
+    """How many ``struct page`` to hold for a map of ``sections`` of ``section_bytes`` each; None means all.
 
     ``auto`` keeps the whole map when it fits into a quarter of the memory this computer has available.
     Raises InputError for an unknown backing.
     """
     if backing not in BACKINGS:
         raise InputError(f"unknown memory-map backing {backing!r}: expected one of {', '.join(BACKINGS)}")
-    size = sections * PAGES_PER_SECTION * STRUCT_PAGE_SIZE
+    size = sections * section_bytes
     if backing == "full" or (backing == "auto" and size <= available_bytes() // 4):
         return None
-    return window_bytes() // STRUCT_PAGE_SIZE
+    return window_bytes() // ROW_BYTES
 
 
 def available_bytes() -> int:

@@ -26,7 +26,6 @@ from minikern.mm.early import (
 )
 from minikern.mm.hugetlb import hugetlb, hugetlb_cma
 from minikern.mm.map import hugetlb_preinit, page_init, sparse
-from minikern.mm.page import vmemmap
 from minikern.pci import dmar
 from minikern.smp import clocksource, interrupt_mode, madt, mpparse, topology, tsc
 from minikern.state.memblock import Memblock
@@ -290,7 +289,7 @@ def paging_init(k: Kernel) -> None:
     k.totals.nr_free_memblock_pages = sum(
         max(0, (end >> PAGE_SHIFT) - -(-start >> PAGE_SHIFT)) for start, end, _ in k.memblock.free_ranges()
     )
-    vmemmap.vmemmap_init(k, memmaps)
+    sparse.vmemmap_init(k, memmaps)
     page_init.memmap_init(k)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 
 from hw.errors import InputError
 from minikern.host import jit as _jit
+from minikern.host.backing import available_bytes
 from minikern.host.jit import jit
 from minikern.lab.bench_c import CKernels, NoCompiler
 from minikern.mm.map.deferred import HostPool, deferred_free_pages, host_cores
@@ -28,7 +29,7 @@ from minikern.mm.page.page_flags import PageFlags
 from minikern.mm.page.page_map import PageMap
 from minikern.mm.page.page_stream import stream_fill
 from minikern.mm.page.struct_page import STRUCT_PAGE_SIZE, Words
-from minikern.mm.page.vmemmap import Vmemmap, available_bytes
+from minikern.mm.page.vmemmap import Vmemmap
 from minikern.state.page_alloc import MAX_BLOCK, PageAlloc
 from minikern.verify.page_check import first_wrong
 

@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minikern.host.arena import Arena
 from minikern.lab.algorithms import Found
 from minikern.lab.cases import MAX_PIECE, Case, Piece, corner_cases
 from minikern.lab.check_time import Timing, time_algorithm
 from minikern.lab.supervise import Steps
 from minikern.mm.page.mmzone import MAX_PAGE_ORDER, PAGES_PER_SECTION
 from minikern.mm.page.struct_page import FIELDS, TAIL_MAPPING, Words, as_pages
-from minikern.mm.page.vmemmap import Arena
 
 GUARD = 16  # rows around the range that nobody may touch
 GARBAGE = np.uint64(0xA5A5A5A5A5A5A5A5)
@@ -313,7 +313,7 @@ def _invent(trial: Trial, verdict: Verdict, count: int) -> Wrong | None:
         from hypothesis import HealthCheck, Phase, find, settings
         from hypothesis.errors import NoSuchExample
 
-        from minikern.testing.strategies import memory_layouts
+        from minikern.lab.strategies import memory_layouts
     except ImportError:
         verdict.note = "hypothesis is not installed: no made-up machines were tried"
         return None

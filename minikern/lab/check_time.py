@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from minikern.host.arena import Arena
 from minikern.lab.algorithms import Found
 from minikern.lab.cases import Case
 from minikern.mm.map.padata import MtJob
 from minikern.mm.page import page_kernels
 from minikern.mm.page.mmzone import MAX_PAGE_ORDER, PAGES_PER_SECTION
 from minikern.mm.page.struct_page import TAIL_MAPPING, Words
-from minikern.mm.page.vmemmap import Arena
 
 TIMED_PAGES, TIMED_PLAIN_PAGES, ROUNDS = 1 << 20, 1 << 12, 5
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from hw.errors import InputError
 from minikern.mm.buddy.watermarks import watermarks
-from minikern.mm.map.page_init import memory_pfn_ranges
+from minikern.mm.buddy.zones import memory_pfn_ranges
 from minikern.mm.page.mmzone import MAX_NR_ZONES, MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pglist, Zone
 from minikern.mm.page.struct_page import W_FLAGS
 

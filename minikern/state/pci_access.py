@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from minikern.state.pci import EcamRegion
 
-if TYPE_CHECKING:
-    from minikern.core.kernel import Kernel
-
 ADDRESS_PORT, DATA_PORT = 0xCF8, 0xCFC
 ENABLE = 0x8000_0000
+
+
+class Worker(Protocol):
+    """Whose time passes: a kernel."""
+
+    def charge(self, kind: str, count: int = 1) -> None: ...
 
 
 class ConfigAccess:
@@ -69,7 +72,7 @@ class ConfigAccess:
         """True if extended configuration space of that bus can be reached."""
         return self._ecam(segment, bus, 0, 0) is not None
 
-    def charge(self, k: Kernel) -> None:
+    def charge(self, k: Worker) -> None:
         """Let the time of the accesses made since the last call pass."""
         reads, writes, self.reads, self.writes = self.reads, self.writes, 0, 0
         if reads:

@@ -2,7 +2,7 @@
 
 They need pytest and hypothesis, which minikern itself does not. The plugin (``minikern.testing.plugin``) is found by
 pytest wherever minikern is installed; it has the fixtures ``machine``, a description to change and boot, and
-``booted``, a finished boot. The strategies (``minikern.testing.strategies``) make firmware maps, machines with NUMA
+``booted``, a finished boot. The strategies (``minikern.lab.strategies``) make firmware maps, machines with NUMA
 nodes and requests for huge pages. A whole test file::
 
     import pytest
@@ -10,7 +10,7 @@ nodes and requests for huge pages. A whole test file::
 
     from minikern.lab.run import boot
     from minikern.verify.page_check import check_memmap
-    from minikern.testing.strategies import hugepage_requests, numa_machines
+    from minikern.lab.strategies import hugepage_requests, numa_machines
 
 
     def test_a_small_machine_boots(booted):

@@ -18,9 +18,8 @@ from minikern.core.release import load_release
 from minikern.mm.hugetlb.hugetlb import hugetlb_cmdline, hugetlb_early_reserve
 from minikern.mm.map.hugetlb_preinit import hugetlb_vmemmap_init_late
 from minikern.mm.map.page_init import memmap_init
-from minikern.mm.map.sparse import sparse_init
+from minikern.mm.map.sparse import sparse_init, vmemmap_init
 from minikern.mm.page.mmzone import MAX_DMA32_PFN, MAX_DMA_PFN, Pglist, Zone
-from minikern.mm.page.vmemmap import vmemmap_init
 from minikern.state.cpuinfo import CpuInfo
 from minikern.state.cpus import CpuMaps
 from minikern.state.memblock import Memblock

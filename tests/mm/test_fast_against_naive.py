@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minikern.host import jit
+from minikern.host.arena import Arena
 from minikern.mm.map.padata import MtJob
 from minikern.mm.page import page_kernels as pk
 from minikern.mm.page.mmzone import Pglist, Zone
 from minikern.mm.page.page_flags import PageFlags
 from minikern.mm.page.page_map import PageMap
-from minikern.mm.page.vmemmap import Arena, Vmemmap
+from minikern.mm.page.vmemmap import Vmemmap
 from minikern.state.page_alloc import PageAlloc
 from minikern.verify.page_check import first_wrong
 from tests.naive_mm import VMEMMAP, NaiveBuddy, flags_of, fresh_page, padata_chunks, tail_page

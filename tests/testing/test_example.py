@@ -16,8 +16,8 @@ from hypothesis import given, settings
 import minikern.testing
 from hw.spec import MachineSpec, MemoryRange
 from minikern.lab.run import Boot, boot
+from minikern.lab.strategies import e820_maps, hugepage_requests, numa_machines
 from minikern.testing import plugin
-from minikern.testing.strategies import e820_maps, hugepage_requests, numa_machines
 from minikern.verify.page_check import check_memmap
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hw.units import PAGE_SIZE
 from minikern.core.moduleparam import Parameter, setup_param
 from minikern.mm.buddy.watermarks import managed_pages_changed
-from minikern.mm.map.page_init import memory_pfn_ranges
+from minikern.mm.buddy.zones import memory_pfn_ranges
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

@@ -9,11 +9,10 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hw.units import PAGE_SIZE
-from minikern.mm.map.page_init import align_up
-from minikern.mm.map.sparse import joined
+from hw.units import PAGE_SIZE, align_up
 from minikern.mm.page.mmzone import PAGES_PER_SECTION, Pglist, Zone
 from minikern.mm.page.page_map import PageMap
+from minikern.mm.page.vmemmap import joined
 from minikern.state.memblock import Flags, Region
 from minikern.state.page_alloc import PageAlloc
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from hw.units import PAGE_SHIFT, SMP_CACHE_BYTES
+from hw.units import PAGE_SHIFT, PAGE_SIZE, SMP_CACHE_BYTES
 from minikern.core.cmdline import memparse
 from minikern.core.moduleparam import Parameter, early_param, needs_value
 from minikern.core.printk import Level
@@ -41,6 +41,12 @@ def pfn_ranges(k: Kernel, nid: int = NUMA_NO_NODE) -> Iterator[tuple[int, int, i
         start, end = -(-region.base >> PAGE_SHIFT), region.end >> PAGE_SHIFT
         if start < end and nid in (NUMA_NO_NODE, region.nid):
             yield start, end, region.nid
+
+
+def memory_pfn_ranges(k: Kernel) -> list[tuple[int, int, int]]:
+    """memblock's memory in whole pages: (start pfn, end pfn, nid). Source: mm/memblock.c:__next_mem_pfn_range()"""
+    ranges = ((-(-r.base // PAGE_SIZE), r.end // PAGE_SIZE, r.nid) for r in k.memblock.memory_regions())
+    return [(start, end, max(nid, 0)) for start, end, nid in ranges if start < end]
 
 
 def absent_pages_in_range(k: Kernel, nid: int, start: int, end: int) -> int:

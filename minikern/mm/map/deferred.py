@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 import simpy
 
+from hw.units import align_up
 from minikern.host.nodes import bind, host_nodes, node_of, usable_cpus
 from minikern.mm.buddy.memblock_free import free_pfn_ranges
 from minikern.mm.map.padata import MtJob, WorkPool, padata_do_multithreaded
-from minikern.mm.map.page_init import align_up
 from minikern.mm.page.mmzone import PAGES_PER_SECTION, Pglist, Zone
 from minikern.mm.page.page_map import PageMap, Task
 from minikern.state.page_alloc import MAX_BLOCK, PageAlloc

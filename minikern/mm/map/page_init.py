@@ -8,10 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hw.units import PAGE_SIZE
+from hw.errors import InputError
+from hw.units import align_up
+from minikern.core.behaviour import Behaviour
+from minikern.core.config import Config
 from minikern.core.moduleparam import Parameter, early_param
+from minikern.mm.buddy.zones import memory_pfn_ranges
 from minikern.mm.page.mmzone import PAGEBLOCK_NR_PAGES, PAGES_PER_SECTION, Pglist, Zone
-from minikern.mm.page.page_flags import page_flags_layout
+from minikern.mm.page.page_flags import BITS_PER_LONG, LAST_PID_SHIFT, LRU_GEN_WIDTH, PageFlags, zones_width
 from minikern.mm.page.page_kernels import algorithm
 from minikern.mm.page.page_map import PageMap
 from minikern.state.page_alloc import PageAlloc
@@ -58,15 +62,36 @@ class DeferInit:
             self.prev_end_pfn, self.nr_initialised = zone_end_pfn, 0
 
 
-def align_up(value: int, to: int) -> int:
-    """Smallest multiple of ``to`` that is at least ``value``."""
-    return -(-value // to) * to
+def page_flags_layout(config: Config, behaviour: Behaviour) -> PageFlags:
+    """The layout that Kconfig values and one release's flag numbers give.
 
-
-def memory_pfn_ranges(k: Kernel) -> list[tuple[int, int, int]]:
-    """memblock's memory in whole pages: (start pfn, end pfn, nid). Source: mm/memblock.c:__next_mem_pfn_range()"""
-    ranges = ((-(-r.base // PAGE_SIZE), r.end // PAGE_SIZE, r.nid) for r in k.memblock.memory_regions())
-    return [(start, end, max(nid, 0)) for start, end, nid in ranges if start < end]
+    Raises InputError when the fields do not fit.
+    """
+    nodes = config.number("CONFIG_NODES_SHIFT")
+    zones = zones_width(config)
+    lru_gen = LRU_GEN_WIDTH if config.enabled("CONFIG_LRU_GEN") else 0
+    cpupid = 0
+    if config.enabled("CONFIG_NUMA_BALANCING"):
+        cpupid = LAST_PID_SHIFT + (config.number("CONFIG_NR_CPUS") - 1).bit_length()
+    room = BITS_PER_LONG - behaviour.page_flag_count - lru_gen - nodes - zones
+    if room < 0:
+        raise InputError(f"CONFIG_NODES_SHIFT={nodes} leaves no room in page->flags: {-room} bits too many")
+    if cpupid > room:
+        raise InputError(
+            f"last_cpupid needs {cpupid} bits, page->flags has {room} left (CONFIG_NR_CPUS, CONFIG_NODES_SHIFT): "
+            "struct page would grow beyond 64 bytes"
+        )
+    return PageFlags(
+        nodes_width=nodes,
+        zones_width=zones,
+        cpupid_width=cpupid,
+        lru_gen_width=lru_gen,
+        reserved_bit=behaviour.page_flag_reserved,
+        private_bit=behaviour.page_flag_reserved + 1,
+        head_bit=behaviour.page_flag_head,
+        buddy_type=behaviour.page_type_buddy,
+        hugetlb_type=behaviour.page_type_hugetlb or None,
+    )
 
 
 def memmap_init(k: Kernel) -> None:

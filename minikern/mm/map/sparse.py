@@ -5,22 +5,22 @@ Source: mm/sparse.c, mm/sparse-vmemmap.c @ v6.12
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from hw.errors import MachineStopped
 from hw.units import PAGE_SIZE, SMP_CACHE_BYTES
+from minikern.host.backing import choose_slots
 from minikern.mm.map.hugetlb_preinit import hugetlb_vmemmap_init_early
 from minikern.mm.page.mmzone import PAGES_PER_SECTION, SECTION_SIZE_BITS
-from minikern.mm.page.struct_page import PAGES_PER_MEMMAP_PAGE, STRUCT_PAGE_SIZE, vmemmap_start
-from minikern.mm.page.vmemmap import Memmap
+from minikern.mm.page.struct_page import PAGES_PER_MEMMAP_PAGE, vmemmap_start
+from minikern.mm.page.vmemmap import SECTION_MAP_SIZE, Memmap, Vmemmap
 from minikern.state.memblock import Memblock
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-SECTION_MAP_SIZE = PAGES_PER_SECTION * STRUCT_PAGE_SIZE  # 2 MiB, one PMD
 SECTIONS_PER_ROOT = 128  # mem_section of 32 bytes (with page_ext) in a page; Source: include/linux/mmzone.h
 MEM_SECTION_USAGE_SIZE = 56  # rcu head, subsection map, 4 bits a pageblock; size seen in boot logs of 6.1 and 6.12
 DMA_LIMIT = 16 << 20  # memblock prefers addresses above; Source: mm/sparse.c:__pa(MAX_DMA_ADDRESS)
@@ -168,16 +168,18 @@ class _PageTables:
             _alloc(self._memblock, PAGE_SIZE, PAGE_SIZE, nid, "vmemmap page table", DMA_LIMIT)
 
 
-def joined(memmaps: list[Memmap]) -> Iterator[Memmap]:
-    """Neighbouring sections whose maps are neighbours in memory, as one entry."""
-    open_entry: Memmap | None = None
-    for entry in memmaps:
-        if open_entry is not None:
-            section, count, phys = open_entry
-            if entry.section == section + count and entry.phys == phys + count * SECTION_MAP_SIZE:
-                open_entry = Memmap(section, count + entry.sections, phys)
-                continue
-            yield open_entry
-        open_entry = entry
-    if open_entry is not None:
-        yield open_entry
+def vmemmap_init(k: Kernel, memmaps: Sequence[Memmap]) -> None:
+    """Set ``k.vmemmap``: an arena for the map of the sections that ``sparse_init`` found.
+
+    The map of huge pages in ``k.hugetlb.preinit`` was made folded. ``k.options.vmemmap`` chooses the backing. Raises
+    InputError for an unknown one, or without any section.
+    """
+    sections = [part.section + offset for part in memmaps for offset in range(part.sections)]
+    preinit = k.hugetlb.preinit
+    for entry in preinit:
+        sections += range(entry.head // PAGES_PER_SECTION, (entry.head + entry.pages) // PAGES_PER_SECTION)
+    slots = choose_slots(len(sections), SECTION_MAP_SIZE, k.options.vmemmap)
+    k.vmemmap = Vmemmap(sections, vmemmap_start(k.pgtable_l5_enabled()), slots)
+    k.vmemmap.memmaps = list(memmaps)
+    for entry in preinit:
+        k.vmemmap.fold_early(entry)

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hw.errors import InputError
-from minikern.core.behaviour import Behaviour
 from minikern.mm.page.mmzone import ZONE_NAMES
 
 BITS_PER_LONG = 64
@@ -103,38 +102,6 @@ class PageFlags:
         names = [name for name in ("reserved", "private", "head") if flags & getattr(self, name)]
         zone_name = ZONE_NAMES[zone] if zone < len(ZONE_NAMES) else f"#{zone}"
         return f"node {self.nid(flags)} zone {zone_name} {'|'.join(names) or 'no flags'}"
-
-
-def page_flags_layout(config: ConfigLike, behaviour: Behaviour) -> PageFlags:
-    """The layout that Kconfig values and one release's flag numbers give.
-
-    Raises InputError when the fields do not fit.
-    """
-    nodes = config.number("CONFIG_NODES_SHIFT")
-    zones = zones_width(config)
-    lru_gen = LRU_GEN_WIDTH if config.enabled("CONFIG_LRU_GEN") else 0
-    cpupid = 0
-    if config.enabled("CONFIG_NUMA_BALANCING"):
-        cpupid = LAST_PID_SHIFT + (config.number("CONFIG_NR_CPUS") - 1).bit_length()
-    room = BITS_PER_LONG - behaviour.page_flag_count - lru_gen - nodes - zones
-    if room < 0:
-        raise InputError(f"CONFIG_NODES_SHIFT={nodes} leaves no room in page->flags: {-room} bits too many")
-    if cpupid > room:
-        raise InputError(
-            f"last_cpupid needs {cpupid} bits, page->flags has {room} left (CONFIG_NR_CPUS, CONFIG_NODES_SHIFT): "
-            "struct page would grow beyond 64 bytes"
-        )
-    return PageFlags(
-        nodes_width=nodes,
-        zones_width=zones,
-        cpupid_width=cpupid,
-        lru_gen_width=lru_gen,
-        reserved_bit=behaviour.page_flag_reserved,
-        private_bit=behaviour.page_flag_reserved + 1,
-        head_bit=behaviour.page_flag_head,
-        buddy_type=behaviour.page_type_buddy,
-        hugetlb_type=behaviour.page_type_hugetlb or None,
-    )
 
 
 def zones_width(config: ConfigLike) -> int:

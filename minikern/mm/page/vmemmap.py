@@ -12,17 +12,14 @@ from __future__ import annotations
 
 import weakref
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from hw.errors import InputError
-from minikern.host.arena import Arena as Arena
 from minikern.host.arena import arena_pool
-from minikern.host.backing import available_bytes as available_bytes
-from minikern.host.backing import choose_slots
 from minikern.mm.page.held_ranges import HeldRanges
 from minikern.mm.page.mmzone import PAGES_PER_SECTION
 from minikern.mm.page.struct_page import (
@@ -31,12 +28,9 @@ from minikern.mm.page.struct_page import (
     STRUCT_PAGE_SIZE,
     VMEMMAP_START_4LEVEL,
     Words,
-    vmemmap_start,
 )
 
-if TYPE_CHECKING:
-    from minikern.core.kernel import Kernel
-
+SECTION_MAP_SIZE = PAGES_PER_SECTION * STRUCT_PAGE_SIZE  # 2 MiB, one PMD
 RESET_STRUCT_PAGES = 3  # head, first and second tail; Source: mm/hugetlb_vmemmap.c:NR_RESET_STRUCT_PAGE @ v6.12
 
 
@@ -279,23 +273,6 @@ class Vmemmap:
         return group.first_index + pfn - group.start_pfn
 
 
-def vmemmap_init(k: Kernel, memmaps: Sequence[Memmap]) -> None:
-    """Set ``k.vmemmap``: an arena for the map of the sections that ``sparse_init`` found.
-
-    The map of huge pages in ``k.hugetlb.preinit`` was made folded. ``k.options.vmemmap`` chooses the backing. Raises
-    InputError for an unknown one, or without any section.
-    """
-    sections = [part.section + offset for part in memmaps for offset in range(part.sections)]
-    preinit = k.hugetlb.preinit
-    for entry in preinit:
-        sections += range(entry.head // PAGES_PER_SECTION, (entry.head + entry.pages) // PAGES_PER_SECTION)
-    slots = choose_slots(len(sections), k.options.vmemmap)
-    k.vmemmap = Vmemmap(sections, vmemmap_start(k.pgtable_l5_enabled()), slots)
-    k.vmemmap.memmaps = list(memmaps)
-    for entry in preinit:
-        k.vmemmap.fold_early(entry)
-
-
 def _groups(sections: list[int]) -> list[Group]:
     groups: list[Group] = []
     for at, section in enumerate(sections):
@@ -305,3 +282,18 @@ def _groups(sections: list[int]) -> list[Group]:
         else:
             groups.append(Group(start, start + PAGES_PER_SECTION, at * PAGES_PER_SECTION))
     return groups
+
+
+def joined(memmaps: list[Memmap]) -> Iterator[Memmap]:
+    """Neighbouring sections whose maps are neighbours in memory, as one entry."""
+    open_entry: Memmap | None = None
+    for entry in memmaps:
+        if open_entry is not None:
+            section, count, phys = open_entry
+            if entry.section == section + count and entry.phys == phys + count * SECTION_MAP_SIZE:
+                open_entry = Memmap(section, count + entry.sections, phys)
+                continue
+            yield open_entry
+        open_entry = entry
+    if open_entry is not None:
+        yield open_entry

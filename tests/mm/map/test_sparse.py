@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from hw.errors import MachineStopped
-from minikern.mm.map.sparse import joined, present_sections, sparse_init
-from minikern.mm.page.vmemmap import Memmap
+from minikern.mm.map.sparse import present_sections, sparse_init
+from minikern.mm.page.vmemmap import Memmap, joined
 from tests.mm.fake_kernel import GIB, MIB, fake_kernel
 
 

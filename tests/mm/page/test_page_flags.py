@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hw.errors import InputError
 from minikern.core.config import Config
-from minikern.mm.page.page_flags import page_flags_layout
+from minikern.mm.map.page_init import page_flags_layout
 from tests.support import behaviour_of
 
 ZONES = {"CONFIG_ZONE_DMA": True, "CONFIG_ZONE_DMA32": True, "CONFIG_ZONE_DEVICE": True}

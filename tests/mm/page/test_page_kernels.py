@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.errors import InputError
+from minikern.host.arena import Arena
 from minikern.mm.page import page_kernels as pk
-from minikern.mm.page.vmemmap import Arena
 from tests.naive_mm import VMEMMAP, flags_of, fresh_page, tail_page
 
 U64 = np.uint64

@@ -126,11 +126,11 @@ def test_folded_tails_read_the_kept_page() -> None:
 
 def test_choice_of_backing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backing, "available_bytes", lambda: 64 << 20)
-    assert backing.choose_slots(8, "auto") is None
-    assert backing.choose_slots(9, "auto") == backing.window_bytes() // 64
-    assert backing.choose_slots(9, "full") is None
+    assert backing.choose_slots(8, vm.SECTION_MAP_SIZE, "auto") is None
+    assert backing.choose_slots(9, vm.SECTION_MAP_SIZE, "auto") == backing.window_bytes() // 64
+    assert backing.choose_slots(9, vm.SECTION_MAP_SIZE, "full") is None
     with pytest.raises(InputError, match="expected one of auto, full, window"):
-        backing.choose_slots(1, "disk")
+        backing.choose_slots(1, vm.SECTION_MAP_SIZE, "disk")
     with pytest.raises(InputError, match="no present section"):
         vm.Vmemmap([])
     with pytest.raises(InputError, match="multiple of 32768"):
