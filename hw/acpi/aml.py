@@ -275,11 +275,13 @@ _FIXED = 0x0C  # minimum and maximum fixed, positive decode, producer
 _KIND = {"mem": 0, "io": 1, "bus": 2}
 
 
-def address_space(bits: int, kind: str, start: int, end: int, prefetch: bool = False) -> bytes:
+def address_space(
+    bits: int, kind: str, start: int, end: int, prefetch: bool = False, read_only: bool = False
+) -> bytes:
     """A word, dword or qword address-space descriptor for [start, end], both ends inclusive, of a producer."""
     size = bits // 8
     code = {16: 0x88, 32: 0x87, 64: 0x8A}[bits]
-    type_flags = {"mem": 0x07 if prefetch else 0x01, "io": 0x03, "bus": 0x00}[kind]
+    type_flags = {"mem": (0x06 if prefetch else 0) | (not read_only), "io": 0x03, "bus": 0x00}[kind]
     numbers = (0, start, end, 0, end - start + 1)
     body = bytes([_KIND[kind], _FIXED, type_flags]) + b"".join(value.to_bytes(size, "little") for value in numbers)
     return bytes([code]) + len(body).to_bytes(2, "little") + body

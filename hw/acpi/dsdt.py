@@ -96,7 +96,7 @@ def _root_resources(root: HostBridgeSpec, configuration_ports: bool) -> bytes:
         parts.append(aml.io_port(0xCF8, 8))
     for window in root.windows:
         bits = 16 if window.type == "io" else 32 if window.end < FOUR_GIB else 64
-        parts.append(aml.address_space(bits, window.type, window.start, window.end, window.prefetch))
+        parts.append(aml.address_space(bits, window.type, window.start, window.end, window.prefetch, window.read_only))
     return aml.resource_template(*parts)
 
 

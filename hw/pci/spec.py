@@ -105,6 +105,7 @@ class WindowSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     end: NonNegative
     prefetch: bool = False
     wide: bool = False  # a 64-bit window of a bridge between buses
+    read_only: bool = False  # what a host bridge's firmware says of a memory window
 
 
 class VirtualFunctions(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

@@ -13,6 +13,7 @@ from minikern.state.acpi import Window
 _ADDRESS_BYTES = {0x88: 2, 0x87: 4, 0x8A: 8}  # word, dword, qword address space
 _MEMORY, _IO, _BUS = 0, 1, 2
 _CONSUMER = 1 << 0
+_WRITEABLE = 1 << 0
 _PREFETCHABLE = 3  # memory attribute
 
 
@@ -83,6 +84,8 @@ def _window(tag: int, body: bytes) -> Window | None:
         words = set() if body[1] & _CONSUMER else {"window"}
         if body[0] == _MEMORY and body[2] >> 1 & 3 == _PREFETCHABLE:
             words.add("pref")
+        if body[0] == _MEMORY and not body[2] & _WRITEABLE:
+            words.add("readonly")
         return Window("io" if body[0] == _IO else "mem", low, high, frozenset(words))
     if tag == 0x40 and len(body) == 7 and body[6]:  # I/O port
         start = int.from_bytes(body[1:3], "little")

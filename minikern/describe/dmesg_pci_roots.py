@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from hw.pci.spec import HostBridgeSpec, WindowSpec
 from minikern.describe.dmesg_pci_lines import Range, parse_range
 
-MAX_ROOTS = 256
+MAX_ROOTS, MAX_WINDOWS = 256, 64
 OSC_CONTROLS = {
     "PCIeHotplug": 0x01,
     "SHPCHotplug": 0x02,
@@ -75,5 +75,10 @@ def _device(root: HostBridgeSpec, hid: str, text: str) -> None:
 
 
 def _window(root: HostBridgeSpec | None, found: Range | None) -> None:
-    if root is not None and found is not None:
-        root.windows.append(WindowSpec("io" if found.kind == "io" else "mem", found.start, found.end, found.prefetch))
+    if root is not None and found is not None and len(root.windows) < MAX_WINDOWS:
+        before = root.windows[-1] if root.windows else None
+        touching = before is not None and (before.type, before.end + 1) == (found.kind, found.start)
+        # What the kernel did not join is not of one kind.
+        other = touching and before is not None and not before.read_only
+        place = (found.start, found.end, found.prefetch)
+        root.windows.append(WindowSpec("io" if found.kind == "io" else "mem", *place, read_only=other))

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from hw.acpi import layout, static
 from hw.acpi.checksum import fix_checksum
 from hw.acpi.layout import TableIds, sdt
-from hw.acpi.spec import AcpiSpec, IoApicSpec, LapicNmi, Override, RawTable
+from hw.acpi.spec import BOOT_ARCH_NO_ASPM, AcpiSpec, IoApicSpec, LapicNmi, Override, RawTable
 from minikern.describe.acpidump import LoggedTable, logged_hpet_period, logged_ioapics, logged_tables
 
 MAX_TABLE_BYTES = 32 << 20
@@ -32,6 +32,9 @@ NOOP_OP = 0xA3  # Source: ACPI 6.5 clause 20.2.5.3
 _OVERRIDE = re.compile(r"^ACPI: INT_SRC_OVR \(bus (\d+) bus_irq (\d+) global_irq (\d+) (\w+) (\w+)\)")
 _NMI = re.compile(r"^ACPI: (LAPIC|X2APIC)_NMI \((?:acpi_id|uid)\[0x([0-9a-f]+)\] (\w+) (\w+) lint\[0x([0-9a-f]+)\]\)")
 _HPET = re.compile(r"^ACPI: HPET id: 0x([0-9a-f]+) base: 0x([0-9a-f]+)")
+_NO_ASPM = re.compile(
+    r"^ACPI FADT declares the system doesn't support PCIe ASPM|^acpi PNP0A0[38]:\w+: FADT indicates ASPM is unsupported"
+)
 _PM_TIMER = re.compile(r"^ACPI: PM-Timer IO Port: 0x([0-9a-f]+)")
 
 
@@ -98,7 +101,7 @@ def _logged(lines: Sequence[str]) -> list[LoggedTable]:
 
 def hardware_facts(lines: Sequence[str], base: AcpiSpec) -> AcpiSpec:
     """``base`` with the I/O APICs, overrides, NMI wiring, HPET and timer port the log names."""
-    spec = AcpiSpec(boot_arch=base.boot_arch, sci_irq=base.sci_irq, hpet_id=base.hpet_id)
+    spec = AcpiSpec(boot_arch=base.boot_arch & ~BOOT_ARCH_NO_ASPM, sci_irq=base.sci_irq, hpet_id=base.hpet_id)
     overrides, nmis = [], []
     hpet = False
     for line in lines:
@@ -111,6 +114,8 @@ def hardware_facts(lines: Sequence[str], base: AcpiSpec) -> AcpiSpec:
             flags = POLARITY.get(match[3], 0) | TRIGGER.get(match[4], 0) << 2
             wide = match[1] == "X2APIC"
             nmis.append(LapicNmi(int(match[2], 16) & (0xFFFF_FFFF if wide else 0xFF), flags, 1, wide))
+        elif _NO_ASPM.match(line):
+            spec.boot_arch |= BOOT_ARCH_NO_ASPM
         elif match := _HPET.match(line):
             hpet = True
             spec.hpet_id, spec.hpet_address = int(match[1], 16) & 0xFFFF_FFFF, int(match[2], 16) & 0xFFFF_FFFF

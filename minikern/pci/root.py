@@ -17,6 +17,7 @@ from minikern.state.pci import (
     IORESOURCE_IO,
     IORESOURCE_MEM,
     IORESOURCE_MEM_64,
+    IORESOURCE_MEM_WRITEABLE,
     IORESOURCE_PREFETCH,
     IORESOURCE_WINDOW,
     PciBus,
@@ -85,7 +86,7 @@ def _node_of(k: Kernel, root: PciRoot) -> int | None:
 
     Source: arch/x86/pci/acpi.c:pci_acpi_root_get_node() @ v6.12
     """
-    if root.pxm is None or len(k.nodes) < 2:
+    if root.pxm is None:
         return None
     node = k.numa.pxm_to_node.get(root.pxm)
     return node if node in {item.nid for item in k.nodes} else None
@@ -109,7 +110,7 @@ def _of_window(window: Window) -> Resource:
 
 
 def _windows(root: PciRoot) -> list[Resource]:
-    """The host bridge's windows, configuration ports left out, sorted, touching ones joined.
+    """The host bridge's windows, configuration ports left out, ones of a kind joined that touch and follow each other.
 
     Source: drivers/pci/probe.c:pci_register_host_bridge(), arch/x86/pci/acpi.c:pci_acpi_root_prepare_resources()
     """
@@ -121,7 +122,7 @@ def _windows(root: PciRoot) -> list[Resource]:
         and not (window.flags & IORESOURCE_IO and (window.start, window.end) == CONFIG_PORTS)
     ]
     joined: list[Resource] = []
-    for window in sorted(found, key=lambda one: one.flags):
+    for window in found:
         if joined and joined[-1].flags == window.flags and joined[-1].end + 1 == window.start:
             joined[-1].end = window.end
         else:
@@ -132,7 +133,7 @@ def _windows(root: PciRoot) -> list[Resource]:
 def _window_flags(window: Window) -> int:
     if window.kind == "io":
         return IORESOURCE_IO | IORESOURCE_WINDOW
-    flags = IORESOURCE_MEM | IORESOURCE_WINDOW
+    flags = IORESOURCE_MEM | IORESOURCE_WINDOW | (0 if "readonly" in window.flags else IORESOURCE_MEM_WRITEABLE)
     flags |= IORESOURCE_PREFETCH if "pref" in window.flags else 0
     return flags | (IORESOURCE_MEM_64 if "64bit" in window.flags else 0)
 

@@ -103,3 +103,18 @@ def test_roots_whose_lines_are_lost_are_where_functions_need_them(tmp_path: Path
 def test_a_torn_log_still_boots(tmp_path: Path, cut: int) -> None:
     again, _ = read_back(tmp_path, LOG + FUNCTIONS[:cut])
     assert any(line.startswith("Memory: ") for line in again)
+
+
+def test_windows_keep_their_order_and_their_borders(tmp_path: Path) -> None:
+    windows = """\
+pci_bus 0000:00: root bus resource [io  0x0000-0x03af window]
+pci_bus 0000:00: root bus resource [mem 0x000a0000-0x000bffff window]
+pci_bus 0000:00: root bus resource [mem 0x000c0000-0x000cffff window]
+pci_bus 0000:00: root bus resource [mem 0x000d0000-0x000effff window]
+pci_bus 0000:00: root bus resource [io  0x0d00-0x3fff window]
+pci_bus 0000:00: root bus resource [mem 0x90000000-0x9fffffff window]
+pci_bus 0000:00: root bus resource [bus 00-16]
+"""
+    log = LOG + "\n".join(line for line in FUNCTIONS.splitlines() if "root bus resource" not in line) + "\n" + windows
+    again, _ = read_back(tmp_path, log)
+    assert [line for line in again if "root bus resource" in line] == windows.splitlines()

@@ -74,6 +74,7 @@ class FakeKernel:
         self.config = Config({"CONFIG_IRQ_REMAP": True})
         self.behaviour = behaviour_of(release, **behaviour)
         self.nodes: list[object] = []
+        self.numa = SimpleNamespace(pxm_to_node={})
         self.e820 = SimpleNamespace(table=[])
         self.lines: list[str] = []
         self.charged: Counter[str] = Counter()
