@@ -46,15 +46,21 @@ def _strtoull(digits: str) -> tuple[int, int]:
     return int(digits), len(digits)
 
 
-def get_bool(value: str | None, default: bool) -> bool:
-    """A parameter's truth value as the kernel takes it. Source: lib/kstrtox.c:kstrtobool() @ v6.12"""
-    if value is None:
-        return default
-    if value[:1] in ("y", "Y", "t", "T", "1") or value[:2].lower() == "on":
+def kstrtobool(value: str | None) -> bool | None:
+    """A text's truth value, None if it has none. Source: lib/kstrtox.c:kstrtobool() @ v6.12"""
+    if not value:
+        return None
+    if value[0] in "yYtT1" or value[:2].lower() == "on":
         return True
-    if value[:1] in ("n", "N", "f", "F", "0") or value[:2].lower() == "of":
+    if value[0] in "nNfF0" or value[:2].lower() == "of":
         return False
-    return default
+    return None
+
+
+def get_bool(value: str | None, default: bool) -> bool:
+    """A parameter's truth value as the kernel takes it, ``default`` if it is no truth value."""
+    found = kstrtobool(value)
+    return default if found is None else found
 
 
 def get_option(value: str | None) -> int | None:
