@@ -164,9 +164,16 @@ def acpi_sleep_init(k: Kernel, run: Interpreter) -> None:
     states = ["S0"]
     for number in range(1, 6):
         package = run.evaluate(run.namespace.root, f"_S{number}_")
-        if isinstance(package, list) and package:
+        if isinstance(package, list) and package and _sleep_state_known(k, number):
             states.append(f"S{number}")
     k.printk(f"ACPI: PM: (supports {' '.join(states)})")
+
+
+def _sleep_state_known(k: Kernel, number: int) -> bool:
+    # S1 to S3 suspend, S4 hibernates, S5 is power off.
+    if number < 4:
+        return bool(k.config.get("CONFIG_SUSPEND", True))
+    return number == 5 or bool(k.config.get("CONFIG_HIBERNATION", True))
 
 
 def _bus_init_irq(k: Kernel, run: Interpreter) -> None:

@@ -44,6 +44,8 @@ QI_ENABLE, ROOT_POINTER, TRANSLATION = 1 << 26, 1 << 30, 1 << 31
 
 def iommu_subsys_init(k: Kernel) -> None:
     """Choose the default domain and say so. Source: drivers/iommu/iommu.c:iommu_subsys_init() @ v6.12"""
+    if not k.config.get("CONFIG_IOMMU_API", True):
+        return
     words = k.cmdline.words("iommu")
     forced = "pt" in words or "nopt" in words or k.cmdline.get("iommu.passthrough") is not None
     passthrough = k.config.enabled("CONFIG_IOMMU_DEFAULT_PASSTHROUGH")

@@ -41,6 +41,7 @@ CONTROL = {
     DPC: "DPC",
 }
 WANTED = 0x3F
+BUILT_IN = {0x01: "CONFIG_HOTPLUG_PCI_PCIE", 0x02: "CONFIG_HOTPLUG_PCI_SHPC", 0x08: "CONFIG_PCIEAER"}
 REQUIRED = EXT_CONFIG | ASPM | CLOCK_PM | MSI
 MAX_ROUNDS = 8  # each round gives up at least one of the bits wanted
 
@@ -58,7 +59,7 @@ def negotiate_os_control(k: Kernel, access: ConfigAccess, root: PciRoot, device:
         if root.hid == PCIE_HOST:
             k.printk(f"{device}: _OSC: platform retains control of PCIe features (AE_NOT_FOUND)")
         return
-    wanted = WANTED | (DPC if support & EDR else 0)
+    wanted = _wanted(k) | (DPC if support & EDR else 0)
     for _ in range(MAX_ROUNDS):
         offered = _run_osc(k, root, QUERY, support, wanted)
         if offered is None or offered & wanted == wanted:
@@ -98,6 +99,11 @@ def _support(k: Kernel, access: ConfigAccess, root: PciRoot) -> int:
     if not k.pci.options.msi:
         support &= ~MSI
     return support
+
+
+def _wanted(k: Kernel) -> int:
+    # Only what there are drivers for. Source: drivers/acpi/pci_root.c:calculate_control() @ v6.12
+    return WANTED & ~sum(bit for bit, option in BUILT_IN.items() if not k.config.get(option, True))
 
 
 def _run_osc(k: Kernel, root: PciRoot, query: int, support: int, control: int) -> int | None:
