@@ -94,6 +94,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The count of early pages begins anew at each range, before the low zones are exempted."""
     sparse_buffer: bool
     """A node's memory map is taken from one buffer, not section by section."""
+    pageblock_bits_wide: bool
+    """A pageblock has eight bits for its type instead of four."""
     movable_wmark_capped: bool
     """Watermarks of ZONE_MOVABLE are capped like those of high memory."""
     lowmem_reserve_follows: bool
@@ -156,6 +158,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Folded maps share a page of tails for each zone and size."""
     cma_line_node: bool
     """A CMA area's line names its node."""
+    memblock_hugetlb_flag: bool
+    """memblock knows gigantic pages by a flag of their own."""
     hugetlb_cma_ranges: bool
     """hugetlb_cma= may be satisfied in pieces."""
 
@@ -243,6 +247,13 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A guest's IOMMU without scalable mode is warned about."""
     amd_iommu_cap_line: bool
     """An AMD IOMMU's capability is logged."""
+
+    # Kexec HandOver
+
+    kho_compatible: str
+    """Version of the handover's layout, as the root tree names it."""
+    reserve_mem_lines: bool
+    """A refused reserve_mem= is complained about."""
 
     # console and kexec
 
