@@ -28,6 +28,7 @@ class ImageSizes(msgspec.Struct, forbid_unknown_fields=True):
     pglist_data_bytes: int = 0  # pg_data_t of a node without memory; 0: as large as the others'
     printk_info_bytes: int = 88  # of a log record; Source: kernel/printk/printk_ringbuffer.h @ v6.12
     kernel_end: int = 0  # physical address behind the early heap where a log told it; 0: not known
+    real_mode_bytes: int = 28672  # start-up code of further CPUs; as allocated by Debian's kernels
     smp_locks_kib: int = 0  # given back after boot; 0 where not known
     decrypted_kib: int = 0  # same, the unused rest of .bss..decrypted
     text_rodata_gap_kib: int = 0

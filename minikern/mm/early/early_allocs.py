@@ -19,7 +19,6 @@ IOAPIC_RESOURCE_BYTES = 64 + 11  # struct resource and its name; Source: arch/x8
 PCPU_MIN_ALLOC_SIZE = 4  # Source: include/linux/percpu.h
 PCPU_SLOT_BASE_SHIFT = 5  # Source: mm/percpu.c
 PCPU_BLOCK_MD_BYTES, LIST_HEAD_BYTES = 32, 16  # Source: mm/percpu-internal.h, include/linux/types.h
-PCPU_CHUNK_BYTES = {"serial-old": 136, "split": 192}  # struct pcpu_chunk without its bitmap: aligned since 6.5
 CPU_MASKS = {"serial-old": 4, "split": 1}  # initialized, callout and callin went with the serial bring-up
 # struct cpu_entry_area in pages: GDT, entry stack, TSS, stacks with their guards, debug store and its buffers.
 # Source: arch/x86/include/asm/cpu_entry_area.h @ v6.12
@@ -67,7 +66,7 @@ def _alloc_first_chunk(k: Kernel, start: int, size: int) -> None:
     """Source: mm/percpu.c:pcpu_alloc_first_chunk() @ v6.12"""
     pages = -(-(start % PAGE_SIZE + size) // PAGE_SIZE)
     bits = pages * PAGE_SIZE // PCPU_MIN_ALLOC_SIZE
-    fixed = PCPU_CHUNK_BYTES[k.behaviour.smp_scheme]
+    fixed = k.behaviour.pcpu_chunk_bytes
     for part in (fixed + bitmap_bytes(pages), bitmap_bytes(bits), bitmap_bytes(bits + 1), pages * PCPU_BLOCK_MD_BYTES):
         k.memblock.alloc(part, SMP_CACHE_BYTES)
 
@@ -82,6 +81,8 @@ def setup_cpu_masks(k: Kernel) -> None:
 
     Source: arch/x86/kernel/smpboot.c:setup_cpu_local_masks(), arch/x86/mm/numa.c:setup_node_to_cpumask_map() @ v6.12
     """
+    if not k.config.get("CONFIG_CPUMASK_OFFSTACK", True):
+        return
     for _ in range(CPU_MASKS[k.behaviour.smp_scheme] + k.numa.nr_node_ids()):
         k.memblock.alloc(bitmap_bytes(k.cpus.nr_cpu_ids), SMP_CACHE_BYTES)
 

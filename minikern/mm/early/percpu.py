@@ -42,14 +42,16 @@ class AllocInfo(NamedTuple):
         return self.alloc // self.unit
 
 
-def build_alloc_info(static: int, groups: list[list[int]], atom: int = PMD_SIZE) -> AllocInfo:
+def build_alloc_info(
+    static: int, groups: list[list[int]], atom: int = PMD_SIZE, reserved: int = PERCPU_MODULE_RESERVE
+) -> AllocInfo:
     """Choose unit and allocation size: few allocations, little waste.
 
     Source: mm/percpu.c:pcpu_build_alloc_info() @ v6.12
     """
-    total = static + PERCPU_MODULE_RESERVE + PERCPU_DYNAMIC_RESERVE
+    total = static + reserved + PERCPU_DYNAMIC_RESERVE
     total = -(-total // PAGE_SIZE) * PAGE_SIZE
-    dynamic = total - static - PERCPU_MODULE_RESERVE
+    dynamic = total - static - reserved
     alloc = -(-max(total, PCPU_MIN_UNIT_SIZE) // atom) * atom
     upa = max_upa = alloc // max(total, PCPU_MIN_UNIT_SIZE)
     while alloc % upa or (alloc // upa) % PAGE_SIZE:
@@ -66,7 +68,7 @@ def build_alloc_info(static: int, groups: list[list[int]], atom: int = PMD_SIZE)
         if allocs > last_allocs:
             break
         last_allocs, best = allocs, candidate
-    return AllocInfo(static, PERCPU_MODULE_RESERVE, dynamic, alloc // best, alloc, groups)
+    return AllocInfo(static, reserved, dynamic, alloc // best, alloc, groups)
 
 
 def cpu_groups(k: Kernel) -> list[list[int]]:
@@ -107,7 +109,8 @@ def setup_per_cpu_areas(k: Kernel) -> None:
         f"setup_percpu: NR_CPUS:{nr_cpus} nr_cpumask_bits:{nr_cpu_ids} nr_cpu_ids:{nr_cpu_ids}"
         f" nr_node_ids:{k.numa.nr_node_ids()}"
     )
-    info = build_alloc_info(k.release.image.percpu_static_bytes, cpu_groups(k))
+    reserved = PERCPU_MODULE_RESERVE if k.config.get("CONFIG_MODULES", True) else 0
+    info = build_alloc_info(k.release.image.percpu_static_bytes, cpu_groups(k), reserved=reserved)
     _embed_first_chunk(k, info)
     pages = info.used // PAGE_SIZE
     k.printk(

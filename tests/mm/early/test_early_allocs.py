@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from minikern.core.config import Config
 from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
 from minikern.mm.early import early_allocs
@@ -37,18 +38,19 @@ class Sizes:
         return 0
 
 
-def kernel(cpus: int, scheme: str, nodes: int = 1) -> Any:
+def kernel(cpus: int, scheme: str, nodes: int = 1, chunk_bytes: int = 136) -> Any:
     return SimpleNamespace(
         memblock=Sizes(),
         cpus=SimpleNamespace(nr_cpu_ids=cpus, possible=list(range(cpus))),
         numa=SimpleNamespace(nr_node_ids=lambda: nodes),
-        behaviour=behaviour_of("debian-6.1", smp_scheme=scheme),
+        behaviour=behaviour_of("debian-6.1", smp_scheme=scheme, pcpu_chunk_bytes=chunk_bytes),
+        config=Config({}),
     )
 
 
-@pytest.mark.parametrize(("scheme", "chunk"), [("serial-old", 144), ("split", 200)])
-def test_the_first_chunk_of_two_cpus(scheme: str, chunk: int) -> None:
-    k = kernel(2, scheme)
+@pytest.mark.parametrize(("chunk_bytes", "chunk"), [(136, 144), (192, 200)])
+def test_the_first_chunk_of_two_cpus(chunk_bytes: int, chunk: int) -> None:
+    k = kernel(2, "split", chunk_bytes=chunk_bytes)
     info = AllocInfo(217088, 8192, 28672, 1 << 20, 2 << 20, [[0, 1]])
     early_allocs.pcpu_setup_first_chunk(k, info)
     assert k.memblock.asked == [8, 8, 8, 16, 352, chunk, 256, 264, 64, chunk, 896, 904, 224]
