@@ -21,8 +21,9 @@ from minikern.state.memblock import Memblock
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-SECTIONS_PER_ROOT = 128  # mem_section of 32 bytes (with page_ext) in a page; Source: include/linux/mmzone.h
-MEM_SECTION_USAGE_SIZE = 56  # rcu head, subsection map, 4 bits a pageblock; size seen in boot logs of 6.1 and 6.12
+MEM_SECTION_SIZE, MEM_SECTION_SIZE_PAGE_EXT = 16, 32  # struct mem_section; Source: include/linux/mmzone.h @ v6.12
+# struct mem_section_usage: rcu head, subsection map, 4 bits a pageblock; since 6.17 8 bits. Sizes seen in boot logs
+MEM_SECTION_USAGE_SIZE, MEM_SECTION_USAGE_WIDE = 56, 88
 DMA_LIMIT = 16 << 20  # memblock prefers addresses above; Source: mm/sparse.c:__pa(MAX_DMA_ADDRESS)
 MAX_PHYSMEM_BITS_4LEVEL, MAX_PHYSMEM_BITS_5LEVEL = 46, 52  # Source: arch/x86/include/asm/sparsemem.h
 _TABLE_SPANS = (30, 39, 48)  # bytes (log2) of virtual space below one PMD, PUD and P4D table page
@@ -55,7 +56,9 @@ def sparse_init(k: Kernel) -> list[Memmap]:
     """
     five_level = k.pgtable_l5_enabled()
     sections = present_sections(k.memblock)
-    _alloc_section_roots(k.memblock, sections, five_level)
+    page_ext = k.config.get("CONFIG_PAGE_EXTENSION", True)
+    per_root = PAGE_SIZE // (MEM_SECTION_SIZE_PAGE_EXT if page_ext else MEM_SECTION_SIZE)
+    _alloc_section_roots(k.memblock, sections, five_level, per_root)
     memmaps: list[Memmap] = []
     tables = _PageTables(k.memblock, vmemmap_start(five_level), five_level)
     for nid, group in groupby(sections, key=lambda section: section.nid):
@@ -72,17 +75,20 @@ def _alloc(memblock: Memblock, size: int, align: int, nid: int, what: str, min_a
     return place
 
 
-def _alloc_section_roots(memblock: Memblock, sections: list[PresentSection], five_level: bool) -> None:
+def _alloc_section_roots(
+    memblock: Memblock, sections: list[PresentSection], five_level: bool, sections_per_root: int
+) -> None:
     bits = MAX_PHYSMEM_BITS_5LEVEL if five_level else MAX_PHYSMEM_BITS_4LEVEL
-    roots = (1 << (bits - SECTION_SIZE_BITS)) // SECTIONS_PER_ROOT
+    roots = (1 << (bits - SECTION_SIZE_BITS)) // sections_per_root
     _alloc(memblock, roots * 8, SMP_CACHE_BYTES, -1, "mem_section roots")
-    for _, group in groupby(sections, key=lambda section: section.number // SECTIONS_PER_ROOT):
+    for _, group in groupby(sections, key=lambda section: section.number // sections_per_root):
         _alloc(memblock, PAGE_SIZE, SMP_CACHE_BYTES, next(group).nid, "mem_section")
 
 
 def _sparse_init_nid(k: Kernel, nid: int, numbers: list[int], tables: _PageTables) -> Iterator[Memmap]:
     memblock: Memblock = k.memblock
-    _alloc(memblock, MEM_SECTION_USAGE_SIZE * len(numbers), SMP_CACHE_BYTES, nid, "section usage maps")
+    usage = MEM_SECTION_USAGE_WIDE if k.behaviour.pageblock_bits_wide else MEM_SECTION_USAGE_SIZE
+    _alloc(memblock, usage * len(numbers), SMP_CACHE_BYTES, nid, "section usage maps")
     whole = k.behaviour.sparse_buffer  # releases from 7.x on ask for each section on its own
     buffer = _SparseBuffer(memblock, SECTION_MAP_SIZE * len(numbers) if whole else 0, nid)
 
