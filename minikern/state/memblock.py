@@ -19,13 +19,16 @@ MEMBLOCK_LOW_LIMIT = 0
 
 
 class Flags(IntFlag):
-    """Region flags. Source: include/linux/memblock.h:enum memblock_flags @ v6.12"""
+    """Region flags. Source: include/linux/memblock.h:enum memblock_flags @ v7.3"""
 
     NONE = 0x0
     HOTPLUG = 0x1
     MIRROR = 0x2
     NOMAP = 0x4
     RSRV_NOINIT = 0x10
+    RSRV_KERN = 0x20  # the kernel's own, which the next kernel will want as much of
+    KHO_SCRATCH = 0x40  # no memory handed over lies in it
+    HUGETLB = 0x80
 
 
 class Region(NamedTuple):
@@ -153,7 +156,7 @@ class Memblock:
     """The two lists and the allocation over them. Addresses and sizes in bytes.
 
     ``bottom_up`` allocates from the lowest address instead of the highest, ``skip_hotplug`` leaves memory alone that
-    is marked as hot-pluggable: both are what ``movable_node`` asks for.
+    is marked as hot-pluggable: both are what ``movable_node`` asks for. ``kho_scratch_only`` allocates from scratch.
     """
 
     def __init__(self) -> None:
@@ -162,6 +165,7 @@ class Memblock:
         self.current_limit = PHYS_ADDR_MAX
         self.bottom_up = False
         self.skip_hotplug = False
+        self.kho_scratch_only = False
 
     def add(self, base: int, size: int) -> None:
         """Add RAM."""
@@ -174,6 +178,10 @@ class Memblock:
     def reserve(self, base: int, size: int, flags: int = 0, nid: int = NUMA_NO_NODE) -> None:
         """Mark a range as used."""
         self.reserved.add_range(base, size, nid, flags)
+
+    def reserve_kern(self, base: int, size: int) -> None:
+        """Mark a range as used by the kernel itself."""
+        self.reserve(base, size, Flags.RSRV_KERN)
 
     def phys_free(self, base: int, size: int) -> None:
         """Give a reserved range back."""
@@ -196,6 +204,10 @@ class Memblock:
         """Give the memory inside a range its node."""
         self.memory.change_range(base, size, nid=nid)
 
+    def set_reserved_node(self, base: int, size: int, nid: int) -> None:
+        """Give what is reserved inside a range its node."""
+        self.reserved.change_range(base, size, nid=nid)
+
     def mark_hotplug(self, base: int, size: int) -> None:
         """Flag memory that may be taken away later."""
         self.memory.change_range(base, size, set_flags=Flags.HOTPLUG)
@@ -203,6 +215,29 @@ class Memblock:
     def clear_hotplug(self, base: int, size: int) -> None:
         """Take that flag away again."""
         self.memory.change_range(base, size, clear_flags=Flags.HOTPLUG)
+
+    def mark_kho_scratch(self, base: int, size: int) -> None:
+        """Flag memory as scratch."""
+        self.memory.change_range(base, size, set_flags=Flags.KHO_SCRATCH)
+
+    def clear_kho_scratch(self, base: int, size: int) -> None:
+        """Take that flag away again."""
+        self.memory.change_range(base, size, clear_flags=Flags.KHO_SCRATCH)
+
+    def reserved_kern_bytes(self, limit: int = PHYS_ADDR_MAX, nid: int = NUMA_NO_NODE) -> int:
+        """Bytes reserved for the kernel itself below ``limit``, of ranges of node ``nid`` if one is given.
+
+        Huge pages that are flagged as such are not counted.
+
+        Source: mm/memblock.c:memblock_reserved_kern_size() @ v7.2
+        """
+        return sum(
+            min(region.end, limit) - region.base
+            for region in self.reserved.regions
+            if region.flags & (Flags.RSRV_KERN | Flags.HUGETLB) == Flags.RSRV_KERN
+            and nid in (NUMA_NO_NODE, region.nid)
+            and region.base <= limit
+        )
 
     def reserved_mark_noinit(self, base: int, size: int) -> None:
         """Flag reserved memory whose struct pages must not be initialised (since 6.7)."""
@@ -228,12 +263,16 @@ class Memblock:
         """First byte after memory."""
         return self.memory.regions[-1].end
 
-    def free_ranges(self, nid: int = NUMA_NO_NODE, skip_hotplug: bool = False) -> Iterator[tuple[int, int, int]]:
+    def free_ranges(
+        self, nid: int = NUMA_NO_NODE, skip_hotplug: bool = False, scratch_only: bool = False
+    ) -> Iterator[tuple[int, int, int]]:
         """Memory minus reserved as (start, end, nid), ascending. Source: mm/memblock.c:__next_mem_range() @ v6.12"""
         reserved = self.reserved.regions
         index = 0
         for region in self.memory.regions:
             if nid not in (NUMA_NO_NODE, region.nid) or (skip_hotplug and region.flags & Flags.HOTPLUG):
+                continue
+            if scratch_only and not region.flags & Flags.KHO_SCRATCH:
                 continue
             while index > 0 and reserved[index - 1].end > region.base:
                 index -= 1
@@ -268,7 +307,7 @@ class Memblock:
         return None
 
     def _find_bottom_up(self, start: int, end: int, size: int, align: int, nid: int) -> int | None:
-        for low, high, _ in self.free_ranges(nid, self.skip_hotplug):
+        for low, high, _ in self.free_ranges(nid, self.skip_hotplug, self.kho_scratch_only):
             low, high = max(low, start), min(high, end)
             place = -(-low // align) * align
             if place < high and high - place >= size:
@@ -280,10 +319,13 @@ class Memblock:
         for region in reversed(self.memory.regions):
             if nid not in (NUMA_NO_NODE, region.nid) or (self.skip_hotplug and region.flags & Flags.HOTPLUG):
                 continue
+            if self.kho_scratch_only and not region.flags & Flags.KHO_SCRATCH:
+                continue
             at = bisect_right(reserved, region.end - 1, key=lambda item: item.base) - 1
             cursor = region.end
             while at >= 0 and reserved[at].end > region.base:
-                if reserved[at].end < cursor:
+                # Between neighbours that were not merged lies an empty range, where nothing at all fits.
+                if reserved[at].end <= cursor and reserved[at].end < region.end:
                     yield reserved[at].end, cursor, region.nid
                 cursor = min(cursor, reserved[at].base)
                 at -= 1
@@ -300,17 +342,17 @@ class Memblock:
         exact_nid: bool = False,
         flags: int = 0,
     ) -> int | None:
-        """Reserve ``size`` bytes top-down and return their address, None if there is no room.
+        """Reserve ``size`` bytes top-down for the kernel and return their address, None if there is no room.
 
-        The node is a preference unless ``exact_nid``; the lower limit is given up before failing.
-        Source: mm/memblock.c:memblock_alloc_range_nid(), memblock_alloc_internal() @ v6.12
+        The node is a preference unless ``exact_nid``, and the range carries it only where it was met; the lower limit
+        is given up before failing. Source: mm/memblock.c:memblock_alloc_range_nid(), memblock_alloc_internal() @ v7.2
         """
         for low in (min_addr, MEMBLOCK_LOW_LIMIT) if min_addr else (min_addr,):
-            place = self.find_in_range(low, max_addr, size, align, nid)
+            place, found_on = self.find_in_range(low, max_addr, size, align, nid), nid
             if place is None and nid != NUMA_NO_NODE and not exact_nid:
-                place = self.find_in_range(low, max_addr, size, align)
+                place, found_on = self.find_in_range(low, max_addr, size, align), NUMA_NO_NODE
             if place is not None:
-                self.reserve(place, size, flags)
+                self.reserve(place, size, Flags.RSRV_KERN | flags, found_on)
                 return place
         return None
 
@@ -318,7 +360,7 @@ class Memblock:
         """Reserve inside [start, end) and nowhere else. Source: mm/memblock.c:memblock_phys_alloc_range() @ v6.12"""
         place = self.find_in_range(start, end, size, align)
         if place is not None:
-            self.reserve(place, size)
+            self.reserve_kern(place, size)
         return place
 
     def check(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minikern.state.memblock import Flags, Memblock, Region
+from minikern.state.memblock import Flags, Memblock, Region, merge
 from tests import naive
 from tests.naive import PAGE
 
@@ -56,7 +56,8 @@ def _apply(real: Memblock, twin: naive.PageSet, verb: str, first: int, second: i
 
 
 def _runs(regions: list[Region]) -> list[tuple[int, int]]:
-    return [(region.base // PAGE, region.end // PAGE) for region in regions]
+    alike = merge(region._replace(flags=0) for region in regions)
+    return [(region.base // PAGE, region.end // PAGE) for region in alike]
 
 
 def test_trim_cuts_to_whole_pages() -> None:
@@ -95,3 +96,37 @@ def test_regions_of_other_flags_stay_apart() -> None:
         Region(0x10000, 0x11000),
         Region(0x11000, 0x20000, -1, Flags.RSRV_NOINIT),
     ]
+
+
+def test_what_is_allocated_is_the_kernels_and_on_the_node_only_where_that_was_met() -> None:
+    memblock = Memblock()
+    memblock.add(PAGE, 99 * PAGE)
+    memblock.set_node(0, 50 * PAGE, 0)
+    memblock.set_node(50 * PAGE, 50 * PAGE, 1)
+    memblock.reserve(10 * PAGE, 2 * PAGE)
+    memblock.reserve_kern(20 * PAGE, 3 * PAGE)
+    assert memblock.alloc(4 * PAGE, PAGE, nid=1) == 96 * PAGE
+    assert memblock.alloc(60 * PAGE, PAGE, nid=1) is None
+    assert memblock.alloc(46 * PAGE, PAGE, nid=0) == 50 * PAGE, "no such room on node 0"
+    assert memblock.reserved_kern_bytes() == 53 * PAGE
+    assert memblock.reserved_kern_bytes(nid=1) == 4 * PAGE
+    assert memblock.reserved_kern_bytes(nid=0) == 0
+    assert memblock.reserved_kern_bytes(limit=60 * PAGE) == 13 * PAGE
+    memblock.set_reserved_node(0, 50 * PAGE, 0)
+    assert memblock.reserved_kern_bytes(nid=0) == 3 * PAGE
+
+
+def test_from_scratch_only() -> None:
+    memblock = Memblock()
+    memblock.add(PAGE, 99 * PAGE)
+    memblock.mark_kho_scratch(10 * PAGE, 10 * PAGE)
+    memblock.mark_kho_scratch(40 * PAGE, 4 * PAGE)
+    memblock.kho_scratch_only = True
+    assert memblock.alloc(PAGE, PAGE) == 43 * PAGE
+    assert memblock.alloc(8 * PAGE, PAGE) == 12 * PAGE
+    assert memblock.alloc(4 * PAGE, PAGE) is None
+    memblock.bottom_up = True
+    assert memblock.alloc(2 * PAGE, PAGE) == 10 * PAGE
+    assert sum(end - start for start, end, _ in memblock.free_ranges()) == 88 * PAGE, "the rest is free all the same"
+    memblock.clear_kho_scratch(0, 100 * PAGE)
+    assert memblock.memory_regions() == [Region(PAGE, 100 * PAGE)]

@@ -13,7 +13,7 @@ from hw.units import PAGE_SIZE, align_up
 from minikern.mm.page.mmzone import PAGES_PER_SECTION, Pglist, Zone
 from minikern.mm.page.page_map import PageMap
 from minikern.mm.page.vmemmap import joined
-from minikern.state.memblock import Flags, Region
+from minikern.state.memblock import Flags, Region, merge
 from minikern.state.page_alloc import PageAlloc
 
 if TYPE_CHECKING:
@@ -84,9 +84,8 @@ def reserved_by_node(k: Kernel) -> list[Region]:
     memory: list[Region] = k.memblock.memory_regions()
     ends = [region.end for region in memory]
     parts: list[Region] = []
-    for region in k.memblock.reserved_regions():
-        if region.flags & Flags.RSRV_NOINIT:
-            continue
+    kept = [region for region in k.memblock.reserved_regions() if not region.flags & Flags.RSRV_NOINIT]
+    for region in merge(region._replace(nid=_outside_nid(region, memory), flags=0) for region in kept):
         cursor, at = region.base, bisect_right(ends, region.base)
         outside = region.nid if region.nid >= 0 else k.nodes[0].nid
         while at < len(memory) and memory[at].base < region.end:
@@ -98,6 +97,11 @@ def reserved_by_node(k: Kernel) -> list[Region]:
         if cursor < region.end:
             parts.append(Region(cursor, region.end, outside, region.flags))
     return parts
+
+
+def _outside_nid(region: Region, memory: list[Region]) -> int:
+    # Only what is reserved outside of memory keeps a node of its own: elsewhere it is that of the memory.
+    return region.nid if not any(item.base <= region.base < item.end for item in memory) else -1
 
 
 # free pages

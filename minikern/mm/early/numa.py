@@ -272,6 +272,8 @@ def _clear_kernel_node_hotplug(k: Kernel) -> None:
 
     Source: mm/numa_memblks.c:numa_clear_kernel_node_hotplug() @ v6.12
     """
+    for block in k.numa.memblks:
+        k.memblock.set_reserved_node(block.start, block.end - block.start, block.nid)
     held = {block.nid for block in k.numa.memblks if k.memblock.reserved.overlaps(block.start, block.end)}
     for block in k.numa.memblks:
         if block.nid in held:
