@@ -32,14 +32,21 @@ from minikern.mm.page.page_map import PageMap
 
 NR_PAGE_ORDERS = MAX_PAGE_ORDER + 1
 MAX_BLOCK = 1 << MAX_PAGE_ORDER
-MIGRATE_UNMOVABLE, MIGRATE_MOVABLE, MIGRATE_RECLAIMABLE = range(3)
-MIGRATE_PCPTYPES = 3
+# Source: include/linux/mmzone.h:enum migratetype @ v6.12, with CONFIG_CMA
+MIGRATE_UNMOVABLE, MIGRATE_MOVABLE, MIGRATE_RECLAIMABLE, MIGRATE_HIGHATOMIC, MIGRATE_CMA = range(5)
+MIGRATE_PCPTYPES = MIGRATE_HIGHATOMIC  # those below may take each other's memory
+FREE_LISTS = MIGRATE_CMA + 1  # pages being isolated are never free at boot
 # Source: mm/page_alloc.c:fallbacks @ v6.12
 FALLBACKS = {
     MIGRATE_UNMOVABLE: (MIGRATE_RECLAIMABLE, MIGRATE_MOVABLE),
     MIGRATE_MOVABLE: (MIGRATE_RECLAIMABLE, MIGRATE_UNMOVABLE),
     MIGRATE_RECLAIMABLE: (MIGRATE_UNMOVABLE, MIGRATE_MOVABLE),
 }
+
+
+def _mergeable(one: int, other: int) -> bool:
+    # Whole pageblocks of CMA stay apart. Source: mm/internal.h:migratetype_is_mergeable() @ v6.12
+    return one == other or (one < MIGRATE_PCPTYPES and other < MIGRATE_PCPTYPES)
 
 
 def split_blocks(start: int, end: int) -> Iterator[tuple[int, int]]:
@@ -60,23 +67,30 @@ class FreeArea:
     """The free blocks of one zone."""
 
     small: list[list[OrderedDict[int, None]]] = field(
-        default_factory=lambda: [[OrderedDict() for _ in range(MIGRATE_PCPTYPES)] for _ in range(MAX_PAGE_ORDER)]
+        default_factory=lambda: [[OrderedDict() for _ in range(FREE_LISTS)] for _ in range(MAX_PAGE_ORDER)]
     )
     largest: list[deque[tuple[int, int]]] = field(
-        default_factory=lambda: [deque[tuple[int, int]]() for _ in range(MIGRATE_PCPTYPES)]
+        default_factory=lambda: [deque[tuple[int, int]]() for _ in range(FREE_LISTS)]
     )
     nr_free: list[int] = field(default_factory=lambda: [0] * NR_PAGE_ORDERS)
     where: dict[int, tuple[int, int]] = field(default_factory=dict)
     """Order and type of the free blocks below the highest order, by head pfn."""
+    has_cma: bool = False  # blocks of that type have been here
 
     @property
     def free_pages(self) -> int:
         """Pages in all lists."""
         return sum(count << order for order, count in enumerate(self.nr_free))
 
+    def free_pages_of(self, migratetype: int) -> int:
+        """Pages in the lists of one type."""
+        small = sum(len(lists[migratetype]) << order for order, lists in enumerate(self.small))
+        return small + sum(blocks for _, blocks in self.largest[migratetype]) * MAX_BLOCK
+
     def add(self, pfn: int, order: int, migratetype: int, tail: bool) -> None:
         """Put a block on its list."""
         self.nr_free[order] += 1
+        self.has_cma |= migratetype == MIGRATE_CMA
         if order == MAX_PAGE_ORDER:
             self._add_largest(pfn, 1, migratetype, tail)
             return
@@ -88,6 +102,7 @@ class FreeArea:
     def add_stretch(self, pfn: int, blocks: int, migratetype: int) -> None:
         """Put neighbouring blocks of the highest order on the tail of their list, in ascending order."""
         self.nr_free[MAX_PAGE_ORDER] += blocks
+        self.has_cma |= migratetype == MIGRATE_CMA
         self._add_largest(pfn, blocks, migratetype, tail=True)
 
     def _add_largest(self, pfn: int, blocks: int, migratetype: int, tail: bool) -> None:
@@ -151,6 +166,7 @@ class PageAlloc:
         self.min_free_kbytes = 0
         self.wmarks: dict[tuple[int, int], Any] = {}  # by node and zone, see ``watermarks``
         self.lowmem_reserve: dict[tuple[int, int], list[int]] = {}  # by node and zone: pages, by higher zone
+        self.cma_scratch: list[tuple[int, int]] = []  # [start, end) pfn of pageblocks that are CMA from the beginning
         # Pageblocks are UNMOVABLE until somebody says otherwise: the flags live in zeroed memory.
         self.pageblock_types: npt.NDArray[np.uint8] = np.zeros(-(-end_pfn // PAGEBLOCK_NR_PAGES), dtype=np.uint8)
         for node in nodes:
@@ -161,10 +177,21 @@ class PageAlloc:
     # pageblocks
 
     def set_movable(self, start: int, end: int) -> None:
-        """Pageblocks that start inside [start, end) become MOVABLE."""
-        first = -(-start // PAGEBLOCK_NR_PAGES)
-        last = -(-end // PAGEBLOCK_NR_PAGES)
-        self.pageblock_types[first:last] = MIGRATE_MOVABLE
+        """Pageblocks that start inside [start, end) become MOVABLE, those of scratch CMA.
+
+        Source: mm/mm_init.c:memmap_init_range(), kho_scratch_migratetype() @ v7.2
+        """
+        self._set_types(start, end, MIGRATE_MOVABLE)
+        for low, high in self.cma_scratch:
+            self._set_types(max(start, low), min(end, high), MIGRATE_CMA)
+
+    def set_cma(self, start: int, end: int) -> None:
+        """Pageblocks that start inside [start, end) become CMA."""
+        self._set_types(start, end, MIGRATE_CMA)
+
+    def _set_types(self, start: int, end: int, migratetype: int) -> None:
+        if start < end:
+            self.pageblock_types[-(-start // PAGEBLOCK_NR_PAGES) : -(-end // PAGEBLOCK_NR_PAGES)] = migratetype
 
     def migratetype(self, pfn: int) -> int:
         """Migrate type of the page's block."""
@@ -183,6 +210,8 @@ class PageAlloc:
             buddy = pfn ^ (1 << order)
             entry = area.where.get(buddy)
             if entry is None or entry[0] != order:
+                break
+            if order >= PAGEBLOCK_ORDER and not _mergeable(migratetype, entry[1]):
                 break
             buddy_type = area.remove(buddy)
             self.pages.clear_buddy(buddy)
@@ -281,12 +310,23 @@ class PageAlloc:
         return pfn
 
     def _rmqueue(self, zone: Zone, order: int, migratetype: int) -> int | None:
+        # Movable pages may come from CMA, and do first where it holds more than half of what is free.
+        # Source: mm/page_alloc.c:__rmqueue() @ v6.12
         area = self.areas[zone.nid, zone.index]
+        cma = area.free_pages_of(MIGRATE_CMA) if migratetype == MIGRATE_MOVABLE and area.has_cma else 0
+        pfn = self._rmqueue_smallest(area, order, MIGRATE_CMA) if 2 * cma > area.free_pages else None
+        if pfn is None:
+            pfn = self._rmqueue_smallest(area, order, migratetype)
+        if pfn is None and cma:
+            pfn = self._rmqueue_smallest(area, order, MIGRATE_CMA)
+        return self._rmqueue_fallback(area, order, migratetype) if pfn is None else pfn
+
+    def _rmqueue_smallest(self, area: FreeArea, order: int, migratetype: int) -> int | None:
         for current in range(order, NR_PAGE_ORDERS):
             pfn = area.take_first(current, migratetype)
             if pfn is not None:
                 return self._expand(area, pfn, order, current, migratetype)
-        return self._rmqueue_fallback(area, order, migratetype)
+        return None
 
     def _rmqueue_fallback(self, area: FreeArea, order: int, migratetype: int) -> int | None:
         # The largest block of another type is taken; a whole pageblock changes its type with it. Smaller blocks are
@@ -347,9 +387,11 @@ def _check_area(area: FreeArea, zone: Zone) -> None:
         inside = zone.start_pfn <= pfn and end <= zone.end_pfn
         assert inside, f"free block {pfn:#x}..{end:#x} leaves zone {zone.name} of node {zone.nid}"
         if order < MAX_PAGE_ORDER:
-            buddy = area.where.get(pfn ^ (1 << order))
-            assert buddy is None or buddy[0] != order, f"free block {pfn:#x} was not merged with its buddy"
             order_there, migratetype = area.where[pfn]
+            buddy = area.where.get(pfn ^ (1 << order))
+            apart = buddy is not None and order >= PAGEBLOCK_ORDER and not _mergeable(migratetype, buddy[1])
+            together = buddy is None or buddy[0] != order or apart
+            assert together, f"free block {pfn:#x} was not merged with its buddy"
             assert pfn in area.small[order_there][migratetype], f"free block {pfn:#x} is on no list"
         counts[order] += blocks
         end_before = end

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
 LARGEST = 10  # order of the largest free block; Source: include/linux/mmzone.h:MAX_PAGE_ORDER @ v6.12
-PAGEBLOCK = 512
+PAGEBLOCK, PAGEBLOCK_ORDER = 512, 9
+SHARED_TYPES = 3  # migrate types below may have each other's memory
 FRAME_PAGES = 64  # struct pages in one page of memory map
 
 
@@ -86,9 +87,16 @@ def _check_merging(blocks: Sequence[Block]) -> None:
     small = {(b.pfn, b.order): b for b in blocks if b.order < LARGEST}
     for (pfn, order), block in small.items():
         buddy = small.get((pfn ^ (1 << order), order))
-        if buddy is not None and (buddy.nid, buddy.zone) == (block.nid, block.zone):
+        if buddy is None or (order >= PAGEBLOCK_ORDER and _kept_apart(block.migratetype, buddy.migratetype)):
+            continue
+        if (buddy.nid, buddy.zone) == (block.nid, block.zone):
             low = min(pfn, buddy.pfn)
             raise Wrong(low, f"free block {low:#x} order {order}: its buddy is free, too, and was not merged with it")
+
+
+def _kept_apart(one: int, other: int) -> bool:
+    # Whole pageblocks of CMA, or of any type that others must not have, are not merged with others.
+    return one != other and max(one, other) >= SHARED_TYPES
 
 
 def _check_counts(k: Kernel, blocks: Sequence[Block]) -> None:

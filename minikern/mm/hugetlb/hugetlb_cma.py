@@ -12,6 +12,7 @@ from hw.units import PAGE_SIZE
 from minikern.core.cmdline import memparse
 from minikern.core.moduleparam import Parameter, early_param
 from minikern.core.printk import Level
+from minikern.mm.buddy.cma import init_cma_reserved
 from minikern.mm.buddy.memblock_free import free_to_buddy, zones_of
 from minikern.state.hugetlb import CmaArea
 
@@ -153,20 +154,21 @@ def cma_pages(k: Kernel) -> int:
 def cma_init_reserved_areas(k: Kernel) -> None:
     """Give the areas to the buddy allocator, for movable pages. An area in several zones becomes ordinary memory.
 
-    Its pageblocks are MOVABLE here; Linux's CMA type, which keeps unmovable pages out too, is not told apart.
     Charges ``struct_page_free``. Source: mm/cma.c:cma_init_reserved_areas(), cma_activate_area() @ v6.12
     """
     for area in list(k.cma.areas):
         first, last = area.base // PAGE_SIZE, (area.base + area.size) // PAGE_SIZE
         nid = area.nid if area.nid >= 0 else k.page_alloc.zone_of(first).nid
         parts = list(zones_of(k.page_alloc.nodes[nid], first, last))
+        if len(parts) == 1:
+            init_cma_reserved(k, first, last)
+            continue
         for zone, low, high in parts:
             k.page_alloc.set_movable(low, high)
             k.charge("struct_page_free", free_to_buddy(k.page_alloc, zone, low, high))
             k.page_alloc.totalram_pages += high - low
-        if len(parts) > 1:
-            k.cma.areas.remove(area)
-            k.printk(f"cma: CMA area {area.name} could not be activated")
+        k.cma.areas.remove(area)
+        k.printk(f"cma: CMA area {area.name} could not be activated")
 
 
 def _round_up(value: int, to: int) -> int:

@@ -23,7 +23,10 @@ MIGRATE_TYPES = 6  # Source: include/linux/mmzone.h:enum migratetype, with CMA a
 
 @dataclass
 class Zone:
-    """One zone of one node; sizes in pages. ``managed_pages`` counts pages handed to the buddy allocator."""
+    """One zone of one node; sizes in pages. ``managed_pages`` counts pages handed to the buddy allocator.
+
+    ``cma_pages`` of them are kept for the contiguous allocator.
+    """
 
     index: int
     nid: int
@@ -31,6 +34,7 @@ class Zone:
     spanned_pages: int = 0
     present_pages: int = 0
     managed_pages: int = 0
+    cma_pages: int = 0
 
     @property
     def name(self) -> str:
