@@ -15,15 +15,24 @@ import numpy.typing as npt
 from hw.errors import InputError
 from minikern.mm.buddy.watermarks import watermarks
 from minikern.mm.buddy.zones import memory_pfn_ranges
-from minikern.mm.page.mmzone import MAX_NR_ZONES, MAX_PAGE_ORDER, PAGEBLOCK_NR_PAGES, PAGEBLOCK_ORDER, Pglist, Zone
+from minikern.mm.page.mmzone import (
+    MAX_NR_ZONES,
+    MAX_PAGE_ORDER,
+    PAGEBLOCK_NR_PAGES,
+    PAGEBLOCK_ORDER,
+    ZONE_DEVICE,
+    Pglist,
+    Zone,
+)
 from minikern.mm.page.struct_page import W_FLAGS
+from minikern.state.page_alloc import FREE_LISTS, MIGRATE_CMA
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
 KIB_PER_PAGE = 4
-MIGRATETYPES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic", "Isolate")  # without CMA
-COUNTED_TYPES = 3  # the last two never have free blocks at boot
+# Source: mm/show_mem.c:migratetype_names @ v6.12
+MIGRATETYPES = ("Unmovable", "Movable", "Reclaimable", "HighAtomic", "CMA", "Isolate")
 VMALLOC_TOTAL_KIB = {4: 34359738367, 5: 13743895347199}  # Source: Documentation/arch/x86/x86_64/mm.rst
 KPF_BUDDY, KPF_COMPOUND_HEAD, KPF_COMPOUND_TAIL, KPF_HUGE = 1 << 10, 1 << 15, 1 << 16, 1 << 17
 KPF_NOPAGE, KPF_RESERVED, KPF_PRIVATE = 1 << 20, 1 << 32, 1 << 36  # Source: uapi/linux/kernel-page-flags.h
@@ -66,7 +75,11 @@ def lowmem_reserve(k: Kernel, zone: Zone) -> list[int]:
 
 def zoneinfo(k: Kernel) -> str:
     """/proc/zoneinfo without the event counters and per-CPU lists. Source: mm/vmstat.c:zoneinfo_show_print()"""
-    return "".join(_zone_text(k, node, zone) for node in _nodes(k, memoryless=True) for zone in node.zones)
+    return "".join(_zone_text(k, node, zone) for node in _nodes(k, memoryless=True) for zone in _zones(k, node))
+
+
+def _zones(k: Kernel, node: Pglist) -> list[Zone]:
+    return node.zones if k.config.enabled("CONFIG_ZONE_DEVICE") else node.zones[:ZONE_DEVICE]
 
 
 def _zone_text(k: Kernel, node: Pglist, zone: Zone) -> str:
@@ -76,10 +89,11 @@ def _zone_text(k: Kernel, node: Pglist, zone: Zone) -> str:
     if k.behaviour.zoneinfo_promo:
         rows.append(("promo", marks.promo))
     rows += [("spanned", zone.spanned_pages), ("present", zone.present_pages)]
-    rows += [("managed", zone.managed_pages), ("cma", 0)]
+    rows += [("managed", zone.managed_pages), ("cma", zone.cma_pages)]
     text = f"Node {node.nid}, zone {zone.name:>8s}\n  pages free     {free}\n"
     text += "".join(f"        {name:<8s} {value}\n" for name, value in rows)
-    text += "        protection: (" + ", ".join(map(str, lowmem_reserve(k, zone))) + ")\n"
+    reserve = lowmem_reserve(k, zone)[: len(_zones(k, node))]
+    text += "        protection: (" + ", ".join(map(str, reserve)) + ")\n"
     if not zone.present_pages:
         return text
     return text + f"      nr_free_pages {free}\n  node_unreclaimable:  0\n  start_pfn:           {zone.start_pfn}\n"
@@ -98,20 +112,27 @@ def _node_types(k: Kernel, node: Pglist) -> str:
     orders = "".join(f"{order:6d} " for order in range(MAX_PAGE_ORDER + 1))
     out = [f"Page block order: {PAGEBLOCK_ORDER}\nPages per block:  {PAGEBLOCK_NR_PAGES}\n\n"]
     out.append(f"{'Free pages count per migrate type at order':<43s} {orders}\n")
+    types = _migratetypes(k)
     for zone in zones:
-        for number, name in enumerate(MIGRATETYPES):
+        for number, name in types:
             counts = _free_of_type(k, zone, number)
             cells = "".join(f"{count:6d} " for count in counts)
             out.append(f"Node {node.nid:4d}, zone {zone.name:>8s}, type {name:>12s} {cells}\n")
-    out.append(f"\n{'Number of blocks type ':<23s}" + "".join(f"{name:>12s} " for name in MIGRATETYPES) + "\n")
+    out.append(f"\n{'Number of blocks type ':<23s}" + "".join(f"{name:>12s} " for _, name in types) + "\n")
     for zone in zones:
-        counts = pageblock_counts(k, zone)
-        out.append(f"Node {node.nid}, zone {zone.name:>8s} " + "".join(f"{count:12d} " for count in counts) + "\n")
+        blocks = pageblock_counts(k, zone)
+        cells = "".join(f"{blocks[number]:12d} " for number, _ in types)
+        out.append(f"Node {node.nid}, zone {zone.name:>8s} {cells}\n")
     return "".join(out)
 
 
+def _migratetypes(k: Kernel) -> list[tuple[int, str]]:
+    named = enumerate(MIGRATETYPES)
+    return [(number, name) for number, name in named if number != MIGRATE_CMA or k.config.enabled("CONFIG_CMA")]
+
+
 def _free_of_type(k: Kernel, zone: Zone, migratetype: int) -> list[int]:
-    if migratetype >= COUNTED_TYPES:
+    if migratetype >= FREE_LISTS:
         return [0] * (MAX_PAGE_ORDER + 1)
     area = k.page_alloc.areas[zone.nid, zone.index]
     counts = [len(lists[migratetype]) for lists in area.small]
