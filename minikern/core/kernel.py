@@ -32,6 +32,7 @@ from minikern.state.direct_map import DirectMap
 from minikern.state.e820 import E820State
 from minikern.state.hugetlb import Cma, HugeTLB
 from minikern.state.isolation import Isolation
+from minikern.state.kho import KhoState
 from minikern.state.memblock import Memblock
 from minikern.state.numa import Numa
 from minikern.state.page_alloc import PageAlloc
@@ -113,6 +114,7 @@ class Kernel:
         self.swiotlb = Swiotlb()
         self.isolation = Isolation()
         self.init_words = InitWords()
+        self.kho = KhoState()
 
     def pgtable_l5_enabled(self) -> bool:
         """True with five page-table levels. Source: arch/x86/include/asm/pgtable_64_types.h"""
