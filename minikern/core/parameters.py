@@ -17,7 +17,14 @@ SYSCTL_ALIASES = frozenset(  # Source: fs/proc/proc_sysctl.c:sysctl_aliases @ v6
 )
 BOOT_LOADER_WORDS = ("BOOT_IMAGE=", "kexec")  # Source: init/main.c:unknown_bootoption() @ stable 6.12
 CLEARING = ("init=", "rdinit=")  # Source: init/main.c:init_setup(), rdinit_setup() @ v6.12
-BY_CONFIG = {"cma": "CONFIG_CMA", "hugetlb_cma": "CONFIG_CMA", "page_owner": "CONFIG_PAGE_OWNER"}
+BY_CONFIG = {
+    "cma": "CONFIG_CMA",
+    "hugetlb_cma": "CONFIG_CMA",
+    "kho": "CONFIG_KEXEC_HANDOVER",
+    "kho_scratch": "CONFIG_KEXEC_HANDOVER",
+    "liveupdate": "CONFIG_LIVEUPDATE",
+    "page_owner": "CONFIG_PAGE_OWNER",
+}
 INIT_ARG_LIMIT = 32  # CONFIG_INIT_ENV_ARG_LIMIT
 
 
