@@ -9,6 +9,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from minikern.core.moduleparam import Parameter, early_param, needs_bool
+from minikern.kho.abi import SETUP_KEXEC_KHO
+from minikern.kho.populate import add_kho
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -21,9 +23,14 @@ CRNG_LINE = "random: crng init done"
 
 
 def parse_setup_data(k: Kernel) -> None:
-    """Take the random seed: its bytes and its length become 0 in memory, so that nobody finds or uses it again."""
+    """Take the random seed: its bytes and its length become 0 in memory, so that nobody finds or uses it again.
+
+    A kernel with Kexec HandOver takes what was handed over.
+    """
     nodes = k.boot_params.setup_data
     for index, (address, kind, size) in enumerate(nodes):
+        if kind == SETUP_KEXEC_KHO and k.config.enabled("CONFIG_KEXEC_HANDOVER"):
+            add_kho(k, address + HEAD.size, size)
         if kind != SETUP_RNG_SEED or not k.behaviour.kexec_rng_seed:
             continue
         memory = k.machine.bus.memory
