@@ -98,6 +98,7 @@ def expected_spans(k: Kernel) -> list[Span]:
     rest = [r for r in k.memblock.reserved_regions() if not r.flags & 0x10]
     spans = overlay(spans, (Span(r.base >> 12, (r.end + 4095) >> 12, Expected(NOT_YET)) for r in skipped))
     spans = overlay(spans, (Span(r.base >> 12, (r.end + 4095) >> 12, reserved) for r in rest))
+    spans = overlay(spans, _preserved(k))
     spans = overlay(spans, _memmap_frames(k))
     spans = overlay(spans, _handed_out(k))
     spans = overlay(spans, _free_blocks(k))
@@ -111,6 +112,15 @@ def _not_yet(k: Kernel) -> Iterator[Span]:
                 low, high = max(place.start, node.first_deferred_pfn), min(place.end, node.end_pfn)
                 if place.memory and place.nid == node.nid and low < high:
                     yield Span(low, high, Expected(NOT_YET))
+
+
+def _preserved(k: Kernel) -> Iterator[Span]:
+    # Blocks the kernel before handed over: initialised, owned by nobody yet, named by their first page.
+    blocks = k.kho.incoming.blocks if k.kho.incoming is not None else ()
+    for item in sorted(blocks):
+        first, private = item.phys >> 12, 0x4B484F50 << 32 | item.order
+        want = Expected("preserved", heads=1 << item.order, head_private=private, head_counts=0x1_FFFFFFFF)
+        yield Span(first, first + (item.count << item.order), want)
 
 
 def _memmap_frames(k: Kernel) -> Iterator[Span]:

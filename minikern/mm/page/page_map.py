@@ -237,6 +237,13 @@ class PageMap:
             row[W_PRIVATE] = np.uint64(0)
             row[W_COUNTS] = row[W_COUNTS] | _LOW
 
+    def set_private(self, start: int, end: int, step: int, value: int) -> None:
+        """page->private of every ``step``-th page of [start, end), where the map holds it."""
+        for run in self.vmemmap.runs(start, end):
+            for piece, held in self.vmemmap.pieces(run):
+                if held:
+                    self.vmemmap.rows(piece)[(start - piece.pfn) % step :: step, W_PRIVATE] = np.uint64(value)
+
     def set_refcount(self, pfn: int, refcount: int) -> None:
         """_refcount of one page. Source: include/linux/page_ref.h:set_page_count() @ v6.12"""
         row = self.vmemmap.row(pfn)
