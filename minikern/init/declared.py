@@ -13,6 +13,8 @@ from minikern.core.kernel import Kernel
 from minikern.core.moduleparam import Parameter, raw_param
 from minikern.init import hash, initcalls, isolation, main_lines, mm_core, printk_params
 from minikern.kexec import setup_data
+from minikern.kho import cmdline as kho_cmdline
+from minikern.kho import reserve_mem
 from minikern.mm.buddy import free_reserved, watermarks, zones
 from minikern.mm.early import crashkernel, direct_map, e820_params, early_allocs, efi, memtest, mtrr, numa, swiotlb
 from minikern.mm.hugetlb import hugetlb, hugetlb_alloc, hugetlb_cma
@@ -23,7 +25,7 @@ from minikern.smp import bugs, calibrate, clocksource, interrupt_mode, limits, m
 
 ROOMS = (
     acpi_init, fadt, interpreter, acpi_options, osi, rsdp, tables, hash, initcalls, isolation, main_lines,
-    mm_core, printk_params, setup_data, free_reserved, watermarks, zones, crashkernel, direct_map,
+    mm_core, printk_params, setup_data, kho_cmdline, reserve_mem, free_reserved, watermarks, zones, crashkernel, direct_map,
     e820_params, early_allocs, efi, memtest, mtrr, numa, swiotlb, hugetlb, hugetlb_alloc, hugetlb_cma,
     page_init, amd_iommu, dmar, iommu, pci_options, osc, bugs, calibrate, clocksource, interrupt_mode, limits,
     microcode, smpboot, tsc, wakeup,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from minikern.acpi import acpi_init
 from minikern.core.moduleparam import Parameter, setup_param
 from minikern.init import hash
+from minikern.kho import incoming, scratch
 from minikern.mm.buddy import free_reserved, watermarks
 from minikern.mm.early import e820_resources, efi, swiotlb
 from minikern.mm.hugetlb import hugetlb, hugetlb_cma
@@ -107,9 +108,13 @@ def fs_initcalls(k: Kernel) -> None:
     """Level fs."""
     e820_resources.reserve_ram_buffers(k)
     quirks.vga_arb_init(k)
+    scratch.free_scratch(k)
+    incoming.kexec_metadata(k)
     with k.phase("rest"):
-        hash.dquot_init(k)
-        hash.inet_init(k)
+        if k.config.get("CONFIG_QUOTA", True):
+            hash.dquot_init(k)
+        if k.config.get("CONFIG_NET", True):
+            hash.inet_init(k)
         k.residue("fs_initcalls")
     with k.phase("pci"):
         resource.pcibios_assign_resources(k)

@@ -13,6 +13,7 @@ from minikern.core.moduleparam import Parameter, early_param, needs_value, setup
 from minikern.core.printk import Level
 from minikern.init import isolation
 from minikern.init.vgacon import vgacon_startup
+from minikern.kho import luo
 from minikern.mm.buddy import free_reserved
 from minikern.smp import clocksource, interrupt_mode
 
@@ -143,6 +144,7 @@ def do_pre_smp_initcalls(k: Kernel) -> None:
     if not k.real_mode_base:  # Source: arch/x86/realmode/init.c:init_real_mode() @ v6.12
         raise MachineStopped("Real mode trampoline was not allocated")
     k.printk("rcu: Hierarchical SRCU implementation.")
+    luo.liveupdate_early_init(k)
     with k.phase("rest"):
         k.residue("do_pre_smp_initcalls")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from hw.units import PAGE_SIZE
 from minikern.core.cmdline import get_bool
 from minikern.core.moduleparam import Parameter, early_param, needs_bool
+from minikern.kho import retrieve
 from minikern.mm.buddy import memblock_free, zonelist
 from minikern.mm.early import early_allocs, swiotlb
 from minikern.mm.hugetlb import hugetlb, hugetlb_cma
@@ -32,6 +33,7 @@ def mm_core_init(k: Kernel) -> None:
     k.page_alloc.fallback_order = k.fallback
     early_allocs.kfence_alloc_pool_and_metadata(k)
     report_meminit(k)
+    retrieve.kho_memory_init(k)
     mem_init(k, preinit)
     kmem_cache_init(k)
 

@@ -34,9 +34,7 @@ if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
 PMD_SIZE = 2 << 20  # the kernel is never put at less than this
-LOADER_KEXEC = 0xD  # type_of_loader, high half; Source: Documentation/arch/x86/boot.rst
 MIB = 1 << 20
-REAL_MODE_BYTES = 28672  # real-mode blob; Source: arch/x86/realmode, as allocated by both Debian kernels
 COMMAND_LINE_SIZE = 2048  # Source: arch/x86/include/asm/setup.h
 PAT_LINE = "x86/PAT: Configuration [0-7]: WB  WC  UC- UC  WB  WP  UC- WT  "  # Source: arch/x86/mm/pat/memtype.c
 MAX_SETUP_DATA = 64  # nodes followed before the list is taken to be a loop
@@ -74,8 +72,7 @@ def copy_bootdata(k: Kernel) -> None:
     params.efi_loader = k.machine.bus.read_bytes(base + EFI_LOADER_SIGNATURE, 4)
     params.ext_mem_k, params.alt_mem_k = u(EXT_MEM_K, 2), u(ALT_MEM_K, 4)
     params.init_size = u(INIT_SIZE, 4)
-    if params.type_of_loader >> 4 != LOADER_KEXEC:
-        _relocate(k, k.machine.spec.boot.kernel_address)
+    _relocate(k, k.machine.spec.boot.kernel_address)
     address = u(CMD_LINE_PTR, 4) | u(EXT_CMD_LINE_PTR, 4) << 32
     text = k.machine.bus.read_bytes(address, COMMAND_LINE_SIZE) if address else b""
     k.cmdline = CommandLine(text.split(b"\0")[0].decode("utf-8", "replace"))
@@ -170,13 +167,13 @@ def early_reserve_memory(k: Kernel) -> None:
     """
     k.memblock = Memblock()
     image = k.release.image
-    k.memblock.reserve(image.text_start, image.brk_start + image.brk_bytes - image.text_start)
+    k.memblock.reserve_kern(image.text_start, image.brk_start + image.brk_bytes - image.text_start)
     k.memblock.reserve(0, 64 << 10)
     if has_initrd(k):
         address, size = k.boot_params.ramdisk
-        k.memblock.reserve(address, page_align(address + size) - address)
+        k.memblock.reserve_kern(address, page_align(address + size) - address)
     for node, _, payload in k.boot_params.setup_data:
-        k.memblock.reserve(node, 16 + payload)
+        k.memblock.reserve_kern(node, 16 + payload)
     k.memblock.reserve(_bios_start(k), MIB - _bios_start(k))
 
 
@@ -214,7 +211,7 @@ def reserve_real_mode(k: Kernel) -> None:
 
     Source: arch/x86/realmode/init.c:reserve_real_mode() @ v6.12
     """
-    place = k.memblock.phys_alloc_range(REAL_MODE_BYTES, PAGE_SIZE, 0, MIB)
+    place = k.memblock.phys_alloc_range(k.release.image.real_mode_bytes, PAGE_SIZE, 0, MIB)
     if place is None:
         k.printk("No sub-1M memory is available for the trampoline")
     k.real_mode_base = place or 0
@@ -224,6 +221,7 @@ def reserve_real_mode(k: Kernel) -> None:
         first_mib = "always"
     if first_mib == "always":
         k.memblock.reserve(0, MIB)
+    k.memblock.clear_kho_scratch(0, MIB)
 
 
 def map_memory(k: Kernel) -> None:

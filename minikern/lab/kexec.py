@@ -75,6 +75,7 @@ def reboot(first: Boot, image: Image, digest: str = "generic", checks: bool = Tr
     chosen = load_release(release) if release else release_of_image(image.bzimage, old.release)
     if image.bzimage is not None and image.bzimage.version():
         machine.spec.banner = chosen.banner
+    machine.spec.boot.kernel_address = 0  # where the image lies now is known below
     old.release_memory()
     entry_ns = machine.clock.now
     init_size = machine.bus.memory.read_int(handover.rsi + INIT_SIZE, 4)

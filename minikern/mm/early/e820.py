@@ -289,6 +289,9 @@ def memblock_setup(k: Kernel) -> None:
             k.memblock.reserve(entry.addr, entry.size)
         if entry.type in RAM_TYPES:
             k.memblock.add(entry.addr, entry.size)
+    if k.config.enabled("CONFIG_KEXEC_HANDOVER"):
+        # The start-up code of further CPUs needs room down there, where nothing is ever preserved.
+        k.memblock.mark_kho_scratch(0, 1 << 20)
     # What lies beyond the addresses the kernel can map is no memory to it.
     limit = 1 << k.max_physmem_bits()
     k.memblock.remove(limit, ULLONG_MAX - limit)

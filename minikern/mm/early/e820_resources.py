@@ -25,6 +25,8 @@ def register_nosave_regions(k: Kernel, limit_pfn: int) -> None:
 
     Source: arch/x86/kernel/e820.c:e820__register_nosave_regions() @ v6.12 (stable, gap rule of 2025)
     """
+    if not k.config.get("CONFIG_HIBERNATION", True):
+        return
     last = 0
     for entry in k.e820.table:
         if entry.type not in RAM_TYPES:
