@@ -128,8 +128,8 @@ def build(spec: MachineSpec, rsdp_address: int) -> bytes:
 
 
 def write_setup_data(memory: PhysicalMemory, spec: MachineSpec) -> None:
-    """Chain the setup_data nodes in memory: next, type, length, then the payload (zeros)."""
+    """Chain the setup_data nodes in memory: next, type, length, then the payload (zeros where none is given)."""
     nodes = spec.boot.setup_data
     for node, following in zip(nodes, [*nodes[1:], None], strict=False):
         head = struct.pack("<QII", following.address if following else 0, node.type, node.data_bytes)
-        memory.write(node.address, head)
+        memory.write(node.address, head + node.data)

@@ -38,6 +38,8 @@ def post(bus: Bus, spec: MachineSpec, topology: PciTopology, command_line: str) 
         raise InputError(f"command line of {len(encoded)} bytes: the kernel takes at most {COMMAND_LINE_SIZE - 1}")
     memory.write(spec.boot.kernel_cmdline_address, encoded + b"\0")
     boot_params.write_setup_data(memory, spec)
+    for left in spec.boot.handed_over:
+        memory.write(left.address, left.data)
     memory.write(boot_params.BOOT_PARAMS_ADDRESS, boot_params.build(spec, rsdp))
     boot = spec.boot
     write_efi_map(

@@ -122,6 +122,14 @@ class SetupData(msgspec.Struct, forbid_unknown_fields=True):
     address: Positive
     type: NonNegative
     data_bytes: NonNegative = 0
+    data: bytes = b""  # its first bytes, where they matter
+
+
+class LeftBytes(msgspec.Struct, forbid_unknown_fields=True):
+    """Bytes that somebody left in memory for the kernel to find."""
+
+    address: NonNegative
+    data: bytes
 
 
 class BootSpec(msgspec.Struct, forbid_unknown_fields=True):
@@ -132,6 +140,7 @@ class BootSpec(msgspec.Struct, forbid_unknown_fields=True):
     microcode: Annotated[int, Meta(ge=0, lt=1 << 32)] = 0  # revision of the update in front of the initrd; 0: none
     microcode_date: Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] = "2024-01-01"
     setup_data: list[SetupData] = []
+    handed_over: list[LeftBytes] = []  # what the kernel before this one kept for it
     type_of_loader: NonNegative = 0xD0
     init_size: NonNegative = 0
     boot_params: bytes = b""  # captured zero page
