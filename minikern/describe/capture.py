@@ -14,7 +14,7 @@ from hw import boot_params, purgatory
 from hw.cpu_listed import add_listed_cpus
 from hw.errors import InputError
 from hw.spec import BootSpec, CpuidDump, CpuSpec, MachineSpec, MemoryRange, read_spec
-from minikern.describe import capture_memory
+from minikern.describe import capture_handover, capture_memory
 from minikern.describe.acpidump import acpi_from_capture
 from minikern.describe.pci_capture import pci_from_capture, restore_interrupt_links
 
@@ -79,6 +79,7 @@ def _read_folder(folder: Path) -> MachineSpec:
     bgrt = next((table.data for table in spec.acpi.raw if table.signature == "BGRT"), b"")
     add_listed_cpus(spec.cpus, next((table.data for table in spec.acpi.raw if table.signature == "APIC"), b""), log)
     capture_memory.fill_in(spec.boot, spec.e820, _read_text(folder / "iomem.txt", required=False), log, bgrt)
+    capture_handover.fill_in(spec.boot, folder)
     if pci is not None:
         if spec.boot.type_of_loader >> 4 != purgatory.STARTED_BY_KEXEC:
             restore_interrupt_links(pci)  # a kernel started by kexec finds what the one before it left
