@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,8 @@ from minikern.report.dmesg import format_dmesg
 
 SHARED = Path(__file__).parents[1] / "../shared"
 CAPTURES = SHARED / "captures"
+
+_DURATION = re.compile(r"^(HugeTLB: allocation took) \d+ms")  # how fast the host emulated the machine
 
 
 def run(machine: str, variant: str = "", append: str = "", release: str = "", **changes: object) -> Boot:
@@ -74,7 +77,8 @@ def class_lines(text: str, name: str, folder: Path) -> list[str]:
     tool = logmatch()
     path = folder / "log.txt"
     path.write_text(text)
-    return [str(line) for line in tool.pick(tool.lines(str(path)), tool.CLASSES[name])]
+    lines = [_DURATION.sub(r"\1 Nms", line) for line in tool.lines(str(path))]
+    return [str(line) for line in tool.pick(lines, tool.CLASSES[name])]
 
 
 __all__ = ["CAPTURES", "SHARED", "captured_folders", "class_lines", "format_dmesg", "logmatch", "run", "texts"]

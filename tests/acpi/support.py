@@ -12,6 +12,7 @@ from hw.acpi.tables import build_tables
 from hw.bus import Bus
 from minikern.acpi import options as acpi_options
 from minikern.core.cmdline import CommandLine
+from minikern.core.config import Config
 from minikern.smp import interrupt_mode
 from minikern.state.acpi_options import AcpiOptions
 from minikern.state.cpuinfo import CpuInfo
@@ -96,6 +97,7 @@ class StubKernel:
         )
         self.machine = SimpleNamespace(bus=bus, boot_cpu=boot_cpu)
         self.cmdline = CommandLine(cmdline)
+        self.config = Config({})
         self.behaviour = behaviour_of("debian-6.12", **behaviour)
         self.memblock = StubMemblock()
         self.boot_params = SimpleNamespace(acpi_rsdp=0)

@@ -10,6 +10,8 @@ from types import ModuleType
 import pytest
 
 from minikern.acpi import acpi_init, tables
+from minikern.core.config import Config
+from minikern.core.release import load_release, release_for_version
 from minikern.describe.acpidump import acpi_from_capture
 from minikern.smp import io_apic, madt
 from tests.acpi.support import CAPTURES, StubKernel, capture_folders, machine_of, pci_config
@@ -36,12 +38,10 @@ def boot(folder: Path) -> StubKernel:
     bus = machine_of(spec)
     # firmware leaves the links enabled; in a kernel started by kexec they are as the kernel before left them
     bus.map_ports(0xCF8, 8, pci_config(folder, firmware_state=folder.name != "second"))
-    new = "6.12" in (folder / "version.txt").read_text()
-    k = StubKernel(
-        bus,
-        (folder / "kernel-cmdline.txt").read_text().strip(),
-        acpi_core_revision="20240827" if new else "20220331",
-    )
+    release = load_release(release_for_version((folder / "version.txt").read_text()) or "")
+    k = StubKernel(bus, (folder / "kernel-cmdline.txt").read_text().strip())
+    k.behaviour = release.behaviour
+    k.config = Config(release.config)
     tables.acpi_boot_table_init(k, spec.rsdp_address)
     madt.acpi_boot_init(k)
     tables.acpi_early_init(k)

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from minikern.core.config import Config
+from minikern.core.release import load_release, release_for_version
 from minikern.describe.pci_capture import pci_from_capture
 from tests.pci.fakes import CAPTURES, ROOT, FakeKernel, dmesg, windows_from_log
 
@@ -28,9 +30,12 @@ def folders() -> list[Path]:
 
 
 def booted(folder: Path, log: list[str]) -> FakeKernel:
-    release = "debian-6.1" if any("6.1.0-" in line for line in log[:5]) or folder == SAMPLE else "debian-6.12"
+    # the sample's log is an extract
+    version = next((line for line in log if line.startswith("Linux version ")), "6.1.0")
+    release = release_for_version(version) or ""
     command_line = (folder / "kernel-cmdline.txt").read_text().strip()
     kernel = FakeKernel(pci_from_capture(folder), command_line, release)
+    kernel.config = Config(load_release(release).config)
     hid = next((line.split()[1][:7] for line in log if line.startswith("acpi PNP0A0")), "PNP0A08")
     for root in kernel.acpi.pci_roots:
         root.windows, root.hid = windows_from_log(log), hid
