@@ -6,7 +6,6 @@ from here on all are the same. Sizes are bytes, addresses physical, ranges half 
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -16,7 +15,6 @@ from hw.acpi.spec import AcpiSpec
 from hw.errors import InputError
 from hw.faults import FaultSpec, check_faults
 from hw.pci.spec import PciSpec
-from hw.toml_file import decode_file
 from hw.units import parse_size
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -155,50 +153,12 @@ class BootSpec(msgspec.Struct, forbid_unknown_fields=True):
     efi_images: list[MemoryRange] = []  # the same, found later through ACPI (the boot logo of the BGRT)
 
 
-class Cost(msgspec.Struct, forbid_unknown_fields=True):
-    """Unit cost of one kind of work, with the place the figure comes from."""
-
-    ns: Annotated[float, Meta(ge=0)]
-    source: Annotated[str, Meta(min_length=1)]
-
-
-class Residue(msgspec.Struct, forbid_unknown_fields=True):
-    """Named time that no mechanism explains, spent at the point ``at`` of the boot."""
-
-    name: str
-    at: str
-    ms: Annotated[float, Meta(ge=0)]
-    source: Annotated[str, Meta(min_length=1)]
-    phase: str = "rest"
-
-
-class KernelFacts(msgspec.Struct, forbid_unknown_fields=True):
-    """Figures of the kernel build a boot log came from, only carried here; 0 and empty: the log does not tell."""
-
-    node_data_bytes: NonNegative = 0
-    nr_cpus: NonNegative = 0
-    percpu_static_bytes: NonNegative = 0
-    image_kib: list[int] = []  # code, rwdata, rodata, init, bss of the "Memory:" line
-    debug_lines: bool = True  # the log keeps lines of debug level
-    numa: bool = True  # built with CONFIG_NUMA
-    zone_dma: bool = True
-    zone_dma32: bool = True
-    zone_device: bool = True
-    lines: dict[str, bool] = {}  # kinds of lines that this kernel prints (True) or has not (False)
-    decrypted_kib: NonNegative = 0  # unused memory shared with a hypervisor, given back after boot
-    dma_reserve_pages: int = -1  # taken below 16 MiB when the zones were sized; -1: the log does not tell
-    log_buf_shift: NonNegative = 0
-    intel_iommu: bool | None = None  # remapping units are used without being asked for; None: the log does not tell
-    image_address: NonNegative = 0  # where the kernel image was put in memory
-
-
 class MachineSpec(msgspec.Struct, forbid_unknown_fields=True):
     """A whole machine."""
 
     name: str
     cpus: CpuSpec
     title: str = ""
-    release: str = "debian-6.12"
     append: str = ""
     memory: str = ""  # total size; the map is made up when ``e820`` is empty
     e820: list[MemoryRange] = []
@@ -208,27 +168,12 @@ class MachineSpec(msgspec.Struct, forbid_unknown_fields=True):
     pci: PciSpec = msgspec.field(default_factory=PciSpec)
     pci_file: str = ""  # a PCI description kept in a file of its own beside this one
     boot: BootSpec = msgspec.field(default_factory=BootSpec)
-    costs: dict[str, Cost] = {}
-    residue: list[Residue] = []
-    needs: dict[str, str] = {}  # words variants may put on the command line, for instance the devices it must probe
-    banner: str = ""  # captured "Linux version" line
     dmi: list[str] = []  # captured SMBIOS lines
     faults: FaultSpec = msgspec.field(default_factory=FaultSpec)
-    figures: str = ""  # published figures to hold a boot of this machine against
-    kernel: KernelFacts | None = None  # of the build a boot log came from
-    notes: list[str] = []  # what was read and what was assumed about the machine, for the user
 
     def memory_bytes(self) -> int:
         """Size given by ``memory``; 0 when the map is given range by range."""
         return parse_size(self.memory, "memory") if self.memory else 0
-
-
-def read_spec(path: Path) -> MachineSpec:
-    """Read a machine's TOML file. InputError names the file, the key path and what was expected."""
-    spec = decode_file(path, MachineSpec)
-    if spec.pci_file:
-        spec.pci = decode_file(path.parent / spec.pci_file, PciSpec)
-    return spec
 
 
 def check_spec(spec: MachineSpec) -> None:

@@ -103,3 +103,10 @@ def test_every_module_says_what_it_is() -> None:
     for folder in ("hw", "minikern"):
         for path in (ROOT / folder).rglob("*.py"):
             assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_hardware_has_no_word_of_a_kernels_release_or_cost() -> None:
+    from hw.spec import MachineSpec
+
+    beside = {"release", "costs", "residue", "needs", "banner", "figures", "kernel"}
+    assert not beside & set(MachineSpec.__struct_fields__)

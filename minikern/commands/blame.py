@@ -42,7 +42,7 @@ def blame(variant: str, markdown: bool, as_json: bool, append: str, kernel: str,
         import msgspec
 
         body: dict[str, Any] = {"machine": spec.name, "variant": done.name, "clock": "simulated"}
-        body |= {"times": times_of(spec), "total_ns": done.total_ns}
+        body |= {"times": times_of(spec.costs), "total_ns": done.total_ns}
         body["entries"] = [row._asdict() for row in rows]
         click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
         return

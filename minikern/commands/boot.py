@@ -8,7 +8,6 @@ from typing import Any
 
 import click
 
-from hw.errors import MachineStopped
 from minikern.commands.common import (
     EXIT_FAILED,
     load_machine_fields,
@@ -46,6 +45,7 @@ def boot(
       minikern boot lpc2023 --variant hvo-skip | grep HugeTLB
       minikern boot laptop --plot cpus.png --trace boot.json --fault dead=3
     """
+    from minikern.lab.run import BootStopped
     from minikern.lab.run import boot as run
     from minikern.report.dmesg import format_dmesg
     from minikern.report.explain import explained_dmesg
@@ -60,10 +60,9 @@ def boot(
     tell_unmodelled(spec, [chosen], append, kernel)
     try:
         done = run(spec, chosen, kernel, append, options)
-    except MachineStopped as error:
-        stopped = getattr(error, "kernel", None)
-        if stopped is not None and not as_json:
-            click.echo(format_dmesg(stopped), nl=False)
+    except BootStopped as error:
+        if not as_json:
+            click.echo(format_dmesg(error.kernel), nl=False)
             click.echo(f"Kernel panic - not syncing: {error}")
         raise
     if as_json:

@@ -13,9 +13,9 @@ import click
 from hw.errors import BusError, GeneralProtection, InputError, MachineStopped
 
 if TYPE_CHECKING:
-    from hw.spec import MachineSpec
     from minikern.core.kernel import BootOptions
     from minikern.core.variant import Variant
+    from minikern.describe.case import Case
 
 EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_INTERRUPTED = 1, 2, 3, 130
 DEFAULT_MACHINE = "lpc2023"
@@ -107,7 +107,7 @@ def _drop_output() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def load_machine_fields(fields: dict[str, Any]) -> tuple[MachineSpec, BootOptions]:
+def load_machine_fields(fields: dict[str, Any]) -> tuple[Case, BootOptions]:
     from hw.faults import add_fault, without_effect
     from minikern.core.kernel import BootOptions
     from minikern.describe.adjust import Adjustments, adjust
@@ -126,7 +126,7 @@ def load_machine_fields(fields: dict[str, Any]) -> tuple[MachineSpec, BootOption
     return spec, BootOptions(vmemmap=fields["vmemmap"])
 
 
-def _measure_costs(spec: MachineSpec) -> None:
+def _measure_costs(spec: Case) -> None:
     # Once, before anything is booted or forked: all rungs of a ladder stand on the same rates.
     from minikern.lab.host_costs import host_costs
 
@@ -138,7 +138,7 @@ def _measure_costs(spec: MachineSpec) -> None:
     click.echo(f"minikern: --times host: {what}; all other costs are the machine's", err=True)
 
 
-def tell_unmodelled(spec: MachineSpec, variants: Iterable[Variant | None], append: str, kernel: str) -> None:
+def tell_unmodelled(spec: Case, variants: Iterable[Variant | None], append: str, kernel: str) -> None:
     """Say once which words of these boots' command lines Linux knows and minikern does not model."""
     from minikern.init.params import unmodelled_words
     from minikern.lab.run import choose_release, command_line

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from hw.errors import InputError, MachineStopped
+from hw.errors import InputError
 from minikern.commands.common import (
     load_machine_fields,
     load_named_variant,
@@ -95,6 +95,7 @@ def kexec(
     from minikern.kexec.load import KEXEC_FILE_ON_CRASH, Kexec
     from minikern.kexec.purgatory import LOSES
     from minikern.lab.kexec import reboot
+    from minikern.lab.run import BootStopped
     from minikern.lab.run import boot as run
     from minikern.report.dmesg import format_dmesg, stamp
 
@@ -126,10 +127,9 @@ def kexec(
             if not as_json:
                 click.echo("".join(f"{stamp(line.ts_ns)}{line.text}\n" for line in before.log.lines[shown:]), nl=False)
             _show_log(running, as_json)
-    except MachineStopped as error:
-        stopped = getattr(error, "kernel", None)
-        if stopped is not None and not as_json:
-            click.echo(format_dmesg(stopped), nl=False)
+    except BootStopped as error:
+        if not as_json:
+            click.echo(format_dmesg(error.kernel), nl=False)
         raise
     finally:
         if rounds:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
-from hw.spec import KernelFacts
 from minikern.core.forks import changed
 from minikern.core.image import PAGE_KIB, ImageSizes, linked
+from minikern.core.kernel_facts import KernelFacts
 from minikern.core.release import Release
 
 IMAGE_FIELDS = ("code_kib", "rwdata_kib", "rodata_kib", "init_kib", "bss_kib")

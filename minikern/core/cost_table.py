@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 
 from hw.errors import InputError
-from hw.spec import Cost, MachineSpec
 from hw.toml_file import decode_toml
+from minikern.core.costs import Cost
 
 MEASURED = "measured on this host"  # how the source of such a cost begins
 
@@ -25,15 +26,15 @@ def default_costs() -> dict[str, Cost]:
     return costs
 
 
-def machine_costs(spec: MachineSpec) -> dict[str, Cost]:
-    """The costs of one machine. InputError names an overriding entry that is no known kind of work."""
+def machine_costs(name: str, own: Mapping[str, Cost]) -> dict[str, Cost]:
+    """The costs of machine ``name``: its ``own`` over the defaults. InputError names one that is no kind of work."""
     costs = default_costs()
-    unknown = sorted(set(spec.costs) - set(costs))
+    unknown = sorted(set(own) - set(costs))
     if unknown:
-        raise InputError(f"{spec.name}: costs.{unknown[0]} is no kind of work: see the names in hw/costs")
-    return {**costs, **spec.costs}
+        raise InputError(f"{name}: costs.{unknown[0]} is no kind of work: see the names in hw/costs")
+    return {**costs, **own}
 
 
-def times_of(spec: MachineSpec) -> str:
+def times_of(costs: Mapping[str, Cost]) -> str:
     """``host`` when some of the machine's costs were measured on a computer that ran minikern, else ``model``."""
-    return "host" if any(cost.source.startswith(MEASURED) for cost in spec.costs.values()) else "model"
+    return "host" if any(cost.source.startswith(MEASURED) for cost in costs.values()) else "model"

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     import simpy
 
     from hw.machine import Machine
-    from hw.spec import Cost, Residue
+    from minikern.core.costs import Cost, Residue
 
 
 @dataclass

@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from hw.errors import InputError
-from hw.spec import KernelFacts
 from hw.spelling import check_names
 from hw.toml_file import convert, decode_toml
 from minikern.core.behaviour import Behaviour
@@ -21,6 +20,7 @@ from minikern.core.config import ConfigValue
 from minikern.core.data_files import data_files
 from minikern.core.forks import behaviour_at, changed
 from minikern.core.image import ImageSizes, with_layout
+from minikern.core.kernel_facts import KernelFacts
 from minikern.core.version import kernel_release, series
 
 GENERIC = "-generic (minikern) (gcc, GNU ld) #1 SMP"  # ends the banner of a kernel that has none of its own

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from hw.errors import InputError
 from hw.memmap import place_nodes
-from hw.spec import MAX_CPUS, MachineSpec, parse_cpulist
+from hw.spec import MAX_CPUS, parse_cpulist
 from hw.units import parse_size
+from minikern.describe.case import Case
 
 MAX_MEMORY = 64 << 40  # what four levels of page tables map; Source: arch/x86/include/asm/sparsemem.h
 
@@ -26,7 +27,7 @@ class Adjustments:
         return bool(self.cpus or self.memory or self.numa or self.numa_distance)
 
 
-def adjust(spec: MachineSpec, options: Adjustments) -> None:
+def adjust(spec: Case, options: Adjustments) -> None:
     """Apply the options to ``spec``. InputError names the option and what it takes."""
     if options.cpus:
         _set_cpus(spec, options.cpus)
@@ -40,7 +41,7 @@ def adjust(spec: MachineSpec, options: Adjustments) -> None:
         spec.figures = ""  # they were published for another machine
 
 
-def _set_cpus(spec: MachineSpec, text: str) -> None:
+def _set_cpus(spec: Case, text: str) -> None:
     # "8,sockets=2,cores=2,threads=2", the value of QEMU's -smp
     fields = {"cpus": 0, "sockets": 0, "cores": 0, "threads": 0}
     for index, part in enumerate(text.split(",")):
@@ -69,7 +70,7 @@ def _set_cpus(spec: MachineSpec, text: str) -> None:
         _spread_cpus(spec)
 
 
-def _spread_cpus(spec: MachineSpec) -> None:
+def _spread_cpus(spec: Case) -> None:
     places = spec.cpus.topology()
     packages = max(place.package for place in places) + 1
     lists: list[list[int]] = [[] for _ in spec.nodes]
@@ -79,7 +80,7 @@ def _spread_cpus(spec: MachineSpec) -> None:
         node.cpus = ",".join(map(str, cpus))
 
 
-def _set_memory(spec: MachineSpec, size: int) -> None:
+def _set_memory(spec: Case, size: int) -> None:
     if size > MAX_MEMORY:
         raise InputError(f"--memory: {size >> 40} TiB: expected at most {MAX_MEMORY >> 40} TiB")
     shares = [sum(part.length for part in node.memory) for node in spec.nodes]
@@ -95,7 +96,7 @@ def _set_memory(spec: MachineSpec, size: int) -> None:
     spec.nodes = place_nodes(sizes, [node.cpus for node in spec.nodes], "--memory")
 
 
-def _forget_places(spec: MachineSpec) -> None:
+def _forget_places(spec: Case) -> None:
     # Addresses that belonged to the old map.
     spec.acpi.base = spec.acpi.size = 0
     spec.boot.ramdisk_address = spec.boot.ramdisk_bytes = 0
@@ -104,7 +105,7 @@ def _forget_places(spec: MachineSpec) -> None:
         raise InputError("--memory: a captured machine keeps its map: its tables lie at fixed addresses")
 
 
-def _set_nodes(spec: MachineSpec, options: Sequence[str]) -> None:
+def _set_nodes(spec: Case, options: Sequence[str]) -> None:
     # "2G,cpus=0-3,cpus=7" a node, virtme-ng's --numa
     sizes: list[int] = []
     lists: list[str] = []
@@ -129,7 +130,7 @@ def _set_nodes(spec: MachineSpec, options: Sequence[str]) -> None:
     spec.nodes, spec.distances = nodes, []
 
 
-def _set_distances(spec: MachineSpec, options: Sequence[str]) -> None:
+def _set_distances(spec: Case, options: Sequence[str]) -> None:
     count = len(spec.nodes)
     if not count:
         raise InputError("--numa-distance: the machine has no nodes: give --numa first")

@@ -1,4 +1,4 @@
-"""A folder captured from a real machine becomes a MachineSpec.
+"""A folder captured from a real machine becomes a Case.
 
 The folder's bytes are the machine: zero page, ACPI tables, PCI configuration, CPUID. Of its boot log only what stands
 nowhere else is taken: addresses of ACPI tables, the TSC frequency, the version line and the SMBIOS lines.
@@ -13,9 +13,10 @@ from pathlib import Path
 from hw import boot_params, purgatory
 from hw.cpu_listed import add_listed_cpus
 from hw.errors import InputError
-from hw.spec import BootSpec, CpuidDump, CpuSpec, MachineSpec, MemoryRange, read_spec
+from hw.spec import BootSpec, CpuidDump, CpuSpec, MemoryRange
 from minikern.describe import capture_handover, capture_memory
 from minikern.describe.acpidump import acpi_from_capture
+from minikern.describe.case import Case, read_case
 from minikern.describe.pci_capture import pci_from_capture, restore_interrupt_links
 
 MAX_TEXT = 64 << 20
@@ -35,7 +36,7 @@ def is_capture(folder: Path) -> bool:
     return (folder / "boot_params.bin").is_file()
 
 
-def spec_from_capture(folder: Path) -> MachineSpec:
+def spec_from_capture(folder: Path) -> Case:
     """Read a captured folder. InputError names the file that is missing or wrong, and what was expected."""
     try:
         _check_files(folder)
@@ -59,13 +60,13 @@ def _check_files(folder: Path) -> None:
             raise InputError(f"{path}: {found.st_size} bytes: expected at most {MAX_TEXT}")
 
 
-def _read_folder(folder: Path) -> MachineSpec:
+def _read_folder(folder: Path) -> Case:
     page = _read_bytes(folder / "boot_params.bin")
     if len(page) < boot_params.SIZE:
         raise InputError(f"{folder / 'boot_params.bin'}: {len(page)} bytes: a zero page has {boot_params.SIZE}")
     log = _STAMP.sub("", _read_text(folder / "dmesg.txt", required=False))
     pci = pci_from_capture(folder, log) if (folder / "pci").is_dir() else None
-    spec = MachineSpec(
+    spec = Case(
         name=folder.name,
         title=_read_text(folder / "NOTE.txt", required=False).strip(),
         cpus=_cpus(folder, log),
@@ -86,11 +87,11 @@ def _read_folder(folder: Path) -> MachineSpec:
         spec.pci = pci
     beside = folder / "machine.toml"
     if beside.is_file():
-        _add_facts(spec, read_spec(beside))
+        _add_facts(spec, read_case(beside))
     return spec
 
 
-def _add_facts(spec: MachineSpec, beside: MachineSpec) -> None:
+def _add_facts(spec: Case, beside: Case) -> None:
     # What no byte of the folder can hold: unit costs, residue, the exact TSC rate, what the loader left in memory.
     spec.costs, spec.residue, spec.needs, spec.figures = beside.costs, beside.residue, beside.needs, beside.figures
     spec.release = beside.release

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from hw.spec import MAX_CPUS, KernelFacts
+from hw.spec import MAX_CPUS
+from minikern.core.kernel_facts import KernelFacts
 from minikern.describe.dmesg_log import RANGE, Log
 
 LOG_CPU_BYTES = 4096  # what a CPU adds to the log buffer; Source: init/Kconfig, LOG_CPU_MAX_BUF_SHIFT

@@ -1,7 +1,7 @@
-"""A bare boot log becomes a MachineSpec.
+"""A bare boot log becomes a Case.
 
 The log gives the firmware's memory map, command line, processors, memory affinity, and places and lengths of the ACPI
-tables; the nearest preset gives the rest. ``MachineSpec.notes`` says what was read and what was assumed.
+tables; the nearest preset gives the rest. ``Case.notes`` says what was read and what was assumed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from pathlib import Path
 
 from hw.acpi.dsdt import Described, build_dsdt
 from hw.errors import InputError
-from hw.spec import CpuSpec, MachineSpec
+from hw.spec import CpuSpec
+from minikern.describe.case import Case
 from minikern.describe.dmesg_cpus import cpus, hotplug
 from minikern.describe.dmesg_kernel import kernel_facts
 from minikern.describe.dmesg_log import Log
@@ -27,7 +28,7 @@ FIRST_SERVER_CPUS = 17  # with more CPUs, or more nodes, the server preset is ne
 GIB, FOUR_GIB = 1 << 30, 1 << 32
 
 
-def spec_from_dmesg(path: Path, preset: Callable[[str], MachineSpec], which: int = 0) -> MachineSpec:
+def spec_from_dmesg(path: Path, preset: Callable[[str], Case], which: int = 0) -> Case:
     """The machine a boot log tells of.
 
     Of several boots in one file the first one with a memory map is taken, or boot ``which`` (from 1). ``preset`` loads
@@ -47,7 +48,7 @@ def spec_from_dmesg(path: Path, preset: Callable[[str], MachineSpec], which: int
     return _spec(log, path.name, preset)
 
 
-def _spec(log: Log, name: str, preset: Callable[[str], MachineSpec]) -> MachineSpec:
+def _spec(log: Log, name: str, preset: Callable[[str], Case]) -> Case:
     ranges = e820(log)
     memory, cpu_pxm = affinity(log)
     processors = cpus(log, bringup_order(log, cpu_pxm))
@@ -55,7 +56,7 @@ def _spec(log: Log, name: str, preset: Callable[[str], MachineSpec]) -> MachineS
     base = preset("lpc2023" if processors.count >= FIRST_SERVER_CPUS or nodes > 1 else "laptop")
     log.assumed.append(f"unit costs of preset {base.name!r}; contents of ACPI tables beyond the log")
     pci = pci_from_log(log)
-    spec = MachineSpec(
+    spec = Case(
         name=name,
         title=f"made from the boot log {name}",
         cpus=processors,
@@ -78,14 +79,14 @@ def _spec(log: Log, name: str, preset: Callable[[str], MachineSpec]) -> MachineS
     return spec
 
 
-def _banner(log: Log, base: MachineSpec) -> str:
+def _banner(log: Log, base: Case) -> str:
     if log.lines[0].startswith("Linux version "):
         return log.lines[0]
     log.assumed.append(f"kernel release {base.release!r}, as the log lost its first line")
     return ""
 
 
-def _place_image(log: Log, spec: MachineSpec) -> None:
+def _place_image(log: Log, spec: Case) -> None:
     # With KASLR the image lies anywhere; the log does not say where, only (nokaslr) that it does not.
     largest = max((entry for entry in spec.e820 if entry.type == 1), key=lambda entry: entry.end - entry.start)
     if spec.kernel is None or "nokaslr" in spec.append.split() or largest.start < FOUR_GIB:
@@ -94,7 +95,7 @@ def _place_image(log: Log, spec: MachineSpec) -> None:
     log.assumed.append(f"the kernel image at {spec.kernel.image_address:#x} (KASLR)")
 
 
-def _place_tables(log: Log, spec: MachineSpec, base: MachineSpec, firmware: Firmware) -> None:
+def _place_tables(log: Log, spec: Case, base: Case, firmware: Firmware) -> None:
     window = spec.pci
     if window.ecam_base is not None:
         firmware.ecam = (window.ecam_base, 0, window.ecam_start_bus, window.ecam_end_bus)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from hw.msr import IA32_PLATFORM_ID
-from hw.spec import MachineSpec
+from minikern.describe.case import Case
 from minikern.describe.dmesg_log import Log
 
 ROOM = 1 << 14  # bytes of an initial RAM disk that holds an update
 MAX_PLATFORM = 7
 
 
-def microcode(log: Log, spec: MachineSpec) -> None:
+def microcode(log: Log, spec: Case) -> None:
     """Set the CPUs' revision and Intel's update. Real patches of AMD cannot be made up: their digests are checked."""
     now = log.first(
         r"^microcode: (?:Current revision: 0x|sig=0x\w+, pf=0x\w+, revision=0x|CPU0: patch_level=0x)([0-9a-f]{1,8})$"
@@ -31,7 +31,7 @@ def microcode(log: Log, spec: MachineSpec) -> None:
         log.read.append("the microcode update of the initial RAM disk")
 
 
-def _platform(log: Log, spec: MachineSpec) -> None:
+def _platform(log: Log, spec: Case) -> None:
     flags = log.first(r"^microcode: sig=0x\w+, pf=0x([0-9a-f]{1,2}),")
     platform = int(flags[1], 16).bit_length() - 1 if flags else -1
     if 0 <= platform <= MAX_PLATFORM:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from hw.spec import MAX_CPUS, MachineSpec, NodeMemory, NodeSpec
+from hw.spec import MAX_CPUS, NodeMemory, NodeSpec
+from minikern.describe.case import Case
 from minikern.describe.dmesg_log import RANGE, Log
 from minikern.describe.dmesg_tables import Affinity, Firmware
 
@@ -107,7 +108,7 @@ def _continued(lines: list[str], index: int) -> list[str]:
     return found
 
 
-def plain_nodes(spec: MachineSpec, firmware: Firmware) -> None:
+def plain_nodes(spec: Case, firmware: Firmware) -> None:
     domains = list(dict.fromkeys([pxm for _, pxm, _ in firmware.cpu_pxm] + [area.pxm for area in firmware.memory]))
     position = {apic_id: index for index, apic_id in enumerate(firmware.cpus)}
     spec.nodes = [

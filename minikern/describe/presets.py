@@ -7,9 +7,9 @@ from pathlib import Path
 
 from hw.errors import InputError
 from hw.pci.spec import PciSpec
-from hw.spec import MachineSpec, read_spec
 from hw.toml_file import decode_toml
 from minikern.describe.capture import is_capture, spec_from_capture
+from minikern.describe.case import Case, read_case
 from minikern.describe.dmesg_machine import spec_from_dmesg
 from minikern.describe.dmesg_text import boots, looks_like_log, read_log
 
@@ -24,16 +24,16 @@ def preset_names() -> list[str]:
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml") and "-pci" not in name)
 
 
-def load_preset(name: str) -> MachineSpec:
+def load_preset(name: str) -> Case:
     """The preset called ``name``."""
     folder = resources.files("hw").joinpath("machines")
-    spec = decode_toml(folder.joinpath(f"{name}.toml").read_bytes(), MachineSpec, f"preset {name}")
+    spec = decode_toml(folder.joinpath(f"{name}.toml").read_bytes(), Case, f"preset {name}")
     if spec.pci_file:
         spec.pci = decode_toml(folder.joinpath(spec.pci_file).read_bytes(), PciSpec, f"preset {name}: {spec.pci_file}")
     return spec
 
 
-def load_machine(name: str) -> MachineSpec:
+def load_machine(name: str) -> Case:
     """The machine a user named. InputError says what was tried when there is no such machine."""
     if name in preset_names():
         return load_preset(name)
@@ -47,7 +47,7 @@ def load_machine(name: str) -> MachineSpec:
             raise InputError(f"{name}: a folder, but no captured machine: expected boot_params.bin in it")
         return spec_from_capture(path)
     if path.is_file():
-        return read_spec(path) if _is_toml(path) else spec_from_dmesg(path, load_preset)
+        return read_case(path) if _is_toml(path) else spec_from_dmesg(path, load_preset)
     log, colon, which = name.rpartition(":")
     if colon and which.isdigit() and len(which) < 4 and Path(log).is_file():
         return spec_from_dmesg(Path(log), load_preset, int(which))

@@ -26,7 +26,7 @@ PRB_DESC_BYTES = 24  # Source: kernel/printk/printk_ringbuffer.h @ v6.12
 
 def linux_banner(k: Kernel) -> None:
     """The version line; a captured machine brings its own build's."""
-    k.printk(k.machine.spec.banner or k.release.banner, Level.NOTICE)
+    k.printk(k.release.banner, Level.NOTICE)
 
 
 def setup_log_buf(k: Kernel) -> None:

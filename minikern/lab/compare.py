@@ -13,10 +13,10 @@ from typing import NamedTuple
 import msgspec
 
 from hw.errors import InputError
-from hw.spec import MachineSpec
 from minikern.core.cost_table import times_of
 from minikern.core.kernel import BootOptions
 from minikern.core.variant import Variant, load_variants
+from minikern.describe.case import Case
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
 from minikern.lab.run import Boot, boot, choose_release
 from minikern.lab.verdict import Payoff, headline, payoffs
@@ -70,7 +70,7 @@ class Ladder(msgspec.Struct):
     verdict: str = ""
 
 
-def choose_variants(spec: MachineSpec, names: Sequence[str]) -> list[Variant]:
+def choose_variants(spec: Case, names: Sequence[str]) -> list[Variant]:
     """The variants asked for in the order given, or the whole ladder less what this machine cannot boot."""
     known = load_variants()
     for name in names:
@@ -81,14 +81,14 @@ def choose_variants(spec: MachineSpec, names: Sequence[str]) -> list[Variant]:
     return [variant for variant in known.values() if variant.ladder and _possible(spec, variant)]
 
 
-def _possible(spec: MachineSpec, variant: Variant) -> bool:
+def _possible(spec: Case, variant: Variant) -> bool:
     return all(spec.needs.get(key) or (key == "pci" and spec.pci.needed) for key in variant.needs.values())
 
 
 class _Order(NamedTuple):
     """One rung still to be booted."""
 
-    spec: MachineSpec
+    spec: Case
     variant: Variant
     release: str
     append: str
@@ -104,7 +104,7 @@ class _Finished(NamedTuple):
 
 
 def run_ladder(
-    spec: MachineSpec,
+    spec: Case,
     variants: Sequence[Variant],
     release: str = "",
     append: str = "",
@@ -133,7 +133,7 @@ def run_ladder(
     own = choose_release(spec, release)
     found = payoffs(rungs, load_variants(), own, f"{spec.append} {append}")
     ladder = Ladder(
-        spec.name, "simulated", boundary, rungs, talk, times_of(spec), own.name, found, headline(found, own.name)
+        spec.name, "simulated", boundary, rungs, talk, times_of(spec.costs), own.name, found, headline(found, own.name)
     )
     return ladder, logs
 

@@ -20,10 +20,11 @@ from hw.faults import FaultSpec, check_faults, cpu_faults, madt_places
 from hw.machine import Machine, cpuid_tables, make_cpus
 from hw.memory import PhysicalMemory
 from hw.microcode_update import NAMES, update_for
-from hw.spec import Cost, CpuSpec
+from hw.spec import CpuSpec
 from hw.timers import Pit, PmTimer
 from minikern.core.cmdline import CommandLine
 from minikern.core.cost_table import default_costs
+from minikern.core.costs import Cost
 from minikern.core.experiment import Experiment
 from minikern.core.forks import changed
 from minikern.core.kernel import BootOptions, Kernel

@@ -16,12 +16,13 @@ import msgspec
 import simpy
 
 from hw.errors import InputError
-from hw.spec import Cost, MachineSpec
 from hw.toml_file import decode_toml
 from hw.units import GIB, PAGE_SIZE
 from minikern.core.cost_table import machine_costs
+from minikern.core.costs import Cost
 from minikern.core.kernel import BootOptions
 from minikern.core.variant import Variant
+from minikern.describe.case import Case
 from minikern.kexec.purgatory import LOSES
 from minikern.kexec.reboot import shutdown
 from minikern.lab.run import Boot, boot
@@ -96,7 +97,7 @@ class Published(msgspec.Struct, forbid_unknown_fields=True):
     boot_share_tolerance: float
 
 
-def published(spec: MachineSpec) -> Published | None:
+def published(spec: Case) -> Published | None:
     """The figures published for this machine, None if there are none."""
     path = resources.files("minikern.lab").joinpath("figures").joinpath(f"{spec.figures}-downtime.toml")
     if not spec.figures or not path.is_file():
@@ -205,7 +206,7 @@ class Update:
         self.spent[guest][name] = ns
 
 
-def measure(spec: MachineSpec, variant: Variant | None, guests: Guests, packer: str, release: str = "",
+def measure(spec: Case, variant: Variant | None, guests: Guests, packer: str, release: str = "",
             append: str = "", options: BootOptions | None = None) -> Downtime:  # fmt: skip
     """Boot the machine under a variant and update it with guests on it. InputError, MachineStopped as boot()."""
     guests.check()
@@ -214,7 +215,7 @@ def measure(spec: MachineSpec, variant: Variant | None, guests: Guests, packer: 
     name, mode = done.name, done.kernel.experiment.purgatory_digest
     digested = sum(done.kernel.ledger.count(kind) for kind in ("sha256_generic_byte", "sha256_accelerated_byte"))
     done.kernel.release_memory()
-    costs = machine_costs(spec)
+    costs = machine_costs(spec.name, spec.costs)
     update = Update(guests, host, costs)
     gaps = sorted(update.run())
     mean = {part: sum(spent[part] for spent in update.spent) / guests.count for part in update.spent[0]}
@@ -238,7 +239,7 @@ def percentile(ordered: Sequence[int], percent: int) -> int:
     return ordered[max(0, -(-len(ordered) * percent // 100) - 1)]
 
 
-def migrate(spec: MachineSpec, guests: Guests, link: Link) -> Migration:
+def migrate(spec: Case, guests: Guests, link: Link) -> Migration:
     """Pre-copy migration of every guest in turn: rounds until what is left can be sent within the silence allowed.
 
     A guest that dirties memory as fast as the link carries it never gets there; it is stopped after MAX_ROUNDS.
@@ -252,6 +253,6 @@ def migrate(spec: MachineSpec, guests: Guests, link: Link) -> Migration:
         left = min(float(guests.memory_bytes), link.dirty_bytes_per_s * seconds)
         rounds += 1
     stopped_s = left / link.bytes_per_s
-    downtime_ms = stopped_s * 1e3 + machine_costs(spec)["migration_switchover"].ns / NS_PER_MS
+    downtime_ms = stopped_s * 1e3 + machine_costs(spec.name, spec.costs)["migration_switchover"].ns / NS_PER_MS
     converged = stopped_s <= link.max_downtime_ns / 1e9
     return Migration(downtime_ms, guests.count * (spent_s * 1e3 + downtime_ms), rounds, converged)

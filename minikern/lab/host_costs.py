@@ -15,9 +15,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from hw.errors import InputError
-from hw.spec import Cost
 from hw.units import PAGE_SIZE
 from minikern.core.cost_table import MEASURED
+from minikern.core.costs import Cost
 from minikern.host import jit as _jit
 from minikern.kexec.sha256 import sha256_generic
 from minikern.mm.map.deferred import host_cores

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from hw.boot_params import SETUP_HEADER
+from hw.errors import MachineStopped
 from minikern.core.cost_table import machine_costs
 from minikern.core.kernel import Kernel
 from minikern.core.release import Release, load_release, release_for_version
@@ -15,7 +16,7 @@ from minikern.init.main import start_kernel
 from minikern.kexec.bzimage import ENTRY_64, BzImage
 from minikern.kexec.load import Image
 from minikern.kexec.reboot import Handover, kernel_kexec
-from minikern.lab.run import Boot
+from minikern.lab.run import Boot, BootStopped
 
 INIT_SIZE = SETUP_HEADER["init_size"][0]
 
@@ -68,24 +69,22 @@ def reboot(first: Boot, image: Image, digest: str = "generic", checks: bool = Tr
     old = first.kernel
     try:
         handover = kernel_kexec(old, image, digest, checks)
-    except Exception as error:
-        error.kernel = old  # type: ignore[attr-defined]
-        raise
+    except MachineStopped as error:
+        raise BootStopped(str(error), old) from error
     machine = old.machine
     chosen = load_release(release) if release else release_of_image(image.bzimage, old.release)
-    if image.bzimage is not None and image.bzimage.version():
-        machine.spec.banner = chosen.banner
+    if image.bzimage is None or not image.bzimage.version():
+        chosen = msgspec.structs.replace(chosen, banner=old.release.banner)
     machine.spec.boot.kernel_address = 0  # where the image lies now is known below
     old.release_memory()
     entry_ns = machine.clock.now
     init_size = machine.bus.memory.read_int(handover.rsi + INIT_SIZE, 4)
     placed = place_image(chosen, handover.entry - ENTRY_64, init_size)
-    costs, residue = machine_costs(machine.spec), machine.spec.residue
+    costs, residue = machine_costs(first.spec.name, first.spec.costs), first.spec.residue
     new = Kernel(machine, placed, first.variant, costs, residue, old.options, old.experiment)
     try:
         start_kernel(new)
-    except Exception as error:
-        error.kernel = new  # type: ignore[attr-defined]
-        raise
-    boot = Boot(machine.spec, first.variant, new, time.perf_counter_ns() - begin)
+    except MachineStopped as error:
+        raise BootStopped(str(error), new) from error
+    boot = Boot(first.spec, first.variant, new, time.perf_counter_ns() - begin)
     return Rebooted(image, handover, boot, machine.clock.now - entry_ns)

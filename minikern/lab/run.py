@@ -6,9 +6,10 @@ import copy
 import time
 from dataclasses import dataclass
 
-from hw.errors import InputError
+import msgspec
+
+from hw.errors import InputError, MachineStopped
 from hw.machine import Machine
-from hw.spec import MachineSpec
 from minikern.core.build_facts import with_kernel_facts
 from minikern.core.cmdline import CommandLine
 from minikern.core.cost_table import machine_costs
@@ -16,15 +17,24 @@ from minikern.core.experiment import Experiment
 from minikern.core.kernel import BootOptions, Kernel
 from minikern.core.release import Release, load_release, release_for_version
 from minikern.core.variant import Variant
+from minikern.describe.case import Case
 from minikern.init.main import start_kernel
 from minikern.kexec.purgatory import purgatory_of_running_image
+
+
+class BootStopped(MachineStopped):
+    """The machine cannot go on; ``kernel`` holds the log so far."""
+
+    def __init__(self, message: str, kernel: Kernel) -> None:
+        super().__init__(message)
+        self.kernel = kernel
 
 
 @dataclass
 class Boot:
     """A finished boot. ``host_ns`` was measured on this computer, everything in ``kernel`` is simulated."""
 
-    spec: MachineSpec
+    spec: Case
     variant: Variant | None
     kernel: Kernel
     host_ns: int
@@ -40,7 +50,7 @@ class Boot:
         return self.variant.name if self.variant else self.kernel.release.name
 
 
-def choose_release(spec: MachineSpec, name: str = "") -> Release:
+def choose_release(spec: Case, name: str = "") -> Release:
     """The release asked for, else the one that fits a captured version line, else the machine's own."""
     if name:
         return load_release(name)
@@ -48,11 +58,12 @@ def choose_release(spec: MachineSpec, name: str = "") -> Release:
         fitting = release_for_version(spec.banner)
         if fitting is None:
             raise InputError(f"{spec.name}: no release file fits {spec.banner.split(' (')[0]!r}: give --kernel")
-        return with_kernel_facts(load_release(fitting), spec.kernel)
+        found = with_kernel_facts(load_release(fitting), spec.kernel)
+        return msgspec.structs.replace(found, banner=spec.banner)
     return load_release(spec.release)
 
 
-def variant_words(spec: MachineSpec, variant: Variant) -> str:
+def variant_words(spec: Case, variant: Variant) -> str:
     """The variant's command-line words, placeholders filled with what the machine says it needs."""
     words = variant.append
     for placeholder, key in variant.needs.items():
@@ -63,14 +74,14 @@ def variant_words(spec: MachineSpec, variant: Variant) -> str:
     return words
 
 
-def command_line(spec: MachineSpec, variant: Variant | None, append: str) -> CommandLine:
+def command_line(spec: Case, variant: Variant | None, append: str) -> CommandLine:
     """The line a boot of ``spec`` will have."""
     words = variant_words(spec, variant) if variant else ""
     return CommandLine(" ".join(part for part in (spec.append, words, append) if part))
 
 
 def prepare(
-    spec: MachineSpec,
+    spec: Case,
     variant: Variant | None,
     release: Release,
     append: str,
@@ -80,11 +91,11 @@ def prepare(
     """Power the machine on and stand before ``start_kernel``."""
     words = variant_words(spec, variant) if variant else ""
     machine = Machine.power_on(copy.deepcopy(spec), " ".join(part for part in (words, append) if part))
-    return Kernel(machine, release, variant, machine_costs(spec), spec.residue, options, experiment)
+    return Kernel(machine, release, variant, machine_costs(spec.name, spec.costs), spec.residue, options, experiment)
 
 
 def boot(
-    spec: MachineSpec,
+    spec: Case,
     variant: Variant | None = None,
     release: str = "",
     append: str = "",
@@ -93,15 +104,13 @@ def boot(
 ) -> Boot:
     """Boot a machine to /init; ``experiment`` stands in for the variant's.
 
-    InputError: the description, variant or release is wrong. MachineStopped: the machine cannot go on; its ``kernel``
-    attribute then holds the log so far.
+    InputError: the description, variant or release is wrong. BootStopped: the machine cannot go on.
     """
     begin = time.perf_counter_ns()
     kernel = prepare(spec, variant, choose_release(spec, release), append, options or BootOptions(), experiment)
     try:
         purgatory_of_running_image(kernel)
         start_kernel(kernel)
-    except Exception as error:
-        error.kernel = kernel  # type: ignore[attr-defined]
-        raise
+    except MachineStopped as error:
+        raise BootStopped(str(error), kernel) from error
     return Boot(spec, variant, kernel, time.perf_counter_ns() - begin)

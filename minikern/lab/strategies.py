@@ -5,10 +5,12 @@ from __future__ import annotations
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
-from hw.spec import MachineSpec, MemoryRange
+from hw.spec import MemoryRange
 from minikern.describe.adjust import Adjustments, adjust
+from minikern.describe.case import Case
 from minikern.describe.presets import load_preset
-from minikern.lab.cases import NEW, NO_NUMA, OLD, Case
+from minikern.lab.cases import NEW, NO_NUMA, OLD
+from minikern.lab.cases import Case as Layout
 
 MIB, GIB, PAGE = 1 << 20, 1 << 30, 4096
 RAM, RESERVED, ACPI, NVS, UNUSABLE = 1, 2, 3, 4, 5
@@ -36,7 +38,7 @@ def e820_maps(draw: DrawFn, bootable: bool = True) -> list[MemoryRange]:
 
 
 @st.composite
-def numa_machines(draw: DrawFn, max_nodes: int = 4, max_mib: int = 512) -> MachineSpec:
+def numa_machines(draw: DrawFn, max_nodes: int = 4, max_mib: int = 512) -> Case:
     """Bootable machines with one to ``max_nodes`` nodes, memoryless ones and ones without CPUs among them."""
     nodes = draw(st.integers(1, max_nodes))
     cpus = draw(st.integers(nodes, 2 * nodes))
@@ -77,7 +79,7 @@ def hugepage_requests(draw: DrawFn, nodes: int = 2) -> str:
 
 
 @st.composite
-def memory_layouts(draw: DrawFn, max_pages: int = 3000) -> Case:
+def memory_layouts(draw: DrawFn, max_pages: int = 3000) -> Layout:
     """Memory in pages for single algorithms: ranges anywhere up to 46 bits, nodes, reservations, flag layouts."""
     flags = draw(st.sampled_from([OLD, NEW, NO_NUMA]))
     nodes = (1 << flags.nodes_width) - 1
@@ -96,9 +98,9 @@ def memory_layouts(draw: DrawFn, max_pages: int = 3000) -> Case:
         if draw(st.booleans()):
             low = draw(st.integers(start, end - 1))
             reserved.append((low, draw(st.integers(low + 1, end))))
-    return Case("made up", tuple(memory), tuple(reserved), flags, threads=draw(st.integers(1, 64)))
+    return Layout("made up", tuple(memory), tuple(reserved), flags, threads=draw(st.integers(1, 64)))
 
 
-def any_machine() -> SearchStrategy[MachineSpec]:
+def any_machine() -> SearchStrategy[Case]:
     """Small machines, with and without nodes."""
     return st.one_of(numa_machines(), st.builds(load_preset, st.just("tiny")))

@@ -12,6 +12,7 @@ from hw.machine import cpu_msrs, cpuid_tables
 from hw.pci.lspci import describe, format_lspci
 from hw.spec import MachineSpec
 from minikern.describe.acpidump import DumpedTable, write_acpidump, write_dat_folder
+from minikern.describe.case import Case
 from minikern.lab.run import Boot
 from minikern.mm.early.e820 import type_name
 from minikern.report.dmesg import format_dmesg
@@ -19,7 +20,7 @@ from minikern.report.dmesg import format_dmesg
 KERNEL_MEMMAP_NAMES = {1: "System RAM", 2: "Reserved", 3: "ACPI Tables", 4: "ACPI Non-volatile Storage"}
 
 
-def spec_toml(spec: MachineSpec) -> str:
+def spec_toml(spec: Case) -> str:
     """The description as TOML; reading it gives the same description."""
     import tomli_w
 
@@ -42,7 +43,7 @@ def dump_machine(boot: Boot, folder: Path) -> None:
     texts = {
         "machine.toml": spec_toml(boot.spec),
         "dmesg.txt": format_dmesg(boot.kernel),
-        "version.txt": (boot.spec.banner or boot.kernel.release.banner) + "\n",
+        "version.txt": (boot.kernel.release.banner) + "\n",
         "kernel-cmdline.txt": boot.kernel.cmdline.text + "\n",
         "e820.txt": _e820_text(machine.spec),
         "memmap.txt": _memmap_text(machine.spec),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from hw.spec import MachineSpec
+    from minikern.describe.case import Case
     from minikern.lab.run import Boot
 
 DEFAULT = "tiny"
@@ -39,7 +39,7 @@ def _wanted(request: pytest.FixtureRequest) -> tuple[str, Mapping[str, Any]]:
 
 
 @pytest.fixture
-def machine(request: pytest.FixtureRequest) -> MachineSpec:
+def machine(request: pytest.FixtureRequest) -> Case:
     """The description of a machine: this test's own copy."""
     from minikern.describe.adjust import Adjustments, adjust
     from minikern.describe.presets import load_machine
@@ -51,7 +51,7 @@ def machine(request: pytest.FixtureRequest) -> MachineSpec:
 
 
 @pytest.fixture
-def booted(machine: MachineSpec, request: pytest.FixtureRequest) -> Boot:
+def booted(machine: Case, request: pytest.FixtureRequest) -> Boot:
     """That machine after its boot."""
     from minikern.core.kernel import BootOptions
     from minikern.core.variant import load_variant

@@ -11,8 +11,9 @@ import pytest
 
 from hw.acpi.tables import build_tables
 from hw.bus import Bus
-from hw.spec import parse_cpulist, read_spec
+from hw.spec import parse_cpulist
 from minikern.acpi import acpi_init, tables
+from minikern.describe.case import read_case
 from minikern.smp import madt
 from tests.acpi.support import StubIoApic, StubKernel
 
@@ -22,7 +23,7 @@ DEFAULTS = Path(__file__).parents[2] / "hw" / "costs" / "acpi.toml"
 
 @pytest.fixture(scope="module")
 def boot() -> StubKernel:
-    spec = read_spec(MACHINE)
+    spec = read_case(MACHINE)
     area = next(entry for entry in spec.e820 if entry.type == 3)
     spec.acpi.base, spec.acpi.size = area.start, area.end - area.start
     nodes = [(pxm, parse_cpulist(node.cpus, "node"), node.memory) for pxm, node in enumerate(spec.nodes)]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hw.spec import Cost, Residue
+from minikern.core.costs import Cost, Residue
 from minikern.core.kernel import BootOptions, Kernel
 from minikern.core.release import load_release
 from minikern.describe.presets import load_machine

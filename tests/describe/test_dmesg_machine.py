@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.errors import InputError, MachineStopped
-from hw.spec import MachineSpec
 from minikern.core.release import release_for_version
 from minikern.describe.adjust import Adjustments, adjust
+from minikern.describe.case import Case
 from minikern.describe.presets import load_machine, load_preset
 from minikern.lab.run import boot
 from minikern.report.dmesg import format_dmesg
@@ -49,7 +49,7 @@ def write(folder: Path, text: str, name: str = "dmesg.txt") -> str:
     return str(path)
 
 
-def story(spec: MachineSpec) -> list[str]:
+def story(spec: Case) -> list[str]:
     lines = [line.text for line in boot(spec).kernel.log.lines]
     return [line for line in lines if CLASSES.match(line)]
 

@@ -11,8 +11,9 @@ from hw.cpu import RunState
 from hw.errors import InputError
 from hw.faults import FaultSpec, add_fault, madt_places, without_effect
 from hw.machine import Machine
-from hw.spec import CpuSpec, MachineSpec
+from hw.spec import CpuSpec
 from hw.tsc import Tsc
+from minikern.describe.case import Case
 from minikern.describe.presets import load_machine, load_preset
 
 VECTOR = 0x99
@@ -28,7 +29,7 @@ tsc_drift_ppm = { "4-5" = 50.0 }
 
 
 def smt_machine(faults: FaultSpec) -> Machine:
-    spec = MachineSpec(name="m", memory="64M", cpus=CpuSpec(count=6, cores=3, threads=2), faults=faults)
+    spec = Case(name="m", memory="64M", cpus=CpuSpec(count=6, cores=3, threads=2), faults=faults)
     return Machine.power_on(spec)
 
 
@@ -102,7 +103,7 @@ def test_captured_tables_keep_their_madt() -> None:
     ("AuthenticAMD", 0xC001_0020, 0, 0),
 ])  # fmt: skip
 def test_microcode_is_shared_by_a_cores_threads(vendor: str, trigger: int, shift: int, behind: int) -> None:
-    spec = MachineSpec(name="m", memory="64M", cpus=CpuSpec(count=6, cores=3, threads=2, vendor=vendor))
+    spec = Case(name="m", memory="64M", cpus=CpuSpec(count=6, cores=3, threads=2, vendor=vendor))
     spec.faults = FaultSpec(microcode="5")
     cpus = Machine.power_on(spec).cpus
     cpus[0].write(0x9000 + 4, 4, 0x2B)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from hw.errors import InputError
-from hw.spec import MachineSpec
 from hw.spelling import check_names, unknown
 from hw.toml_file import decode_file, decode_toml
+from minikern.describe.case import Case
 
 GOOD = """
 name = "mine"
@@ -47,10 +47,10 @@ source = "a guess"
 def test_misspelt_keys_are_named(tmp_path: Path, word: str, misspelt: str, text: str) -> None:
     path = tmp_path / "mine.toml"
     path.write_text(GOOD)
-    assert decode_file(path, MachineSpec).cpus.count == 2
+    assert decode_file(path, Case).cpus.count == 2
     path.write_text(GOOD.replace(word, misspelt, 1))
     with pytest.raises(InputError, match=f"^{path}: {text}"):
-        decode_file(path, MachineSpec)
+        decode_file(path, Case)
 
 
 def test_the_hint_is_the_nearest_name_or_all_if_they_are_few() -> None:
@@ -66,4 +66,4 @@ def test_the_hint_is_the_nearest_name_or_all_if_they_are_few() -> None:
 
 def test_what_is_no_text() -> None:
     with pytest.raises(InputError, match="not UTF-8"):
-        decode_toml(b"\xff", MachineSpec, "f")
+        decode_toml(b"\xff", Case, "f")

@@ -12,8 +12,8 @@ from hw.cpu_listed import madt_entries
 from hw.errors import InputError, MachineStopped
 from hw.faults import add_fault
 from hw.machine import Machine
-from hw.spec import MachineSpec
 from hw.wakeup_mailbox import APIC_ID, COMMAND, MADT_WAKEUP, POLL_NS, VECTOR, WAKEUP
+from minikern.describe.case import Case
 from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
 
@@ -34,7 +34,7 @@ wakeup_mailbox = {mailbox:#x}
 
 @pytest.fixture
 def described(tmp_path: Path):
-    def make(mailbox: int = MAILBOX, release: str = "debian-6.12") -> MachineSpec:
+    def make(mailbox: int = MAILBOX, release: str = "debian-6.12") -> Case:
         path = tmp_path / "mailbox.toml"
         path.write_text(MACHINE.format(mailbox=mailbox, release=release))
         return load_machine(str(path))

@@ -6,7 +6,8 @@ import struct
 
 from hw import boot_params
 from hw.efi_map import DESCRIPTOR, EFI_INFO, INFO
-from hw.spec import MachineSpec, MemoryRange
+from hw.spec import MemoryRange
+from minikern.describe.case import Case
 from minikern.describe.presets import load_machine
 from minikern.kexec import efi_state
 from minikern.kexec.load import Kexec
@@ -23,7 +24,7 @@ VENDOR, TABLES = 0x5000018, 0x5000098
 SYSTEM_TABLE = 0x8000018
 
 
-def machine() -> MachineSpec:
+def machine() -> Case:
     """A small machine whose firmware left a map; one of its ranges holds a table the kernel keeps."""
     spec = load_machine("tiny")
     page = bytearray(boot_params.SIZE)

@@ -10,9 +10,9 @@ from typing import Any
 import simpy
 
 from hw.clock import Clock
-from hw.spec import Cost
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
+from minikern.core.costs import Cost
 from minikern.core.kernel import BootOptions, Kernel
 from minikern.core.release import load_release
 from minikern.mm.hugetlb.hugetlb import hugetlb_cmdline, hugetlb_early_reserve

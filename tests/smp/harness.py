@@ -17,10 +17,11 @@ from hw.memory import PhysicalMemory
 from hw.microcode import Microcode
 from hw.microcode_update import NAMES, update_for
 from hw.msr import default_msrs
-from hw.spec import Cost, CpuSpec
+from hw.spec import CpuSpec
 from hw.timers import HPET_BASE, Hpet, Pit, PmTimer
 from minikern.core.cmdline import CommandLine
 from minikern.core.cost_table import default_costs
+from minikern.core.costs import Cost
 from minikern.core.forks import changed
 from minikern.core.kernel import Kernel
 from minikern.core.release import load_release

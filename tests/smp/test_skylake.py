@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hw.spec import MachineSpec
 from minikern.core.variant import load_variant, load_variants
 from minikern.describe.adjust import Adjustments, adjust
+from minikern.describe.case import Case
 from minikern.describe.presets import load_preset
 from minikern.lab.figures_table import compare_figures, load_figures
 from minikern.lab.run import boot
@@ -15,13 +15,13 @@ VARIANTS = ("deferred", "serial-reuse", "parallel-smp", "parallel-tsc-reliable")
 
 
 @pytest.fixture(scope="module")
-def spec() -> MachineSpec:
+def spec() -> Case:
     machine = load_preset("skylake-112")
     adjust(machine, Adjustments(memory="4G"))  # bring-up does not depend on it
     return machine
 
 
-def test_published_figures(spec: MachineSpec) -> None:
+def test_published_figures(spec: Case) -> None:
     boots = {name: boot(spec, load_variant(name)) for name in VARIANTS}
     rows = compare_figures(load_figures(spec.name), boots)
     assert [row.talk_ms for row in rows] == [912.1, 786.0, 84.3, 39.1, 45.2, 64.2]

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 
 import minikern.testing
-from hw.spec import MachineSpec, MemoryRange
+from hw.spec import MemoryRange
+from minikern.describe.case import Case
 from minikern.lab.run import Boot, boot
 from minikern.lab.strategies import e820_maps, hugepage_requests, numa_machines
 from minikern.testing import plugin
@@ -35,7 +36,7 @@ def test_two_nodes_and_huge_pages(booted: Boot) -> None:
 
 
 @pytest.mark.machine("tiny", memory="512M")
-def test_change_it_and_boot_it(machine: MachineSpec) -> None:
+def test_change_it_and_boot_it(machine: Case) -> None:
     machine.cpus.tsc_khz = 3_000_000
     assert boot(machine).kernel.memblock.phys_mem_size() > 400 << 20
 
@@ -43,7 +44,7 @@ def test_change_it_and_boot_it(machine: MachineSpec) -> None:
 @pytest.mark.big
 @settings(max_examples=8, deadline=None)
 @given(numa_machines(), hugepage_requests())
-def test_every_page_of_any_machine_is_right(spec: MachineSpec, words: str) -> None:
+def test_every_page_of_any_machine_is_right(spec: Case, words: str) -> None:
     result = check_memmap(boot(spec, append=words).kernel)
     assert result.ok, str(result)
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hw.spec import KernelFacts, MemoryRange
+from hw.spec import MemoryRange
 from minikern.core.build_facts import with_kernel_facts
 from minikern.core.config import Config
+from minikern.core.kernel_facts import KernelFacts
 from minikern.core.release import load_release
 from minikern.describe.adjust import Adjustments, adjust
 from minikern.describe.presets import load_preset

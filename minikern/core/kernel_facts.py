@@ -1,0 +1,27 @@
+"""What a boot log tells of its kernel's build."""
+
+from __future__ import annotations
+
+import msgspec
+
+from hw.spec import NonNegative
+
+
+class KernelFacts(msgspec.Struct, forbid_unknown_fields=True):
+    """Figures of the kernel build a boot log came from, only carried here; 0 and empty: the log does not tell."""
+
+    node_data_bytes: NonNegative = 0
+    nr_cpus: NonNegative = 0
+    percpu_static_bytes: NonNegative = 0
+    image_kib: list[int] = []  # code, rwdata, rodata, init, bss of the "Memory:" line
+    debug_lines: bool = True  # the log keeps lines of debug level
+    numa: bool = True  # built with CONFIG_NUMA
+    zone_dma: bool = True
+    zone_dma32: bool = True
+    zone_device: bool = True
+    lines: dict[str, bool] = {}  # kinds of lines that this kernel prints (True) or has not (False)
+    decrypted_kib: NonNegative = 0  # unused memory shared with a hypervisor, given back after boot
+    dma_reserve_pages: int = -1  # taken below 16 MiB when the zones were sized; -1: the log does not tell
+    log_buf_shift: NonNegative = 0
+    intel_iommu: bool | None = None  # remapping units are used without being asked for; None: the log does not tell
+    image_address: NonNegative = 0  # where the kernel image was put in memory
