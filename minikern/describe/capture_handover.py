@@ -13,7 +13,7 @@ from pathlib import Path
 from hw import boot_params
 from hw.errors import InputError
 from hw.spec import BootSpec, LeftBytes, SetupData
-from minikern.kho.abi import KHO_DATA, LUO, PAGE_SIZE, SCRATCH, SETUP_KEXEC_KHO
+from minikern.state.kho_abi import KHO_DATA, LUO, PAGE_SIZE, SCRATCH, SETUP_KEXEC_KHO
 
 SETUP_DATA_HEADER = 16
 SETUP_RNG_SEED, RNG_SEED_LENGTH = 9, 32  # used up and its length cleared before sysfs shows the node

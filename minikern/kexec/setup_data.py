@@ -9,8 +9,8 @@ import struct
 from typing import TYPE_CHECKING
 
 from minikern.core.moduleparam import Parameter, early_param, needs_bool
-from minikern.kho.abi import SETUP_KEXEC_KHO
 from minikern.kho.populate import add_kho
+from minikern.state.kho_abi import SETUP_KEXEC_KHO
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.core.printk import Level
-from minikern.kho.abi import METADATA, METADATA_NODE, METADATA_VERSION, SUB_TREE_PROP, SUB_TREE_SIZE_PROP
-from minikern.kho.fdt import U64
 from minikern.kho.retrieve import phys_to_virt
+from minikern.state.fdt import U64
+from minikern.state.kho_abi import METADATA, METADATA_NODE, METADATA_VERSION, SUB_TREE_PROP, SUB_TREE_SIZE_PROP
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

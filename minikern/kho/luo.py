@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 from hw.errors import MachineStopped
 from minikern.core.printk import Level
-from minikern.kho.abi import LUO, LUO_COMPATIBLE, LUO_NODE
 from minikern.kho.incoming import ENOENT, RetrieveError, retrieve_subtree
 from minikern.kho.restore import restore_free
 from minikern.kho.retrieve import phys_to_virt
+from minikern.state.kho_abi import LUO, LUO_COMPATIBLE, LUO_NODE
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from hw.errors import BusError, MachineStopped
 from minikern.core.printk import Level
-from minikern.kho.abi import KHO_DATA, MEMORY_MAP_PROP, PAGE_SIZE, SCRATCH
-from minikern.kho.fdt import FdtError, Tree
+from minikern.state.fdt import FdtError, Tree
 from minikern.state.kho import Incoming, Scratch
+from minikern.state.kho_abi import KHO_DATA, MEMORY_MAP_PROP, PAGE_SIZE, SCRATCH
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from minikern.host.jit import jit
-from minikern.kho.abi import PAGE_SIZE
+from minikern.state.kho_abi import PAGE_SIZE
 
 PAGE_SHIFT = 12
 ORDER_0_LOG2 = 64 - PAGE_SHIFT  # the bit of a key that stands for order 0; each order more takes the next lower one

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 from minikern.core.cmdline import memparse
 from minikern.core.moduleparam import Parameter, setup_param
 from minikern.core.printk import Level
-from minikern.kho.abi import MEMBLOCK_COMPATIBLE, MEMBLOCK_NODE, PAGE_SIZE, RESERVE_MEM_COMPATIBLE
-from minikern.kho.fdt import FdtError, Tree
 from minikern.kho.incoming import ENOENT, RetrieveError, retrieve_subtree
 from minikern.kho.retrieve import phys_to_virt
+from minikern.state.fdt import FdtError, Tree
 from minikern.state.kho import Reservation
+from minikern.state.kho_abi import MEMBLOCK_COMPATIBLE, MEMBLOCK_NODE, PAGE_SIZE, RESERVE_MEM_COMPATIBLE
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from hw.errors import MachineStopped
 from minikern.core.printk import Level
 from minikern.kho import scratch
-from minikern.kho.abi import KHO_PAGE_MAGIC, MEMORY_MAP_PROP, PAGE_SIZE
 from minikern.kho.radix import decode_key, runs, walk
 from minikern.mm.page.mmzone import PAGES_PER_SECTION
 from minikern.state.kho import Blocks, Incoming
+from minikern.state.kho_abi import KHO_PAGE_MAGIC, MEMORY_MAP_PROP, PAGE_SIZE
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.core.printk import Level
-from minikern.kho.abi import PAGE_SIZE, SCRATCH
 from minikern.mm.buddy.cma import init_cma_reserved
 from minikern.state.kho import Scratch
+from minikern.state.kho_abi import PAGE_SIZE, SCRATCH
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from minikern.kho.fdt import Tree
+    from minikern.state.fdt import Tree
 
 
 class Scratch(NamedTuple):

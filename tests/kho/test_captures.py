@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from minikern.describe.presets import load_machine
-from minikern.kho.abi import SCRATCH
 from minikern.lab.run import Boot, boot
+from minikern.state.kho_abi import SCRATCH
 from minikern.state.memblock import Flags, Memblock, MemblockType, merge
 from tests.support import CAPTURES, captured_folders
 
