@@ -1,13 +1,17 @@
-"""The serial port: registers and frames."""
+"""The serial port: registers, frames, and many polled bytes at once against one access after the other."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hw.bus import Bus
 from hw.clock import Clock
 from hw.errors import BusError
 from hw.uart import BOTH_EMPTY, LSR_TEMT, LSR_THRE, Reg, Uart16550
+from hw.uart_polling import Polling, write_polled
+from tests import naive_uart
 
 COM1 = 0x3F8
 
@@ -106,3 +110,43 @@ def test_a_hypervisors_port_does_not_wait() -> None:
         port.write(Reg.DATA, byte)
         assert port.read(Reg.LSR) == BOTH_EMPTY
     assert bytes(port.uart.sent) == b"hello"
+    assert write_polled(port.uart, b"more", 0, Polling(1000, 1000, drain=False)) == 8000
+
+
+times = st.integers(0, 300_000)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    jobs=st.lists(st.tuples(st.integers(0, 20), times, st.booleans(), st.booleans()), min_size=1, max_size=4),
+    divisor=st.sampled_from((1, 2)),
+    clock_hz=st.sampled_from((1_843_200, 14_745_600, 400_000_000)),
+    access=st.integers(500, 4000),
+    pause=st.sampled_from((0, 1, 1000)),
+    gap=st.sampled_from((0, 10_170)),
+    paced=st.booleans(),
+    fifo=st.booleans(),
+)
+def test_many_bytes_at_once_are_single_accesses(
+    jobs: list[tuple[int, int, bool, bool]], divisor: int, clock_hz: int, access: int, pause: int, gap: int,
+    paced: bool, fifo: bool,
+) -> None:
+    slow, fast = (Port(clock_hz=clock_hz, paced=paced, gap_ns=gap) for _ in range(2))
+    for port in (slow, fast):
+        port.set_line(divisor, 0x03)
+        port.write(Reg.IIR_FCR, int(fifo))
+    for count, rest, before, drain in jobs:
+        data = bytes(range(count))
+        naive_uart.write(slow.bus, slow.clock, COM1, data, access, pause, before, drain)
+        end = write_polled(fast.uart, data, fast.clock.now, Polling(access, pause, before, drain))
+        fast.clock.advance(end - fast.clock.now)
+        assert (fast.clock.now, fast.uart.idle_at) == (slow.clock.now, slow.uart.idle_at)
+        slow.clock.advance(rest)
+        fast.clock.advance(rest)
+    assert fast.uart.sent == slow.uart.sent
+
+
+def test_a_long_text_goes_at_line_rate() -> None:
+    port = Port()
+    end = write_polled(port.uart, bytes(300_000), 0, Polling(1000, 1000))
+    assert end == pytest.approx(300_000 * 10 / 115200 * 1e9, rel=1e-5)
