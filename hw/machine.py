@@ -21,6 +21,7 @@ from hw.msr import default_msrs
 from hw.pci.host import PciTopology, attach_pci
 from hw.spec import CpuSpec, MachineSpec, check_spec
 from hw.timers import Hpet, Pit, PmTimer
+from hw.uart import Uart16550
 from hw.wakeup_mailbox import park_processors
 
 
@@ -58,13 +59,15 @@ class Machine:
         apic_bus = ApicBus()
         code = CodeStore()
         cpus = make_cpus(spec.cpus, cpu_faults(spec.faults, spec.cpus.count), clock, bus, apic_bus, code)
+        guest = bool(cpus[0].cpuid(1).ecx >> 31 & 1)  # the bit of hypervisors
         try:
             _attach_board(spec, clock, bus, apic_bus)
+            _attach_uarts(spec, clock, bus, guest)
         except BusError as error:
             raise InputError(f"{spec.name}: two devices of the board want one place: {error}") from error
         park_processors(spec, clock, bus, code, cpus)
         topology = attach_pci(bus, spec.pci)
-        apic_bus.reports_unaccepted = not cpus[0].cpuid(1).ecx >> 31 & 1  # the bit of hypervisors
+        apic_bus.reports_unaccepted = not guest
         prepend_update(bus.memory, spec, cpus[0])
         command_line = " ".join(part for part in (spec.append, append) if part)
         cpus[0].rsi = firmware.post(bus, spec, topology, command_line)
@@ -78,6 +81,11 @@ def _attach_board(spec: MachineSpec, clock: Clock, bus: Bus, apic_bus: ApicBus) 
         Hpet(clock, spec.acpi.hpet_period_fs).attach(bus, spec.acpi.hpet_address)
     for ioapic in spec.acpi.ioapics:
         IoApic(apic_bus, ioapic.id, ioapic.pins, ioapic.version).attach(bus, ioapic.address)
+
+
+def _attach_uarts(spec: MachineSpec, clock: Clock, bus: Bus, guest: bool) -> None:
+    for uart in spec.uarts:
+        Uart16550(clock, uart.clock_hz, uart.paced and not guest, uart.gap_ns).attach(bus, uart.port)
 
 
 def make_cpus(

@@ -15,6 +15,8 @@ from hw.acpi.spec import AcpiSpec
 from hw.errors import InputError
 from hw.faults import FaultSpec, check_faults
 from hw.pci.spec import PciSpec
+from hw.toml_file import decode_file
+from hw.uart import CLOCK_HZ, LEGACY_PORTS, PORTS
 from hw.units import parse_size
 
 Positive = Annotated[int, Meta(ge=1)]
@@ -130,6 +132,24 @@ class LeftBytes(msgspec.Struct, forbid_unknown_fields=True):
     data: bytes
 
 
+class UartSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A serial port of the 16550 kind.
+
+    ``clock_hz`` feeds the baud rate generator; ``gap_ns`` is a pause after every byte; ``paced`` is False where a
+    hypervisor takes each byte at once.
+    """
+
+    port: Annotated[int, Meta(ge=0, le=0x10000 - PORTS)]
+    clock_hz: Positive = CLOCK_HZ
+    gap_ns: NonNegative = 0
+    paced: bool = True
+
+
+def pc_uarts() -> list[UartSpec]:
+    """The two ports a PC has."""
+    return [UartSpec(port) for port in LEGACY_PORTS[:2]]
+
+
 class BootSpec(msgspec.Struct, forbid_unknown_fields=True):
     """What the boot loader hands over beside the memory map."""
 
@@ -168,6 +188,7 @@ class MachineSpec(msgspec.Struct, forbid_unknown_fields=True):
     pci: PciSpec = msgspec.field(default_factory=PciSpec)
     pci_file: str = ""  # a PCI description kept in a file of its own beside this one
     boot: BootSpec = msgspec.field(default_factory=BootSpec)
+    uarts: list[UartSpec] = msgspec.field(default_factory=pc_uarts)
     dmi: list[str] = []  # captured SMBIOS lines
     faults: FaultSpec = msgspec.field(default_factory=FaultSpec)
 
