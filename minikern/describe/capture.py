@@ -18,6 +18,7 @@ from minikern.describe import capture_handover, capture_memory
 from minikern.describe.acpidump import acpi_from_capture
 from minikern.describe.case import Case, read_case
 from minikern.describe.pci_capture import pci_from_capture, restore_interrupt_links
+from minikern.describe.uarts import uarts_of_capture
 
 MAX_TEXT = 64 << 20
 MAX_FILES = 100_000
@@ -76,6 +77,7 @@ def _read_folder(folder: Path) -> Case:
         acpi=acpi_from_capture(folder, log),
         boot=_boot(page),
         e820=_e820(folder, page),
+        uarts=uarts_of_capture(_read_text(folder / "ioports.txt", required=False), log.splitlines()),
     )
     bgrt = next((table.data for table in spec.acpi.raw if table.signature == "BGRT"), b"")
     add_listed_cpus(spec.cpus, next((table.data for table in spec.acpi.raw if table.signature == "APIC"), b""), log)

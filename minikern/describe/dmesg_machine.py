@@ -23,6 +23,7 @@ from minikern.describe.dmesg_numa import affinity, bringup_order, cpu_nodes, dis
 from minikern.describe.dmesg_pci import pci_from_log
 from minikern.describe.dmesg_tables import Firmware, hardware_facts, spec_from_lines
 from minikern.describe.dmesg_text import boots, read_log
+from minikern.describe.uarts import uarts_of_log
 
 FIRST_SERVER_CPUS = 17  # with more CPUs, or more nodes, the server preset is nearer than the laptop
 GIB, FOUR_GIB = 1 << 30, 1 << 32
@@ -69,6 +70,7 @@ def _spec(log: Log, name: str, preset: Callable[[str], Case]) -> Case:
         costs=base.costs,
         boot=boot(log, ranges),
         kernel=kernel_facts(log),
+        uarts=uarts_of_log(log.lines),
     )
     _place_image(log, spec)
     firmware = Firmware(processors.apic_ids, cpu_pxm, memory, distances(log), hotplug(log))
