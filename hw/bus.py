@@ -142,6 +142,10 @@ class Bus:
 
     # -- ports --------------------------------------------------------------------------------------------------------
 
+    def port_device(self, port: int) -> PortDevice | None:
+        """Who answers at a port."""
+        return self._ports.get(port)
+
     def port_in(self, port: int, size: int) -> int:
         """Read a port; nobody there: all ones, as a floating bus gives. Raises BusError for an impossible port."""
         device = self._ports.get(port)

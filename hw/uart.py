@@ -77,7 +77,7 @@ class Uart16550:
 
     def attach(self, bus: Bus, base: int) -> None:
         """Answer at eight ports from ``base``; BusError if they are taken."""
-        bus.map_ports(base, PORTS, _Window(self, base))
+        bus.map_ports(base, PORTS, UartPorts(self, base))
 
     def frame_ns(self) -> int:
         """From the start of one byte to the start of the next when they follow each other; 0 if not paced."""
@@ -163,7 +163,7 @@ class Uart16550:
 
 
 @dataclass(frozen=True)
-class _Window:
+class UartPorts:
     """The port's registers at their place in the I/O space; wider accesses reach the first register only."""
 
     uart: Uart16550

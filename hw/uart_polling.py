@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hw.uart import Uart16550
+from hw.bus import Bus
+from hw.uart import Uart16550, UartPorts
 
 
 class Polling(NamedTuple):
@@ -35,6 +36,15 @@ class _Step(NamedTuple):
     room_at: int
     seen_at: int
     start: int
+
+
+def out_polled(bus: Bus, base: int, data: bytes, now: int, how: Polling) -> int:
+    """Write ``data`` to the port at ``base``; where nobody answers, the status reads as ready. Returns the end, ns."""
+    ports = bus.port_device(base)
+    if isinstance(ports, UartPorts) and ports.base == base:
+        return write_polled(ports.uart, data, now, how)
+    looks = len(data) + (1 if data and how.before and how.drain else 0)
+    return now + (len(data) + looks) * how.access_ns
 
 
 def write_polled(uart: Uart16550, data: bytes, now: int, how: Polling) -> int:

@@ -10,7 +10,7 @@ from hw.bus import Bus
 from hw.clock import Clock
 from hw.errors import BusError
 from hw.uart import BOTH_EMPTY, LSR_TEMT, LSR_THRE, Reg, Uart16550
-from hw.uart_polling import Polling, write_polled
+from hw.uart_polling import Polling, out_polled, write_polled
 from tests import naive_uart
 
 COM1 = 0x3F8
@@ -150,3 +150,10 @@ def test_a_long_text_goes_at_line_rate() -> None:
     port = Port()
     end = write_polled(port.uart, bytes(300_000), 0, Polling(1000, 1000))
     assert end == pytest.approx(300_000 * 10 / 115200 * 1e9, rel=1e-5)
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_where_nobody_answers_the_status_reads_as_ready(before: bool) -> None:
+    bus, clock = Bus(), Clock()
+    naive_uart.write(bus, clock, COM1, b"lost", 700, 1000, before, True)
+    assert out_polled(bus, COM1, b"lost", 0, Polling(700, 1000, before)) == clock.now
