@@ -12,10 +12,10 @@ from minikern.core.cmdline import memparse
 from minikern.core.moduleparam import Parameter, early_param, needs_value, setup_param
 from minikern.core.printk import Level
 from minikern.init import isolation
-from minikern.init.vgacon import vgacon_startup
 from minikern.kho import luo
 from minikern.mm.buddy import free_reserved
 from minikern.smp import clocksource, interrupt_mode
+from minikern.tty.vgacon import vgacon_startup
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel

@@ -8,7 +8,7 @@ import pytest
 
 from hw import boot_params
 from hw.bus import Bus
-from minikern.init.vgacon import COLOUR_VRAM, DUMMY, Display, vgacon_startup
+from minikern.tty.vgacon import COLOUR_VRAM, DUMMY, Display, vgacon_startup
 
 
 class NoMemory:
