@@ -9,6 +9,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from minikern.core.moduleparam import Parameter, early_param, needs_bool
+from minikern.core.printk import Level
 from minikern.kho.populate import add_kho
 from minikern.state.kho_abi import SETUP_KEXEC_KHO
 
@@ -39,7 +40,7 @@ def parse_setup_data(k: Kernel) -> None:
         nodes[index] = (address, kind, 0)
         if size:
             k.boot_params.seeded = True
-            k.printk(CRNG_LINE)
+            k.printk(CRNG_LINE, Level.NOTICE)
 
 
 def random_init_early(k: Kernel) -> None:
@@ -48,7 +49,7 @@ def random_init_early(k: Kernel) -> None:
     Source: drivers/char/random.c:random_init_early() @ v6.12 (and 6.1's stable kernels)
     """
     if k.behaviour.kexec_rng_seed and not k.boot_params.seeded and rng_is_initialized(k):
-        k.printk(CRNG_LINE)
+        k.printk(CRNG_LINE, Level.NOTICE)
 
 
 def rng_is_initialized(k: Kernel) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.core.printk import Level
 from minikern.pci.probe import Scanner
 from minikern.pci.select import probe_list
 from minikern.state.pci import IORESOURCE_BUS, IORESOURCE_IO, IORESOURCE_MEM, PciBus, Resource
@@ -52,7 +53,7 @@ def pcibios_scan_root(k: Kernel, number: int) -> None:
     k.charge("pci_root_bridge_add")
     k.printk(f"PCI host bridge to bus {bus.name}")
     if len(k.nodes) > 1:
-        k.printk(f"pci_bus {bus.name}: Unknown NUMA node; performance will be reduced")
+        k.printk(f"pci_bus {bus.name}: Unknown NUMA node; performance will be reduced", Level.WARNING)
     for window in bus.windows:
         k.printk(f"pci_bus {bus.name}: root bus resource {window}")
     k.printk(f"pci_bus {bus.name}: No busn resource found for root bus, will use {bus.busn}")

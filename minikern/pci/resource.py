@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.core.printk import Level
 from minikern.pci import messages
 from minikern.pci.bars import COMMAND
 from minikern.pci.iov import FIRST_BAR
@@ -48,7 +49,7 @@ def pci_subsys_init(k: Kernel) -> None:
         pci_legacy_init(k)
     else:
         k.printk("PCI: Using ACPI for IRQ routing")
-    k.printk(f"PCI: pci_cache_line_size set to {CACHE_LINE_BYTES} bytes")
+    k.printk(f"PCI: pci_cache_line_size set to {CACHE_LINE_BYTES} bytes", Level.DEBUG)
     for bus in all_buses(k.pci.roots):
         _claim_windows(k, bus)
     for disabled in (False, True):

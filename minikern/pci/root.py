@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.core.printk import Level
 from minikern.pci.ecam import bios_year, pci_mmcfg_late_init
 from minikern.pci.legacy import default_resources
 from minikern.pci.osc import negotiate_os_control
@@ -69,7 +70,7 @@ def acpi_pci_root_add(k: Kernel, root: PciRoot) -> None:
     k.printk(f"PCI host bridge to bus {bus.name}")
     node = _node_of(k, root)
     if len(k.nodes) > 1 and node is None:
-        k.printk(f"pci_bus {bus.name}: Unknown NUMA node; performance will be reduced")
+        k.printk(f"pci_bus {bus.name}: Unknown NUMA node; performance will be reduced", Level.WARNING)
     for window in bus.windows:
         k.printk(f"pci_bus {bus.name}: root bus resource {window}")
     k.printk(f"pci_bus {bus.name}: root bus resource {buses}")

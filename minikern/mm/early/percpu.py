@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hw.units import PAGE_SIZE
+from minikern.core.printk import Level
 from minikern.mm.early import early_allocs
 
 if TYPE_CHECKING:
@@ -143,7 +144,8 @@ def _embed_first_chunk(k: Kernel, info: AllocInfo) -> None:
 def _dump_alloc_info(k: Kernel, info: AllocInfo) -> None:
     k.printk(
         f"pcpu-alloc: s{info.static} r{info.reserved} d{info.dynamic} u{info.unit}"
-        f" alloc={info.alloc // PMD_SIZE}*{PMD_SIZE}"
+        f" alloc={info.alloc // PMD_SIZE}*{PMD_SIZE}",
+        Level.DEBUG,
     )
     cells = [row for group in enumerate(info.groups) for row in _group_cells(group, info.units_per_alloc)]
     width = len(str(max(cpu for group in info.groups for cpu in group)))
@@ -152,10 +154,10 @@ def _dump_alloc_info(k: Kernel, info: AllocInfo) -> None:
     for index, row in cells:
         text = f"[{index:0{group_width}d}] " + "".join("-" * width + " " if c < 0 else f"{c:0{width}d} " for c in row)
         if line and len(line) + len(text) > 75:
-            k.printk("pcpu-alloc: " + line)
+            k.printk("pcpu-alloc: " + line, Level.DEBUG)
             line = ""
         line += text
-    k.printk("pcpu-alloc: " + line)
+    k.printk("pcpu-alloc: " + line, Level.DEBUG)
 
 
 def _group_cells(group: tuple[int, list[int]], upa: int) -> list[tuple[int, list[int]]]:
