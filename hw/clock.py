@@ -42,6 +42,11 @@ class Clock:
         """Simulated time, ns."""
         return self.env._now
 
+    @property
+    def beside(self) -> bool:
+        """True while a process or a callback runs: the boot CPU is inside advance() or wait()."""
+        return self._inside
+
     def advance(self, ns: int) -> None:
         """Keep the boot CPU busy for `ns`; whatever else is due before then runs meanwhile.
 

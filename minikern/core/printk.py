@@ -47,7 +47,8 @@ class Printk:
         self._now = now
         self._phase = phase
         self._clock_zero: int | None = None
-        self._open = False
+        self._open: LogLine | None = None
+        self.finished: Callable[[LogLine], None] = lambda line: None  # told of every line that grows no more
 
     def start_clock(self) -> None:
         """From now on lines carry the time since this moment; a second call changes nothing."""
@@ -64,24 +65,34 @@ class Printk:
 
     def printk(self, text: str, level: Level = Level.INFO) -> None:
         """Record one complete line (or several, separated by newlines)."""
-        for line in text.split("\n"):
-            self.lines.append(LogLine(self._stamp(), self._now(), level, line, self._phase()))
-        self._open = False
+        started = [LogLine(self._stamp(), self._now(), level, line, self._phase()) for line in text.split("\n")]
+        self.lines += started
+        self._finish()
+        for line in started:
+            self.finished(line)
 
     def open(self, text: str, level: Level = Level.INFO) -> None:
         """Record a line that :meth:`cont` may still lengthen."""
-        self.printk(text, level)
-        self._open = True
+        line = LogLine(self._stamp(), self._now(), level, text, self._phase())
+        self.lines.append(line)
+        self._finish()
+        self._open = line
+
+    def _finish(self) -> None:
+        # Another message ends the line that was open.
+        line, self._open = self._open, None
+        if line is not None:
+            self.finished(line)
 
     @property
     def is_open(self) -> bool:
         """True while :meth:`cont` lengthens the last line."""
-        return self._open
+        return self._open is not None
 
     def cont(self, text: str) -> None:
         """Lengthen the open line, or start a new one when another message came in between (KERN_CONT)."""
-        if self._open:
-            self.lines[-1].text += text
+        if self._open is not None:
+            self._open.text += text
         else:
             self.open(text)
 
