@@ -13,7 +13,7 @@ from pathlib import Path
 from hw import boot_params, purgatory
 from hw.cpu_listed import add_listed_cpus
 from hw.errors import InputError
-from hw.spec import BootSpec, CpuidDump, CpuSpec, MemoryRange
+from hw.spec import BootSpec, CpuidDump, CpuSpec, MemoryRange, pc_uarts
 from minikern.describe import capture_handover, capture_memory
 from minikern.describe.acpidump import acpi_from_capture
 from minikern.describe.case import Case, read_case
@@ -97,6 +97,7 @@ def _add_facts(spec: Case, beside: Case) -> None:
     # What no byte of the folder can hold: unit costs, residue, the exact TSC rate, what the loader left in memory.
     spec.costs, spec.residue, spec.needs, spec.figures = beside.costs, beside.residue, beside.needs, beside.figures
     spec.release = beside.release
+    spec.uarts = beside.uarts if beside.uarts != pc_uarts() else spec.uarts
     spec.cpus.tsc_khz = beside.cpus.tsc_khz
     spec.cpus.x2apic = beside.cpus.x2apic
     spec.boot.setup_data = beside.boot.setup_data or spec.boot.setup_data
