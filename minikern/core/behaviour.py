@@ -259,6 +259,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     console_line: Literal["printk: console", "printk: legacy console"]
     """How the line about an enabled console begins."""
+    console_flush_first: bool
+    """A console gets all earlier lines before the log says that it is enabled."""
     kexec_ranges_top_down: bool
     """Segments are placed in the highest range that has room; before, in the lowest."""
     kexec_range_end_used: bool

@@ -48,14 +48,15 @@ class Consoles:
     """The registered consoles of one kernel, and every record they may still want.
 
     ``busy`` tells whether somebody else than the boot CPU runs; ``printk`` logs a line; ``line`` is how lines about
-    consoles begin; ``flush_first``: kernels before 6.2 write the backlog before they say that a console is enabled.
+    consoles begin; ``flush_first``: kernels before 6.2 write the backlog before they say that a console is enabled;
+    ``stamped`` tells whether lines begin with their times.
     """
 
     busy: Callable[[], bool]
     printk: Callable[[str], None]
     line: str = "printk: console"
     flush_first: bool = False
-    stamped: bool = True
+    stamped: Callable[[], bool] = lambda: True
     caller: bool = False  # CONFIG_PRINTK_CALLER: each line names its task
     loglevel: int = LOGLEVEL_DEFAULT
     ignore_loglevel: bool = False
@@ -103,7 +104,7 @@ class Consoles:
 
     def prefix(self, ts_ns: int) -> str:
         """What stands before a line. Source: kernel/printk/printk.c:info_print_prefix() @ v6.12"""
-        if not self.stamped:
+        if not self.stamped():
             return ""
         seconds, rest = divmod(ts_ns, NS_PER_S)
         return f"[{seconds:5d}.{rest // 1000:06d}]{'[    T0]' if self.caller else ''} "

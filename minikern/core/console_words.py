@@ -1,15 +1,12 @@
-"""The command line's words about consoles: which, how fast, and how much they are told.
+"""The command line's words about consoles: which, and how fast.
 
-Source: kernel/printk/printk.c:console_setup(), init/main.c:loglevel(), drivers/tty/serial/serial_core.c @ v6.12
+Source: kernel/printk/printk.c:console_setup(), drivers/tty/serial/serial_core.c @ v6.12
 """
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
-
-from minikern.core.cmdline import strtoull
-from minikern.core.console import LOGLEVEL_DEBUG, LOGLEVEL_QUIET, Consoles
 
 MAX_CMDLINECONSOLES = 8  # Source: kernel/printk/printk.c @ v6.12
 DEFAULT_BAUD = 9600
@@ -66,20 +63,3 @@ def parse_line_options(text: str) -> LineOptions:
     assert found is not None
     baud, parity, bits = found.groups()
     return LineOptions(int(baud or 0) if text else DEFAULT_BAUD, parity or "n", int(bits or DATA_BITS))
-
-
-def loglevel_parameter(consoles: Consoles, name: str, value: str | None) -> None:
-    """One early parameter that says what consoles are told."""
-    match name:
-        case "quiet":
-            consoles.loglevel = LOGLEVEL_QUIET
-        case "debug":
-            consoles.loglevel = LOGLEVEL_DEBUG
-        case "loglevel" if value and value[:1].isdigit():
-            consoles.loglevel = strtoull(value)[0]
-        case "ignore_loglevel":
-            consoles.ignore_loglevel = True
-            consoles.printk("printk: debug: ignoring loglevel setting.")
-        case "keep_bootcon":
-            consoles.keep_bootcon = True
-            consoles.printk("printk: debug: skip boot console de-registration.")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
+from minikern.core.console import Consoles
 from minikern.core.experiment import Experiment
 from minikern.core.forks import changed
 from minikern.core.ledger import Ledger
@@ -91,6 +92,15 @@ class Kernel:
         self.options = options or BootOptions()
         self.cmdline = CommandLine("")
         self.log = Printk(lambda: self.machine.clock.now, lambda: self._phase)
+        self.consoles = Consoles(
+            lambda: self.machine.clock.beside,
+            self.printk,
+            self.behaviour.console_line,
+            self.behaviour.console_flush_first,
+            lambda: self.log.time,
+            caller=self.config.enabled("CONFIG_PRINTK_CALLER"),
+        )
+        self.log.finished = self.consoles.log
         self.ledger = Ledger()
         self.recorder = Recorder() if self.options.record else None
         self._costs = costs
@@ -149,6 +159,12 @@ class Kernel:
         if self.recorder is not None:
             self.recorder.span(0, kind, self._phase, self.machine.clock.now, total, count)
         self.machine.clock.advance(total)
+
+    def wait(self, event: simpy.Event) -> object:
+        """The boot CPU sleeps until ``event``; then it writes what others have printed meanwhile."""
+        value = self.machine.clock.wait(event)
+        self.consoles.flush()
+        return value
 
     def charge_on(self, cpu: int, kind: str, count: int = 1) -> simpy.Timeout:
         """CPU ``cpu`` (a SimPy process) does ``count`` pieces of ``kind``: book them, return the event to wait for."""

@@ -157,7 +157,7 @@ def wait_for_initramfs(k: Kernel) -> None:
         return
     if not k.initramfs_done.processed:
         started = k.machine.clock.now
-        k.machine.clock.wait(k.initramfs_done)
+        k.wait(k.initramfs_done)
         spent = k.machine.clock.now - started
         if len(k.cpus.online) > 1:  # else the boot CPU did the unpacking, and its time is booked as that
             k.book_span(0, "initramfs_wait_ns", spent, started, spent)

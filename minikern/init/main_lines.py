@@ -15,7 +15,7 @@ from minikern.init import isolation
 from minikern.kho import luo
 from minikern.mm.buddy import free_reserved
 from minikern.smp import clocksource, interrupt_mode
-from minikern.tty.vgacon import vgacon_startup
+from minikern.tty.console_init import con_init, univ8250_console_init
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -106,16 +106,11 @@ def early_irq_init(k: Kernel) -> None:
 
 
 def console_init(k: Kernel) -> None:
-    """Source: kernel/printk/printk.c:console_init(), drivers/tty/vt/vt.c"""
-    display = vgacon_startup(k)
-    colour = "colour" if display.colour else "mono"
-    k.printk(f"Console: {colour} {display.description} {display.columns}x{display.lines}")
+    """Consoles, then what waited for them. Source: init/main.c:start_kernel() @ v6.12"""
+    con_init(k)
+    univ8250_console_init(k)
     if k.init_words.too_many:
         raise MachineStopped(f"Kernel panic - not syncing: Too many boot {k.init_words.too_many}")
-    for value in k.cmdline.getall("console"):
-        name = value.split(",")[0]
-        if name.startswith("ttyS"):
-            k.printk(f"{k.behaviour.console_line} [{name}] enabled")
     if len(k.nodes) > 1 and k.config.enabled("CONFIG_NUMA_BALANCING"):
         k.printk(
             "mempolicy: Enabling automatic NUMA balancing. Configure with numa_balancing= or the kernel.numa_balancing"
@@ -164,9 +159,12 @@ def free_initmem(k: Kernel) -> None:
 
 
 def run_init_process(k: Kernel) -> None:
-    """The boot's last line. Source: init/main.c:run_init_process()"""
+    """The boot's last line, where its time ends: consoles get it with the next one.
+
+    Source: init/main.c:run_init_process() @ v6.12
+    """
     program = k.cmdline.get("rdinit") or "/init"
-    k.printk(f"Run {program} as init process")
+    k.log.open(f"Run {program} as init process")
 
 
 PARAMETERS: tuple[Parameter[Kernel], ...] = (

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
     from minikern.core.release import Release
 
+CONSOLE = "console"  # early consoles are offered this word too, early parameter or not
+
 
 @lru_cache(maxsize=1)
 def parameter_table() -> ParameterTable[Kernel]:
@@ -42,7 +44,7 @@ def parse_early_param(k: Kernel) -> None:
     """Early options, in the order given. Source: init/main.c:parse_early_param(), do_early_param() @ v6.12"""
     known, table = known_parameters(k), parameter_table()
     for name, value in k.cmdline.args:
-        if dashes(name) in known.early:
+        if dashes(name) in known.early or name == CONSOLE:
             for accepted in table.handed_over(Kind.EARLY, k, name, value):
                 if not accepted:
                     k.printk(f"Malformed early option '{name}'", Level.WARNING)

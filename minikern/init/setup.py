@@ -29,6 +29,7 @@ from minikern.mm.map import hugetlb_preinit, page_init, sparse
 from minikern.pci import dmar
 from minikern.smp import clocksource, interrupt_mode, madt, mpparse, topology, tsc
 from minikern.state.memblock import Memblock
+from minikern.tty.console_init import printk_setup
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -103,6 +104,7 @@ def setup_arch(k: Kernel) -> None:
     early_reserve_memory(k)
     e820.memory_setup(k)
     parse_setup_data(k)
+    printk_setup(k)
     params.parse_early_param(k)
     efi.reserve_memmap(k)
     k.printk("NX (Execute Disable) protection: active")

@@ -43,7 +43,7 @@ def bogomips(lpj: int, hz: int) -> str:
 def calibrate_delay(k: Kernel) -> None:
     """Calibrate the boot CPU and print its line. Source: init/calibrate.c:calibrate_delay() @ v6.12"""
     clock = k.machine.clock
-    clock.wait(clock.process(calibrate_delay_on(k, 0, k.machine.boot_cpu)))
+    k.wait(clock.process(calibrate_delay_on(k, 0, k.machine.boot_cpu)))
 
 
 def calibrate_delay_on(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event, None, None]:

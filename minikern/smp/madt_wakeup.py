@@ -41,7 +41,7 @@ def acpi_wakeup_cpu(k: Kernel, nr: int, apic_id: int, start_ip: int) -> int:
                 f"CPU {nr} (APIC id {apic_id:#x}) does not take its wake-up command from the mailbox at"
                 f" {mailbox:#x}: the kernel waits for it for good"
             )
-        clock.wait(clock.timeout(poll))
+        k.wait(clock.timeout(poll))
         poll = min(2 * poll, LAST_POLL_NS)
     spent = clock.now - started
     k.book_span(0, "smp_wait_ns", spent, started, spent)

@@ -256,7 +256,7 @@ def _wait_alive(run: Bringup, sync: ApSync) -> bool:
     patience = ALIVE_TIMEOUT_NS
     if run.room.scheme == "serial-old":
         patience -= started % tick_ns(k)
-    clock.wait(simpy.AnyOf(clock.env, [sync.alive, clock.timeout(patience)]))
+    k.wait(simpy.AnyOf(clock.env, [sync.alive, clock.timeout(patience)]))
     if run.room.scheme != "serial-old" and clock.now - started > POLL_NS:
         woken = next_tick(k, started + 2 * POLL_NS - 1)
         while woken < clock.now:
@@ -268,7 +268,7 @@ def _wait_alive(run: Bringup, sync: ApSync) -> bool:
 
 def _wait(k: Kernel, event: simpy.Event) -> None:
     started = k.machine.clock.now
-    k.machine.clock.wait(event)
+    k.wait(event)
     _book_wait(k, started)
 
 

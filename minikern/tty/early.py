@@ -25,10 +25,10 @@ LCR_8N1 = 0x03
 VIDEO_TYPE_VGAC, VIDEO_TYPE_EFI = 0x01, 0x70  # Source: include/uapi/linux/screen_info.h @ v6.12
 
 
-def setup_early_printk(k: Kernel, value: str | None) -> None:
+def setup_early_printk(k: Kernel, value: str | None) -> bool:
     """``earlyprintk=serial|ttyS0|vga[,…][,keep]``; the word alone does nothing."""
     if not value or any(console.name.startswith("early") for console in k.consoles.registered):
-        return
+        return True
     boot = "keep" not in value
     if found := re.search(r"serial|ttyS", value):
         rest = value[found.end() :]
@@ -36,6 +36,7 @@ def setup_early_printk(k: Kernel, value: str | None) -> None:
         k.consoles.register(Console("earlyser0", lambda text: early_serial_write(k, base, text), boot))
     if "vga" in value and boot_params.get(k.boot_params.page, "orig_video_isVGA") == VIDEO_TYPE_VGAC:
         k.consoles.register(Console("earlyvga0", lambda text: k.charge("vga_char", len(text)), boot))
+    return True
 
 
 def early_serial_init(k: Kernel, text: str) -> int:
@@ -56,7 +57,7 @@ def early_serial_write(k: Kernel, base: int, text: str) -> None:
     put(k, base, text, Polling(access_ns(k), drain=False))
 
 
-def setup_earlycon(k: Kernel, value: str | None) -> None:
+def setup_earlycon(k: Kernel, value: str | None) -> bool:
     """``earlycon=uart8250,io,0x3f8[,115200n8]`` or ``earlycon=efifb``; other kinds are not a PC's."""
     name, _, rest = (value or "").partition(",")
     kind, _, place = rest.partition(",")
@@ -64,6 +65,7 @@ def setup_earlycon(k: Kernel, value: str | None) -> None:
         _earlycon_uart(k, name, place)
     elif name == "efifb" and boot_params.get(k.boot_params.page, "orig_video_isVGA") == VIDEO_TYPE_EFI:
         k.consoles.register(Console("efifb0", lambda text: k.charge("efifb_char", len(text)), boot=True))
+    return True
 
 
 def _earlycon_uart(k: Kernel, name: str, place: str) -> None:

@@ -8,12 +8,12 @@ from minikern.core.console import Console, Consoles
 from minikern.core.console_words import (
     ConsoleWord,
     LineOptions,
-    loglevel_parameter,
     parse_console,
     parse_line_options,
     preferred_consoles,
 )
 from minikern.core.printk import Level, Printk
+from minikern.tty.options import PARAMETERS
 
 
 class Rig:
@@ -26,6 +26,15 @@ class Rig:
         self.consoles = Consoles(lambda: self.beside, self.log.printk, flush_first=flush_first)
         self.log.finished = self.consoles.log
         self.out: dict[str, list[str]] = {}
+
+    def printk(self, text: str) -> None:
+        self.log.printk(text)
+
+    def word(self, word: str) -> None:
+        name, equals, value = word.partition("=")
+        handler = next(one.accept for one in PARAMETERS if one.name == name)
+        assert handler is not None
+        handler(self, value if equals else None)  # type: ignore[arg-type]
 
     def console(self, name: str, **flags: bool) -> Console:
         texts = self.out.setdefault(name, [])
@@ -64,7 +73,7 @@ def test_a_real_console_sends_boot_consoles_home_and_replays_nothing() -> None:
 
 def test_keep_bootcon_keeps_it() -> None:
     rig = Rig()
-    loglevel_parameter(rig.consoles, "keep_bootcon", None)
+    rig.word("keep_bootcon")
     rig.consoles.register(rig.console("earlyser0", boot=True))
     rig.consoles.register(rig.console("ttyS0", preferred=True))
     rig.log.printk("b")
@@ -91,8 +100,7 @@ def test_a_console_that_was_told_to_stay_is_no_boot_console() -> None:
 def test_levels(words: tuple[str, ...], shown: str) -> None:
     rig = Rig()
     for word in words:
-        name, equals, value = word.partition("=")
-        loglevel_parameter(rig.consoles, name, value if equals else None)
+        rig.word(word)
     for level in Level:
         rig.log.printk(str(int(level)), level)
     rig.consoles.register(rig.console("ttyS0", preferred=True))
@@ -139,7 +147,7 @@ def test_prefix() -> None:
     assert consoles.prefix(123_456 * 10**9) == "[123456.000000] "
     consoles.caller = True
     assert consoles.prefix(0) == "[    0.000000][    T0] "
-    consoles.stamped = False
+    consoles.stamped = lambda: False
     assert consoles.prefix(0) == ""
 
 

@@ -76,6 +76,9 @@ class FakeKernel(Kernel):
     def lines(self) -> list[str]:
         return [line.text for line in self.log.lines]
 
+    def wait(self, event: Any) -> Any:
+        return self.machine.clock.wait(event)
+
     def charge(self, kind: str, count: int = 1) -> None:
         self.charges[kind] += count
         super().charge(kind, count)

@@ -17,8 +17,8 @@ from minikern.lab.cpu_board import cpu_state
 from minikern.lab.run import Boot, boot
 
 TIMES_AND_HOST = {
-    "machine", "log", "ledger", "recorder", "options", "cmdline", "initramfs_done", "release", "variant", "config",
-    "behaviour", "_costs", "_residue", "_fraction", "_phase", "_phase_since", "_phase_spans",
+    "machine", "log", "consoles", "ledger", "recorder", "options", "cmdline", "initramfs_done", "release", "variant",
+    "config", "behaviour", "_costs", "_residue", "_fraction", "_phase", "_phase_since", "_phase_spans",
 }  # fmt: skip
 
 

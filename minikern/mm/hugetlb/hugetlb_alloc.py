@@ -241,7 +241,7 @@ def padata_run(k: Kernel, job: MtJob, thread: Callable[[int, int, int], Generato
     """Work a job off on as many threads as it is worth, and wait for it."""
     env: simpy.Environment = k.machine.clock.env
     pool = WorkPool(len(k.cpus.possible))
-    k.machine.clock.wait(k.machine.clock.process(padata_do_multithreaded(env, job, pool, thread)))
+    k.wait(k.machine.clock.process(padata_do_multithreaded(env, job, pool, thread)))
 
 
 PARAMETERS: tuple[Parameter[Kernel], ...] = (

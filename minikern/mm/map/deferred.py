@@ -204,7 +204,7 @@ def page_alloc_init_late(
             k.machine.clock.process(_pgdatinit(k, node, work, host)) for node in nodes if node is not None
         ]
         if threads_running:
-            k.machine.clock.wait(simpy.AllOf(k.machine.clock.env, threads_running))
+            k.wait(simpy.AllOf(k.machine.clock.env, threads_running))
     finally:
         host.close()
     page_alloc.grow = None
