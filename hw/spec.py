@@ -15,7 +15,6 @@ from hw.acpi.spec import AcpiSpec
 from hw.errors import InputError
 from hw.faults import FaultSpec, check_faults
 from hw.pci.spec import PciSpec
-from hw.toml_file import decode_file
 from hw.uart import CLOCK_HZ, LEGACY_PORTS, PORTS
 from hw.units import parse_size
 
