@@ -14,7 +14,7 @@ from minikern.core.parameters import Parameters, boot_loaders, listed
 
 
 class ParameterTable(Generic[K]):
-    """The declarations, in the order in which Linux's linker would place them.
+    """The declarations; handlers of one word act in their order.
 
     Raises ValueError for a name that Linux has not, and for one declared twice at the same place.
     """

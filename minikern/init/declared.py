@@ -1,6 +1,7 @@
 """Every module that declares kernel parameters.
 
-Where one word has several handlers, they act in this order, which is that of Linux's link.
+Where one word has several handlers they act in this order: ACPI's part of the architecture comes before the bus, as in
+Linux's link.
 """
 
 from __future__ import annotations
