@@ -23,6 +23,7 @@ from minikern.mm.map import page_init
 from minikern.pci import amd_iommu, dmar, iommu, osc
 from minikern.pci import options as pci_options
 from minikern.smp import bugs, calibrate, clocksource, interrupt_mode, limits, microcode, smpboot, tsc, wakeup
+from minikern.tty import console_init
 from minikern.tty import options as tty_options
 
 ROOMS = (
@@ -30,7 +31,8 @@ ROOMS = (
     mm_core, printk_params, setup_data, kho_cmdline, reserve_mem, free_reserved, watermarks, zones,
     crashkernel, direct_map, e820_params, early_allocs, efi, memtest, mtrr, numa, swiotlb, hugetlb,
     hugetlb_alloc, hugetlb_cma, page_init, amd_iommu, dmar, iommu, pci_options, osc, bugs, calibrate, clocksource,
-    interrupt_mode, limits, microcode, smpboot, tsc, wakeup, tty_options,
+    interrupt_mode, limits, microcode, smpboot, tsc, wakeup,
+    console_init, tty_options,
 )  # fmt: skip
 
 

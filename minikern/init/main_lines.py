@@ -169,6 +169,5 @@ def run_init_process(k: Kernel) -> None:
 
 PARAMETERS: tuple[Parameter[Kernel], ...] = (
     early_param("log_buf_len", needs_value, read_by=setup_log_buf),
-    setup_param("console=", read_by=console_init),
     setup_param("rdinit=", read_by=run_init_process),
 )

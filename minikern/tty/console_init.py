@@ -11,6 +11,7 @@ from hw.uart import LEGACY_PORTS
 from minikern.core.cmdline import strtoull
 from minikern.core.console import LOGLEVEL_DEFAULT, Console
 from minikern.core.console_words import ConsoleWord, preferred_consoles
+from minikern.core.moduleparam import Parameter, setup_param
 from minikern.tty.serial8250 import serial8250_console_write, univ8250_console_setup
 from minikern.tty.vgacon import DUMMY, Display, vgacon_startup
 
@@ -66,3 +67,6 @@ def _serial_port(word: ConsoleWord) -> tuple[int | None, str]:
 
 def _serial_console(k: Kernel, index: int, preferred: bool) -> Console:
     return Console(f"ttyS{index}", lambda text: serial8250_console_write(k, index, text), preferred=preferred)
+
+
+PARAMETERS: tuple[Parameter[Kernel], ...] = (setup_param("console=", read_by=univ8250_console_init),)
