@@ -193,9 +193,17 @@ def _cpu_bootable(maps: CpuMaps, cpu: int) -> bool:
 
 def _prepare_and_kick(run: Bringup, cpu: int) -> int:
     """The PREPARE section on the control CPU, and the wake-up."""
-    k, maps = run.k, run.maps
     for kind, count in by_kind(run.room.table.prepare):
-        k.charge(kind, count)
+        run.k.charge(kind, count)
+    return native_kick_ap(run, cpu)
+
+
+def native_kick_ap(run: Bringup, cpu: int) -> int:
+    """Start ``cpu`` on its way through the trampoline; a negative errno if it cannot be.
+
+    Source: arch/x86/kernel/smpboot.c:native_kick_ap(), do_boot_cpu() @ v6.12
+    """
+    k, maps = run.k, run.maps
     apic_id = maps.apic_id[cpu]
     if not apic_id_valid(k.machine.boot_cpu, apic_id):
         text = f"CPU {cpu} has invalid APIC ID {apic_id:x}. Aborting bringup"

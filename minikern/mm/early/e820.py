@@ -51,7 +51,7 @@ def type_name(kind: int) -> str:
     return TYPE_NAMES.get(kind, f"type {kind}")
 
 
-def update_table(entries: list[Entry]) -> list[Entry] | None:
+def e820__update_table(entries: list[Entry]) -> list[Entry] | None:
     """Sanitise: sort, resolve overlaps in favour of the numerically higher type, merge neighbours of one type.
 
     Returns None when the map is unusable (fewer than two entries, or one that wraps) and must be left as it is.
@@ -81,7 +81,7 @@ def update_table(entries: list[Entry]) -> list[Entry] | None:
     return result[:E820_MAX_ENTRIES]
 
 
-def range_update(table: list[Entry], start: int, size: int, old: int, new: int) -> list[Entry]:
+def e820__range_update(table: list[Entry], start: int, size: int, old: int, new: int) -> list[Entry]:
     """Change the type of every part of [start, start+size) that is ``old``.
 
     Source: arch/x86/kernel/e820.c:__e820__range_update() @ v6.12
@@ -90,7 +90,7 @@ def range_update(table: list[Entry], start: int, size: int, old: int, new: int) 
     return _split(table, start, end, old, lambda low, high: [Entry(low, high - low, new)])
 
 
-def range_remove(table: list[Entry], start: int, size: int, old: int, check_type: bool) -> list[Entry]:
+def e820__range_remove(table: list[Entry], start: int, size: int, old: int, check_type: bool) -> list[Entry]:
     """Drop every part of [start, start+size), or only of type ``old``.
 
     Source: arch/x86/kernel/e820.c:e820__range_remove() @ v6.12
@@ -136,7 +136,7 @@ def logged_change(k: Kernel, old: int, new: int) -> str:
     return f"{logged_type(k, old)} ==> {logged_type(k, new)}"
 
 
-def print_table(k: Kernel, who: str, table: Iterable[Entry]) -> None:
+def e820__print_table(k: Kernel, who: str, table: Iterable[Entry]) -> None:
     """One line an entry, and one a gap from 7.0 on. Source: e820.c:e820__print_table() @ v6.12, v7.2"""
     gaps, last = resource_lines(k), 0
     space = "  " if gaps else " "
@@ -150,17 +150,17 @@ def print_table(k: Kernel, who: str, table: Iterable[Entry]) -> None:
         last = entry.end & ULLONG_MAX
 
 
-def memory_setup(k: Kernel) -> None:
+def e820__memory_setup(k: Kernel) -> None:
     """Take the zero page's entries, sanitise, print. Source: arch/x86/kernel/e820.c:e820__memory_setup()"""
     given = [Entry(*row) for row in k.boot_params.e820]
     if len(given) < k.behaviour.e820_min_entries:
         given = _fake_map(k)
     k.charge("e820_entry", len(given))
-    table = update_table(given)
+    table = e820__update_table(given)
     k.e820 = E820State(table=given if table is None else table)
     k.e820.firmware, k.e820.kexec = list(k.e820.table), list(k.e820.table)
     k.printk("BIOS-provided physical RAM map:")
-    print_table(k, "BIOS-e820", k.e820.table)
+    e820__print_table(k, "BIOS-e820", k.e820.table)
 
 
 def _fake_map(k: Kernel) -> list[Entry]:
@@ -177,7 +177,7 @@ def debug_change(k: Kernel, verb: str, start: int, size: int, what: str) -> None
     k.printk(f"e820: {verb} [mem {start:#010x}-{_range_end(start, size) - 1:#010x}] {what}", Level.DEBUG)
 
 
-def range_add(k: Kernel, start: int, size: int, kind: int) -> None:
+def e820__range_add(k: Kernel, start: int, size: int, kind: int) -> None:
     """Put an entry at the end of the map, unless it is full. Source: e820.c:e820__range_add() @ v6.12"""
     if len(k.e820.table) >= E820_MAX_ENTRIES:
         last = (start + size - 1) & ULLONG_MAX
@@ -187,21 +187,21 @@ def range_add(k: Kernel, start: int, size: int, kind: int) -> None:
     k.e820.table = [*k.e820.table, Entry(start, size, kind)]
 
 
-def finish_early_params(k: Kernel) -> None:
+def e820__finish_early_params(k: Kernel) -> None:
     """Print the map again if the command line changed it. Source: arch/x86/kernel/e820.c:e820__finish_early_params()"""
     if not k.e820.user_defined:
         return
     k.e820.table = _sanitised(k.e820.table)
     k.printk("user-defined physical RAM map:")
-    print_table(k, "user", k.e820.table)
+    e820__print_table(k, "user", k.e820.table)
 
 
 def _sanitised(table: list[Entry]) -> list[Entry]:
-    clean = update_table(table)
+    clean = e820__update_table(table)
     return table if clean is None else clean
 
 
-def reserve_setup_data(k: Kernel) -> None:
+def e820__reserve_setup_data(k: Kernel) -> None:
     """Protect setup_data nodes and print the map again if there are any; releases from 6.16 on leave that to memblock.
 
     Source: arch/x86/kernel/e820.c:e820__reserve_setup_data() @ v6.12
@@ -213,29 +213,29 @@ def reserve_setup_data(k: Kernel) -> None:
         size = 16 + payload  # struct setup_data: next, type, len
         change = logged_change(k, Type.RAM, Type.RESERVED_KERN)
         debug_change(k, "update", address, size, change)
-        k.e820.table = range_update(k.e820.table, address, size, Type.RAM, Type.RESERVED_KERN)
+        k.e820.table = e820__range_update(k.e820.table, address, size, Type.RAM, Type.RESERVED_KERN)
         if handed_on and kind not in SETUP_FROM_KEXEC:
             debug_change(k, "update", address, size, change)
-            k.e820.kexec = range_update(k.e820.kexec, address, size, Type.RAM, Type.RESERVED_KERN)
+            k.e820.kexec = e820__range_update(k.e820.kexec, address, size, Type.RAM, Type.RESERVED_KERN)
     k.e820.table, k.e820.kexec = _sanitised(k.e820.table), _sanitised(k.e820.kexec)
     k.printk("extended physical RAM map:")
-    print_table(k, "reserve setup_data", k.e820.table)
+    e820__print_table(k, "reserve setup_data", k.e820.table)
 
 
-def add_kernel_range(k: Kernel) -> None:
+def e820_add_kernel_range(k: Kernel) -> None:
     """The kernel's own memory is RAM, whatever the map says. Source: arch/x86/kernel/setup.c:e820_add_kernel_range()"""
     image = k.release.image
     start = image.text_start
     size = image.end - start
-    if mapped_all(k.e820.table, start, start + size, Type.RAM):
+    if e820__mapped_all(k.e820.table, start, start + size, Type.RAM):
         return
     k.printk(".text .data .bss are not marked as E820_TYPE_RAM!", Level.WARNING)
     debug_change(k, "remove", start, size, "")
-    k.e820.table = range_remove(k.e820.table, start, size, 0, False)
-    range_add(k, start, size, Type.RAM)
+    k.e820.table = e820__range_remove(k.e820.table, start, size, 0, False)
+    e820__range_add(k, start, size, Type.RAM)
 
 
-def mapped_all(table: Iterable[Entry], start: int, end: int, kind: int) -> bool:
+def e820__mapped_all(table: Iterable[Entry], start: int, end: int, kind: int) -> bool:
     """True if entries of ``kind`` cover all of [start, end), walking up the map.
 
     Source: arch/x86/kernel/e820.c:__e820__mapped_all() @ v6.12
@@ -254,12 +254,12 @@ def trim_bios_range(k: Kernel) -> None:
     """Page 0 and the ISA hole are never RAM. Source: arch/x86/kernel/setup.c:trim_bios_range() @ v6.12"""
     page = 1 << PAGE_SHIFT
     debug_change(k, "update", 0, page, logged_change(k, Type.RAM, Type.RESERVED))
-    table = range_update(k.e820.table, 0, page, Type.RAM, Type.RESERVED)
+    table = e820__range_update(k.e820.table, 0, page, Type.RAM, Type.RESERVED)
     debug_change(k, "remove", ISA_START, ISA_END - ISA_START, logged_type(k, Type.RAM))
-    k.e820.table = _sanitised(range_remove(table, ISA_START, ISA_END - ISA_START, Type.RAM, True))
+    k.e820.table = _sanitised(e820__range_remove(table, ISA_START, ISA_END - ISA_START, Type.RAM, True))
 
 
-def end_pfn(table: Iterable[Entry], limit_pfn: int, max_arch_pfn: int, acpi: bool = True) -> int:
+def e820_end_pfn(table: Iterable[Entry], limit_pfn: int, max_arch_pfn: int, acpi: bool = True) -> int:
     """Highest page frame of RAM, and of ACPI memory if ``acpi``, below ``limit_pfn``.
 
     Source: arch/x86/kernel/e820.c:e820__end_ram_pfn() @ v6.12
@@ -277,12 +277,12 @@ def end_pfn(table: Iterable[Entry], limit_pfn: int, max_arch_pfn: int, acpi: boo
 
 def print_last_pfn(k: Kernel, limit_pfn: int, max_arch_pfn: int) -> int:
     """Find the highest pfn and log it."""
-    last = end_pfn(k.e820.table, limit_pfn, max_arch_pfn, k.behaviour.last_pfn_acpi)
+    last = e820_end_pfn(k.e820.table, limit_pfn, max_arch_pfn, k.behaviour.last_pfn_acpi)
     k.printk(f"last_pfn = {last:#x} max_arch_pfn = {max_arch_pfn:#x}")
     return last
 
 
-def memblock_setup(k: Kernel) -> None:
+def e820__memblock_setup(k: Kernel) -> None:
     """Give memblock all RAM, cut to whole pages. Source: arch/x86/kernel/e820.c:e820__memblock_setup() @ v6.12"""
     for entry in k.e820.table:
         if entry.type == Type.SOFT_RESERVED:

@@ -13,11 +13,11 @@ from minikern.core.printk import Level
 from minikern.mm.early.e820 import (
     ULLONG_MAX,
     debug_change,
+    e820__range_add,
+    e820__range_remove,
+    e820__range_update,
     logged_change,
     logged_type,
-    range_add,
-    range_remove,
-    range_update,
 )
 from minikern.state.e820 import Type
 
@@ -41,7 +41,7 @@ def parse_memopt(k: Kernel, value: str | None) -> bool:
 
 def _remove_ram_from(k: Kernel, start: int) -> None:
     debug_change(k, "remove", start, ULLONG_MAX - start, logged_type(k, Type.RAM))
-    k.e820.table = range_remove(k.e820.table, start, ULLONG_MAX - start, Type.RAM, True)
+    k.e820.table = e820__range_remove(k.e820.table, start, ULLONG_MAX - start, Type.RAM, True)
 
 
 def parse_memmap_opt(k: Kernel, value: str | None) -> bool:
@@ -64,7 +64,7 @@ def _parse_memmap_one(k: Kernel, word: str) -> None:
     start, tail = memparse(where)
     added = {"@": Type.RAM, "#": Type.ACPI, "$": Type.RESERVED, "!": Type.PRAM}
     if sign in added:
-        range_add(k, start, size, added[sign])
+        e820__range_add(k, start, size, added[sign])
     elif sign == "%":
         _retype(k, start, size, tail)
     else:
@@ -83,12 +83,12 @@ def _retype(k: Kernel, start: int, size: int, tail: str) -> None:
         return
     if old and new:
         debug_change(k, "update", start, size, logged_change(k, old, new))
-        k.e820.table = range_update(k.e820.table, start, size, old, new)
+        k.e820.table = e820__range_update(k.e820.table, start, size, old, new)
     elif new:
-        range_add(k, start, size, new)
+        e820__range_add(k, start, size, new)
     else:
         debug_change(k, "remove", start, size, logged_type(k, old) if old else "")
-        k.e820.table = range_remove(k.e820.table, start, size, old, bool(old))
+        k.e820.table = e820__range_remove(k.e820.table, start, size, old, bool(old))
 
 
 PARAMETERS: tuple[Parameter[Kernel], ...] = (

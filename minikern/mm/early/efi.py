@@ -42,7 +42,7 @@ def efi_init(k: Kernel) -> None:
         _remove(k, index, start, pages << PAGE_SHIFT)
         index += 1
     if index:
-        k.e820.table = e820.update_table(k.e820.table) or k.e820.table
+        k.e820.table = e820.e820__update_table(k.e820.table) or k.e820.table
 
 
 def memmap_enabled(k: Kernel) -> bool:
@@ -103,7 +103,7 @@ def reserve_boot_services(k: Kernel) -> None:
         if _is_reserved(k, start, end):
             continue  # somebody else's, who will not give it back
         k.memblock.reserve(start, end - start)
-        if not _holds_kernel(k, start, end) and e820.mapped_all(k.e820.table, start, end, Type.RAM):
+        if not _holds_kernel(k, start, end) and e820.e820__mapped_all(k.e820.table, start, end, Type.RAM):
             k.efi.boot_services.append((start, end))
 
 
@@ -164,8 +164,8 @@ def efi_mem_reserve(k: Kernel, start: int, size: int) -> None:
     first, end = start // PAGE_SIZE * PAGE_SIZE, -(-(start + size) // PAGE_SIZE) * PAGE_SIZE
     ram, reserved = Type.RAM, Type.RESERVED
     e820.debug_change(k, "update", first, end - first, e820.logged_change(k, ram, reserved))
-    k.e820.table = e820.range_update(k.e820.table, first, end - first, ram, reserved)
-    k.e820.table = e820.update_table(k.e820.table) or k.e820.table
+    k.e820.table = e820.e820__range_update(k.e820.table, first, end - first, ram, reserved)
+    k.e820.table = e820.e820__update_table(k.e820.table) or k.e820.table
 
 
 def _memmap(k: Kernel) -> tuple[int, int, int]:
@@ -195,7 +195,7 @@ def _remove(k: Kernel, index: int, start: int, size: int) -> None:
         return
     k.printk(f"efi: Remove {where} ({size >> 20}MB) from e820 map")
     e820.debug_change(k, "remove", start, size, e820.logged_type(k, Type.RESERVED))
-    k.e820.table = e820.range_remove(k.e820.table, start, size, Type.RESERVED, True)
+    k.e820.table = e820.e820__range_remove(k.e820.table, start, size, Type.RESERVED, True)
 
 
 PARAMETERS: tuple[Parameter[Kernel], ...] = (

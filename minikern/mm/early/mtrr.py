@@ -63,9 +63,9 @@ def mtrr_trim_uncached_memory(k: Kernel) -> bool:
     mib = lost >> 20
     k.printk(f"WARNING: BIOS bug: CPU MTRRs don't cover all of memory, losing {mib}MB of RAM.", Level.WARNING)
     k.printk("update e820 for mtrr")
-    k.e820.table = e820.update_table(k.e820.table) or k.e820.table
+    k.e820.table = e820.e820__update_table(k.e820.table) or k.e820.table
     k.printk("modified physical RAM map:")
-    e820.print_table(k, "modified", k.e820.table)
+    e820.e820__print_table(k, "modified", k.e820.table)
     return True
 
 
@@ -107,7 +107,7 @@ def write_back_ranges(registers: list[Mtrr]) -> list[Range]:
 def _trim(k: Kernel, start: int, end: int) -> int:
     before = sum(entry.size for entry in k.e820.table if entry.type == Type.RAM)
     e820.debug_change(k, "update", start, end - start, e820.logged_change(k, Type.RAM, Type.RESERVED))
-    k.e820.table = e820.range_update(k.e820.table, start, end - start, Type.RAM, Type.RESERVED)
+    k.e820.table = e820.e820__range_update(k.e820.table, start, end - start, Type.RAM, Type.RESERVED)
     return before - sum(entry.size for entry in k.e820.table if entry.type == Type.RAM)
 
 

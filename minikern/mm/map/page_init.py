@@ -116,7 +116,7 @@ def memmap_init(k: Kernel) -> None:
         for zone in node.zones:
             if not zone.present_pages:
                 continue
-            hole_pfn = _memmap_init_zone_range(k, defer, node, zone, start_pfn, end_pfn, hole_pfn)
+            hole_pfn = memmap_init_zone_range(k, defer, node, zone, start_pfn, end_pfn, hole_pfn)
             zone_id = zone.index
     # The rest of the last section belongs to whatever node and zone came last.
     end_pfn = align_up(end_pfn, PAGES_PER_SECTION)
@@ -124,20 +124,28 @@ def memmap_init(k: Kernel) -> None:
         _init_unavailable_range(k, hole_pfn, end_pfn, k.page_alloc.nodes[nid].zones[zone_id])
 
 
-def _memmap_init_zone_range(
+def memmap_init_zone_range(
     k: Kernel, defer: DeferInit, node: Pglist, zone: Zone, start_pfn: int, end_pfn: int, hole_pfn: int
 ) -> int:
+    """One memory range's part in one zone; returns where the next hole begins. Source: mm/mm_init.c @ v6.12"""
     start, end = max(start_pfn, zone.start_pfn), min(end_pfn, zone.end_pfn)
     if start >= end:
         return hole_pfn
     page_alloc: PageAlloc = k.page_alloc
     page_alloc.pages.add_links(start, end, node.nid, zone.index)
-    stop = defer.stop(node, zone.end_pfn, start, end)
-    k.charge("struct_page_init", page_alloc.pages.init_range(start, stop))
-    page_alloc.set_movable(start, stop)
+    memmap_init_range(k, start, defer.stop(node, zone.end_pfn, start, end))
     if hole_pfn < start:
         _init_unavailable_range(k, hole_pfn, start, zone)
     return end
+
+
+def memmap_init_range(k: Kernel, start_pfn: int, end_pfn: int) -> None:
+    """Initialise the struct pages of [start_pfn, end_pfn), one node's and zone's, and make their blocks movable.
+
+    Charges ``struct_page_init``. Source: mm/mm_init.c:memmap_init_range() @ v6.12
+    """
+    k.charge("struct_page_init", k.page_alloc.pages.init_range(start_pfn, end_pfn))
+    k.page_alloc.set_movable(start_pfn, end_pfn)
 
 
 def _init_unavailable_range(k: Kernel, start: int, end: int, zone: Zone) -> None:

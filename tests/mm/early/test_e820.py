@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikern.mm.early.e820 import end_pfn, range_remove, range_update, type_name, update_table
+from minikern.mm.early.e820 import e820__range_remove, e820__range_update, e820__update_table, e820_end_pfn, type_name
 from minikern.mm.early.e820_resources import largest_gap
 from minikern.state.e820 import Entry, Type
 from tests import naive
@@ -25,17 +25,17 @@ entries = st.lists(
 
 @given(entries)
 def test_update_table_is_the_byte_by_byte_map(table: list[Entry]) -> None:
-    result = update_table(table)
+    result = e820__update_table(table)
     assert result is not None
     assert [tuple(entry) for entry in result] == naive.sanitise([tuple(entry) for entry in table])
 
 
 @given(entries)
 def test_update_table_twice_changes_nothing(table: list[Entry]) -> None:
-    once = update_table(table)
+    once = e820__update_table(table)
     assert once is not None
     if len(once) >= 2:
-        assert update_table(once) == once
+        assert e820__update_table(once) == once
 
 
 def test_documented_sample() -> None:
@@ -44,22 +44,22 @@ def test_documented_sample() -> None:
     sample = json.loads(SAMPLE.read_text())
     given_rows = [Entry(*row) for row in sample["input"]]
     expected = next(value for key, value in sample.items() if key not in ("what", "input"))
-    assert update_table(given_rows) == [Entry(*row) for row in expected]
+    assert e820__update_table(given_rows) == [Entry(*row) for row in expected]
 
 
 def test_unusable_maps_are_left_alone() -> None:
-    assert update_table([Entry(0, 4096, 1)]) is None
-    assert update_table([Entry(0, 4096, 1), Entry(2**64 - 4096, 8192, 1)]) is None
+    assert e820__update_table([Entry(0, 4096, 1)]) is None
+    assert e820__update_table([Entry(0, 4096, 1), Entry(2**64 - 4096, 8192, 1)]) is None
 
 
 def test_pram_is_never_merged() -> None:
     table = [Entry(0, 16, 1), Entry(16, 16, Type.PRAM), Entry(32, 16, Type.PRAM)]
-    assert update_table(table) == table
+    assert e820__update_table(table) == table
 
 
 @given(entries, st.integers(0, 60), st.integers(1, 30))
 def test_range_update_changes_only_what_it_names(table: list[Entry], start: int, size: int) -> None:
-    changed = range_update(table, start, size, Type.RAM, Type.RESERVED)
+    changed = e820__range_update(table, start, size, Type.RAM, Type.RESERVED)
     for old, new in zip(_owners(table), _owners(changed), strict=True):
         inside = start <= old[0] < start + size
         expected = [2 if kind == 1 and inside else kind for kind in old[1]]
@@ -68,7 +68,7 @@ def test_range_update_changes_only_what_it_names(table: list[Entry], start: int,
 
 @given(entries, st.integers(0, 60), st.integers(1, 30), st.booleans())
 def test_range_remove(table: list[Entry], start: int, size: int, check: bool) -> None:
-    left = range_remove(table, start, size, Type.RAM, check)
+    left = e820__range_remove(table, start, size, Type.RAM, check)
     for old, new in zip(_owners(table), _owners(left), strict=True):
         inside = start <= old[0] < start + size
         expected = [kind for kind in old[1] if not inside or (check and kind != 1)]
@@ -81,8 +81,8 @@ def _owners(table: list[Entry]) -> list[tuple[int, list[int]]]:
 
 def test_end_pfn_counts_acpi_and_stops_at_the_limit() -> None:
     table = [Entry(0, 0x100000, 1), Entry(0x200000, 0x10000, Type.ACPI), Entry(0x400000, 0x1000, Type.NVS)]
-    assert end_pfn(table, 1 << 40, 1 << 40) == 0x210
-    assert end_pfn(table, 0x80, 1 << 40) == 0x80
+    assert e820_end_pfn(table, 1 << 40, 1 << 40) == 0x210
+    assert e820_end_pfn(table, 0x80, 1 << 40) == 0x80
 
 
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(1, 200)), min_size=1, max_size=8))

@@ -54,7 +54,7 @@ def kernel(append: str = "", **more: Any) -> Any:
 def memmap(value: str) -> Any:
     k = kernel()
     e820_params.parse_memmap_opt(k, value)
-    e820.finish_early_params(k)
+    e820.e820__finish_early_params(k)
     return k
 
 
@@ -116,29 +116,29 @@ def test_mem(value: str, user: bool) -> None:
 def test_map_without_the_kernel_is_mended() -> None:
     k = kernel()
     e820_params.parse_memmap_opt(k, "exactmap,639K@0,32M@1M")
-    e820.add_kernel_range(k)
+    e820.e820_add_kernel_range(k)
     assert ".text .data .bss are not marked as E820_TYPE_RAM!" in k.lines
-    assert e820.mapped_all(e820.update_table(k.e820.table) or [], 16 * MIB, 61 * MIB, Type.RAM)
+    assert e820.e820__mapped_all(e820.e820__update_table(k.e820.table) or [], 16 * MIB, 61 * MIB, Type.RAM)
     before = len(k.lines)
-    e820.add_kernel_range(k)
-    assert len(k.lines) == before + (0 if e820.mapped_all(k.e820.table, 16 * MIB, 61 * MIB, 1) else 2)
+    e820.e820_add_kernel_range(k)
+    assert len(k.lines) == before + (0 if e820.e820__mapped_all(k.e820.table, 16 * MIB, 61 * MIB, 1) else 2)
 
 
 def test_last_pfn_counts_acpi_memory_since_6_8() -> None:
     table = [Entry(MIB, GIB, 1), Entry(4 * GIB, MIB, 3)]
     limit = 1 << 40
-    assert e820.end_pfn(table, limit, limit, acpi=True) == (4 * GIB + MIB) >> 12
-    assert e820.end_pfn(table, limit, limit, acpi=False) == (GIB + MIB) >> 12
+    assert e820.e820_end_pfn(table, limit, limit, acpi=True) == (4 * GIB + MIB) >> 12
+    assert e820.e820_end_pfn(table, limit, limit, acpi=False) == (GIB + MIB) >> 12
 
 
 @given(st.lists(st.tuples(st.integers(0, 40), st.integers(1, 8), st.sampled_from([1, 2])), max_size=8),
        st.integers(0, 40), st.integers(1, 10))  # fmt: skip
 def test_mapped_all_is_every_byte(rows: list[tuple[int, int, int]], start: int, size: int) -> None:
-    table = e820.update_table([Entry(*row) for row in rows])
+    table = e820.e820__update_table([Entry(*row) for row in rows])
     if table is None:
         return
     covered = {byte for entry in table if entry.type == 1 for byte in range(entry.addr, entry.end)}
-    assert e820.mapped_all(table, start, start + size, 1) == (set(range(start, start + size)) <= covered)
+    assert e820.e820__mapped_all(table, start, start + size, 1) == (set(range(start, start + size)) <= covered)
 
 
 @given(st.text("0123456789xXabcKM-+", max_size=12))
