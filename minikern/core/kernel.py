@@ -16,7 +16,7 @@ from minikern.core.config import Config
 from minikern.core.console import Consoles
 from minikern.core.experiment import Experiment
 from minikern.core.forks import changed
-from minikern.core.ledger import Ledger
+from minikern.core.ledger import Ledger, Phase
 from minikern.core.parameters import InitWords
 from minikern.core.part import Part
 from minikern.core.printk import Level, Printk
@@ -105,7 +105,7 @@ class Kernel:
         self.recorder = Recorder() if self.options.record else None
         self._costs = costs
         self._residue = residue
-        self._phase = "rest"
+        self._phase: Phase = "rest"
         self._phase_since = 0
         self._phase_spans: list[tuple[str, int, int]] = []  # (phase, from, to) on the machine's clock
         self._fraction: dict[tuple[int, str], float] = {}
@@ -210,7 +210,7 @@ class Kernel:
                 self.machine.clock.advance(total)
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
+    def phase(self, name: Phase) -> Iterator[None]:
         """Work booked inside belongs to phase ``name``."""
         outer = self._phase
         self._enter(name)
@@ -219,7 +219,7 @@ class Kernel:
         finally:
             self._enter(outer)
 
-    def _enter(self, name: str) -> None:
+    def _enter(self, name: Phase) -> None:
         now = self.machine.clock.now
         if now > self._phase_since:
             self._phase_spans.append((self._phase, self._phase_since, now))

@@ -9,7 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+Phase = Literal[
+    "rest", "early memory", "smp", "deferred", "hugepages", "acpi", "pci",
+    "shutdown", "relocation", "purgatory", "decompression",
+]  # fmt: skip
 
 
 class Key(NamedTuple):

@@ -13,6 +13,7 @@ from hw import boot_params as zero_page
 from hw import purgatory as layout
 from hw.errors import BusError, MachineStopped
 from hw.memory import PhysicalMemory
+from minikern.core.ledger import Phase
 from minikern.core.printk import Level
 from minikern.kexec.bzimage import COMPRESSORS, ENTRY_64
 from minikern.kexec.digest import code_path
@@ -51,7 +52,7 @@ def kernel_kexec(k: Kernel, image: Image, digest: str = "generic", checks: bool 
 
     done = Handover()
     clock = k.machine.clock
-    steps: dict[str, Callable[[], None]] = {
+    steps: dict[Phase, Callable[[], None]] = {
         "shutdown": (lambda: panic(k, image)) if image.crash else lambda: shutdown(k),
         "relocation": lambda: _relocate(k, image, done),
         "purgatory": lambda: _purgatory(k, image, digest, checks, done),

@@ -21,6 +21,7 @@ from hw.units import GIB, PAGE_SIZE
 from minikern.core.cost_table import machine_costs
 from minikern.core.costs import Cost
 from minikern.core.kernel import BootOptions
+from minikern.core.ledger import Phase
 from minikern.core.variant import Variant
 from minikern.describe.case import Case
 from minikern.kexec.purgatory import LOSES
@@ -117,7 +118,7 @@ def host_parts(done: Boot, packer: str) -> dict[str, int]:
     pages = -(-params.init_size // PAGE_SIZE) + -(-params.ramdisk[1] // PAGE_SIZE)
     booted = sum(e.total_ns for e in k.ledger.entries() if e.phase == "purgatory" and e.critical)
     parts = {"purgatory": booted, "boot": done.total_ns}
-    steps: dict[str, Callable[[], None]] = {
+    steps: dict[Phase, Callable[[], None]] = {
         "shutdown": lambda: shutdown(k),
         "relocation": lambda: k.charge("relocate_page" if preserve else "relocate_page_direct", pages),
         "decompression": lambda: k.charge(f"decompress_byte_{packer}", plain),
