@@ -9,7 +9,7 @@ from pathlib import Path
 from minikern.core.cost_table import default_costs
 
 ROOT = Path(__file__).parents[2]
-BOOKS = {"charge": 0, "charge_on": 1, "book_span": 1, "unit_ns": 0}  # position of the kind of work
+BOOKS = {"charge": 0, "charge_on": 1, "unit_ns": 0}  # position of the kind of work
 
 
 def calls() -> Iterator[tuple[Path, ast.Call, str]]:
