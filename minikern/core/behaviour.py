@@ -223,6 +223,11 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     acpi_checksum_reports: Literal["correct", "difference"]
     """What a wrong checksum is said to have to be."""
 
+    # initramfs
+
+    initramfs_async: bool
+    """The initial file system is unpacked by a worker, beside the drivers."""
+
     # PCI
 
     pci_ecam_lines: Literal["mmconfig", "ecam"]

@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.acpi import acpi_init
-from minikern.core.moduleparam import Parameter, setup_param
-from minikern.init import hash
+from minikern.init import hash, initramfs
 from minikern.kho import incoming, scratch
 from minikern.mm.buddy import free_reserved, watermarks
 from minikern.mm.early import e820_resources, efi, swiotlb
@@ -122,17 +121,13 @@ def fs_initcalls(k: Kernel) -> None:
 
 
 def rootfs_initcalls(k: Kernel) -> None:
-    """Level rootfs: initramfs is unpacked beside this, the IOMMU starts and groups devices."""
-    address, size = k.boot_params.ramdisk
-    if address and size:
-        with k.phase("rest"):
-            helper = 1 if len(k.cpus.online) > 1 else 0  # unpacked by a worker, beside the initcalls
-            k.initramfs_done = k.charge_on(helper, "initramfs_byte", size)
+    """Level rootfs: the initramfs is unpacked, the IOMMU starts and groups devices."""
+    with k.phase("rest"):
+        initramfs.populate_rootfs(k)
     with k.phase("pci"):
         iommu.pci_iommu_init(k)
         swiotlb.pci_iommu_init(k)
-    if address and size:
-        k.printk("Trying to unpack rootfs image as initramfs...")  # the worker is heard only now
+    initramfs.announce_worker(k)
 
 
 def device_initcalls(k: Kernel) -> None:
@@ -143,28 +138,4 @@ def device_initcalls(k: Kernel) -> None:
         k.residue("device_initcalls")
         k.residue("late_initcalls")
         microcode.microcode_init(k)
-        wait_for_initramfs(k)
-
-
-def retain_initrd_param(k: Kernel, rest: str) -> bool:
-    """``retain_initrd``, alone. Source: init/initramfs.c:retain_initrd_param() @ v6.12"""
-    return not rest
-
-
-def wait_for_initramfs(k: Kernel) -> None:
-    """Wait until the initramfs is unpacked. Source: init/initramfs.c:wait_for_initramfs() @ v6.12"""
-    if k.initramfs_done is None:
-        return
-    if not k.initramfs_done.processed:
-        started = k.machine.clock.now
-        k.wait(k.initramfs_done)
-        spent = k.machine.clock.now - started
-        if len(k.cpus.online) > 1:  # else the boot CPU did the unpacking, and its time is booked as that
-            k.book_span(0, "initramfs_wait_ns", spent, started, spent)
-    if not k.cmdline.has("retain_initrd"):
-        free_reserved.free_initrd_mem(k)
-
-
-PARAMETERS: tuple[Parameter[Kernel], ...] = (
-    setup_param("retain_initrd", retain_initrd_param, read_by=wait_for_initramfs),
-)
+        initramfs.wait_for_initramfs(k)
