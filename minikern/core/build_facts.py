@@ -39,6 +39,8 @@ def with_kernel_facts(release: Release, facts: KernelFacts | None) -> Release:
         image = msgspec.structs.replace(image, kernel_end=0)  # measured in another one
     if facts.log_buf_shift:
         config["CONFIG_LOG_BUF_SHIFT"] = facts.log_buf_shift
+    if facts.ram_disks is not None:
+        config["CONFIG_BLK_DEV_RAM"] = facts.ram_disks
     if facts.intel_iommu is not None:
         config["CONFIG_INTEL_IOMMU_DEFAULT_ON"] = facts.intel_iommu
         config["CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF"] = False

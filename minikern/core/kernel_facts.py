@@ -23,5 +23,6 @@ class KernelFacts(msgspec.Struct, forbid_unknown_fields=True):
     decrypted_kib: NonNegative = 0  # unused memory shared with a hypervisor, given back after boot
     dma_reserve_pages: int = -1  # taken below 16 MiB when the zones were sized; -1: the log does not tell
     log_buf_shift: NonNegative = 0
+    ram_disks: bool | None = None  # built with CONFIG_BLK_DEV_RAM
     intel_iommu: bool | None = None  # remapping units are used without being asked for; None: the log does not tell
     image_address: NonNegative = 0  # where the kernel image was put in memory

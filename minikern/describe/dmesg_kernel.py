@@ -41,6 +41,8 @@ def kernel_facts(log: Log) -> KernelFacts:
     facts.decrypted_kib = log.number(r"^Freeing unused decrypted memory: (\d+)K", 64 << 10) or 0
     reserved = log.number(r"^  DMA zone: (\d+) pages reserved", 4096)
     facts.dma_reserve_pages = -1 if reserved is None else reserved
+    unpacking = log.first(r"^(Trying to unpack rootfs image as|Unpacking) initramfs\.\.\.")
+    facts.ram_disks = unpacking[1] != "Unpacking" if unpacking else None
     facts.intel_iommu = _intel_iommu(log)
     names = ("node_data_bytes", "nr_cpus", "percpu_static_bytes", "image_kib")
     if found := [name for name in names if getattr(facts, name)]:
