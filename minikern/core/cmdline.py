@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 
 _SUFFIX = {"K": 10, "M": 20, "G": 30, "T": 40, "P": 50, "E": 60}
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]+|\d+)([KMGTPEkmgtpe]?)")
@@ -91,6 +92,14 @@ def next_args(text: str) -> Iterator[tuple[str, str | None]]:
     for word in _words(text):
         name, equals, value = word.partition("=")
         yield name.strip('"'), _unquote(value) if equals else None
+
+
+def without_words(text: str, patterns: Sequence[str]) -> str:
+    """The line without the words that match a pattern (``console=ttyS*``); what follows ``--`` is init's and stays."""
+    words = list(_words(text))
+    end = words.index("--") if "--" in words else len(words)
+    kept = [word for word in words[:end] if not any(fnmatchcase(word, pattern) for pattern in patterns)]
+    return text if len(kept) == end else " ".join(kept + words[end:])
 
 
 def _words(text: str) -> Iterator[str]:

@@ -1,11 +1,12 @@
-"""Boot variants: what changes over a release, and words for the command line."""
+"""Boot variants: what changes over a release and on the command line."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
+from msgspec import Meta
 
 from hw.errors import InputError
 from minikern.core.config import ConfigValue
@@ -14,7 +15,7 @@ from minikern.core.experiment import Experiment
 
 
 class Variant(msgspec.Struct, forbid_unknown_fields=True):
-    """One way to boot: changes over a release, and words for the command line."""
+    """One way to boot: changes over a release, words for the command line, and what the machine must have for it."""
 
     name: str
     title: str
@@ -25,6 +26,8 @@ class Variant(msgspec.Struct, forbid_unknown_fields=True):
     config: dict[str, ConfigValue] = {}
     behaviour: dict[str, Any] = {}
     append: str = ""
+    remove: list[str] = []  # words to take off the machine's own line, as patterns: console=ttyS*
+    uart_clock_hz: Annotated[int, Meta(ge=0)] = 0  # of all serial ports; 0: as the machine has them
     requires: str = ""  # what a machine needs for it: kernel version, option, word; for the reader
     experiment: Experiment = Experiment()  # what no release does
     needs: dict[str, str] = {}  # placeholder in ``append`` -> key of the machine's ``[needs]``
@@ -55,6 +58,8 @@ def _resolve(name: str, raw: Mapping[str, Variant], seen: tuple[str, ...]) -> Va
         behaviour={**parent.behaviour, **variant.behaviour},
         experiment=parent.experiment if variant.experiment == Experiment() else variant.experiment,
         append=" ".join(part for part in (parent.append, variant.append) if part),
+        remove=parent.remove + variant.remove,
+        uart_clock_hz=variant.uart_clock_hz or parent.uart_clock_hz,
         needs={**parent.needs, **variant.needs},
     )
 

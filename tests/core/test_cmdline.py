@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minikern.core.cmdline import CommandLine, get_bool, memparse
+from minikern.core.cmdline import CommandLine, get_bool, memparse, without_words
 
 
 def test_memparse() -> None:
@@ -40,3 +41,18 @@ def test_truth() -> None:
     assert get_bool("on", False) and get_bool("Y", False) and get_bool("1", False)
     assert not get_bool("off", True) and not get_bool("0", True)
     assert get_bool("maybe", True) and get_bool(None, True)
+
+
+@pytest.mark.parametrize(
+    ("line", "left"),
+    [
+        ("root=/dev/sda console=ttyS0,115200 quiet", "root=/dev/sda quiet"),
+        ("console=ttyS0 console=tty0", "console=tty0"),
+        ('x="a b" console=ttyS1', 'x="a b"'),
+        ("a  b", "a  b"),
+        ("console=ttyS0 -- console=ttyS0", "-- console=ttyS0"),
+        ("", ""),
+    ],
+)
+def test_words_taken_off(line: str, left: str) -> None:
+    assert without_words(line, ["console=ttyS*"]) == left
