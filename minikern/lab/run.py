@@ -11,7 +11,7 @@ import msgspec
 from hw.errors import InputError, MachineStopped
 from hw.machine import Machine
 from minikern.core.build_facts import with_kernel_facts
-from minikern.core.cmdline import CommandLine
+from minikern.core.cmdline import CommandLine, without_words
 from minikern.core.cost_table import machine_costs
 from minikern.core.experiment import Experiment
 from minikern.core.kernel import BootOptions, Kernel
@@ -77,7 +77,18 @@ def variant_words(spec: Case, variant: Variant) -> str:
 def command_line(spec: Case, variant: Variant | None, append: str) -> CommandLine:
     """The line a boot of ``spec`` will have."""
     words = variant_words(spec, variant) if variant else ""
-    return CommandLine(" ".join(part for part in (spec.append, words, append) if part))
+    own = without_words(spec.append, variant.remove) if variant else spec.append
+    return CommandLine(" ".join(part for part in (own, words, append) if part))
+
+
+def machine_for(spec: Case, variant: Variant | None) -> Case:
+    """The machine as a boot of the variant finds it: a copy, with what the variant takes away and what it needs."""
+    spec = copy.deepcopy(spec)
+    if variant is not None:
+        spec.append = without_words(spec.append, variant.remove)
+        if variant.uart_clock_hz:
+            spec.uarts = [msgspec.structs.replace(uart, clock_hz=variant.uart_clock_hz) for uart in spec.uarts]
+    return spec
 
 
 def prepare(
@@ -90,7 +101,7 @@ def prepare(
 ) -> Kernel:
     """Power the machine on and stand before ``start_kernel``."""
     words = variant_words(spec, variant) if variant else ""
-    machine = Machine.power_on(copy.deepcopy(spec), " ".join(part for part in (words, append) if part))
+    machine = Machine.power_on(machine_for(spec, variant), " ".join(part for part in (words, append) if part))
     return Kernel(machine, release, variant, machine_costs(spec.name, spec.costs), spec.residue, options, experiment)
 
 
