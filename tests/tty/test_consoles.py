@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 
@@ -13,6 +14,7 @@ from tests.support import run, texts
 
 FRAME_NS = 10 * 1e9 / 115200
 COM1, COM2 = 0x3F8, 0x2F8
+BESIDE = ("Trying to unpack", "Freeing initrd")  # a worker's lines, which the boot CPU writes when it prints next
 
 
 def port(done: Boot, base: int = COM1) -> Uart16550:
@@ -54,8 +56,9 @@ def test_the_ledger_has_every_byte_at_line_rate(serial: Boot) -> None:
 def test_a_line_is_late_by_the_bytes_of_the_one_before_it(serial: Boot) -> None:
     lines = bootlines(serial)
     start = next(at for at, line in enumerate(lines) if line.text.startswith("printk: legacy console [ttyS0]"))
-    for first, second in zip(lines[start:], lines[start + 1 :], strict=False):
-        assert second.ts_ns - first.ts_ns >= len(as_sent([first])) * FRAME_NS - 1000
+    for first, second in pairwise(lines[start:]):
+        if not first.text.startswith(BESIDE):
+            assert second.ts_ns - first.ts_ns >= len(as_sent([first])) * FRAME_NS - 1000
 
 
 def test_the_backlog_comes_at_once(serial: Boot) -> None:
