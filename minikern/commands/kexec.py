@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from minikern.lab.run import Boot
 
 MAX_TIMES = 100
+HEAD_BYTES = 64 << 10  # more than a kernel file's setup header
 DIGESTS = ["generic", "pycryptodome", "pycryptodome-portable", "pycryptodome-accelerated", "hashlib"]
 
 
@@ -92,6 +94,7 @@ def kexec(
       minikern kexec tiny --kernel /boot/vmlinuz --initrd /boot/initrd.img --append console=ttyS0
     """
     from minikern.core.experiment import Experiment
+    from minikern.kexec.bzimage import bzimage64_probe
     from minikern.kexec.load import KEXEC_FILE_ON_CRASH, Kexec
     from minikern.kexec.purgatory import LOSES
     from minikern.lab.kexec import reboot
@@ -99,7 +102,8 @@ def kexec(
     from minikern.lab.run import boot as run
     from minikern.report.dmesg import format_dmesg, stamp
 
-    image_bytes, initrd_bytes = read_file("--kernel", kernel_file), read_file("--initrd", initrd) if initrd else None
+    image_bytes = read_file("--kernel", kernel_file, bzimage64_probe)
+    initrd_bytes = read_file("--initrd", initrd) if initrd else None
     chosen = load_named_variant(variant)
     experiment = with_digest(chosen.experiment if chosen else Experiment(), purgatory)
     flips = [parse_flip(text) for text in flip]
@@ -138,10 +142,19 @@ def kexec(
                 click.echo(f"purgatory {purgatory}: gives up {LOSES[purgatory]}")
 
 
-def read_file(option: str, name: str) -> bytes:
-    """A file's bytes; InputError names the option it was given with."""
+def read_file(option: str, name: str, probe: Callable[[bytes], None] | None = None) -> bytes:
+    """A file's bytes; InputError names the option it was given with, and whatever is no file.
+
+    ``probe`` looks at the beginning before the rest is read.
+    """
     try:
-        return Path(name).read_bytes()
+        if not stat.S_ISREG(Path(name).stat().st_mode):
+            raise InputError(f"{option}: {name}: expected a file, found something else")
+        with Path(name).open("rb") as file:
+            head = file.read(HEAD_BYTES)
+            if probe is not None:
+                probe(head)
+            return head + file.read()
     except OSError as error:
         raise InputError(f"{option}: {name}: cannot be read: {error.strerror}") from error
 

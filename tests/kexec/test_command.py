@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from hw.errors import InputError
 from minikern.commands.kexec import kexec
 from tests.kexec.images import make_bzimage, put
 
@@ -105,3 +108,23 @@ def test_a_bad_kernel_is_named(tmp_path: Path) -> None:
     done = run("--kernel", str(path))
     assert (done.exit_code, "ENOEXEC: xloadflags at 0x236" in done.stderr) == (2, True)
     assert run("--kernel", str(tmp_path / "missing")).exit_code == 2
+
+
+@pytest.mark.parametrize("option", ["--kernel", "--initrd"])
+def test_a_pipe_is_refused_at_once(kernel: str, tmp_path: Path, option: str) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    words = ["--kernel", str(pipe)] if option == "--kernel" else ["--kernel", kernel, "--initrd", str(pipe)]
+    done = run(*words)
+    assert isinstance(done.exception, InputError) or done.exit_code == 2
+    assert "expected a file" in done.output + str(done.exception)
+
+
+def test_a_large_file_that_is_no_kernel_is_not_read(tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    with large.open("wb") as file:
+        file.truncate(3 << 30)
+    began = time.monotonic()
+    done = run("--kernel", str(large))
+    assert "ENOEXEC" in done.output + str(done.exception)
+    assert time.monotonic() - began < 2
