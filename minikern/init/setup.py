@@ -12,6 +12,7 @@ from minikern.acpi import tables
 from minikern.core.cmdline import CommandLine, memparse
 from minikern.init import main_lines, params
 from minikern.kexec.setup_data import parse_setup_data
+from minikern.kho.extend import kho_memory_init_early
 from minikern.mm.buddy import zonelist, zones
 from minikern.mm.early import (
     crashkernel,
@@ -150,6 +151,7 @@ def setup_arch(k: Kernel) -> None:
     early_allocs.ioapic_setup_resources(k)
     reserve_resources(k)
     if zones_late(k):
+        kho_memory_init_early(k)
         hugetlb.hugetlb_reserve(k)
         paging_init(k)
 

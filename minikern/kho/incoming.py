@@ -43,7 +43,7 @@ def retrieve_subtree(k: Kernel, name: str) -> tuple[int, int]:
 
 def kexec_metadata(k: Kernel) -> None:
     """Say which kernel handed over, and how often that has happened. Source: kho_in_kexec_metadata() @ v7.2"""
-    if k.kho.incoming is None:
+    if k.kho.incoming is None or not k.kho.enabled:
         return
     try:
         phys, size = retrieve_subtree(k, METADATA_NODE)

@@ -5,7 +5,7 @@ Source: kernel/liveupdate/kexec_handover.c:kho_memory_init(), kho_preserved_memo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
@@ -39,7 +39,8 @@ def _retrieve(k: Kernel, incoming: Incoming) -> bool:
         k.printk("KHO: failed to get preserved KHO memory tree", Level.ERR)
     if not root:
         return False
-    for blocks in _blocks(k, root):
+    for first, count in walk_incoming(k):
+        blocks = Blocks(*decode_key(first), count)
         _reserve(k, blocks)
         incoming.blocks.append(blocks)
     _init_deferred(k, incoming.blocks)
@@ -47,15 +48,24 @@ def _retrieve(k: Kernel, incoming: Incoming) -> bool:
     return True
 
 
-def _blocks(k: Kernel, root: int) -> Iterator[Blocks]:
-    # A real kernel follows a tree that leads into itself until somebody pulls the plug.
+def walk_incoming(k: Kernel, seen: Callable[[int], object] = lambda address: None) -> Iterator[tuple[int, int]]:
+    """Keys of the tree that was handed over, as (first, how many follow one another); ``seen`` is told each page.
+
+    A real kernel follows a tree that leads into itself until somebody pulls the plug: MachineStopped.
+    """
+    incoming = k.kho.incoming
+    root = incoming.tree.getprop_u64(0, MEMORY_MAP_PROP) if incoming is not None else None
     pages = k.memblock.phys_mem_size() // PAGE_SIZE
+
+    def read(address: int) -> bytes:
+        seen(address)
+        return phys_to_virt(k, address, PAGE_SIZE)
+
     try:
-        for keys in walk(lambda address: phys_to_virt(k, address, PAGE_SIZE), root, pages):
-            for first, count in runs(keys):
-                yield Blocks(*decode_key(first), count)
+        for keys in walk(read, root or 0, pages):
+            yield from runs(keys)
     except OverflowError as error:
-        raise MachineStopped(f"kho_memory_init never ends: {error}") from error
+        raise MachineStopped(f"the walk of preserved memory never ends: {error}") from error
 
 
 def phys_to_virt(k: Kernel, address: int, size: int) -> bytes:

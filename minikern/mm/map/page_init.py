@@ -18,7 +18,6 @@ from minikern.mm.page.mmzone import PAGEBLOCK_NR_PAGES, PAGES_PER_SECTION, Pglis
 from minikern.mm.page.page_flags import BITS_PER_LONG, LAST_PID_SHIFT, LRU_GEN_WIDTH, PageFlags, zones_width
 from minikern.mm.page.page_kernels import algorithm
 from minikern.mm.page.page_map import PageMap
-from minikern.state.memblock import Flags
 from minikern.state.page_alloc import PageAlloc
 
 if TYPE_CHECKING:
@@ -104,8 +103,8 @@ def memmap_init(k: Kernel) -> None:
     flags = page_flags_layout(k.config, k.behaviour)
     pages = PageMap(k.vmemmap, flags, algorithm(k.options.kernel))
     k.page_alloc = PageAlloc(pages, k.nodes, k.vmemmap.groups[-1].end_pfn)
-    regions = (region for region in k.memblock.memory_regions() if region.flags & Flags.KHO_SCRATCH)
-    k.page_alloc.cma_scratch = [(region.base // PAGE_SIZE, region.end // PAGE_SIZE) for region in regions]
+    areas = k.kho.scratch if k.kho.incoming is not None else ()
+    k.page_alloc.cma_scratch = [(area.addr // PAGE_SIZE, (area.addr + area.size) // PAGE_SIZE) for area in areas]
     defer = DeferInit(
         enabled=k.config.enabled("CONFIG_DEFERRED_STRUCT_PAGE_INIT") and not k.cmdline.has("early_page_ext"),
         reset_first=k.behaviour.defer_reset_first,
