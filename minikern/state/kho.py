@@ -5,6 +5,7 @@ Addresses and sizes in bytes. Source: kernel/liveupdate/kexec_handover.c @ v7.2
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -62,6 +63,38 @@ class Incoming:
 
 
 @dataclass
+class Outgoing:
+    """What this kernel will hand on: the root tree's page and a copy of it, and the root page of the memory map.
+
+    ``luo_phys`` is the orchestrator's header, 0 where it is not offered.
+    """
+
+    fdt_phys: int
+    map_phys: int
+    page: bytearray
+    luo_phys: int = 0
+
+
+@dataclass
+class Memfd:
+    """A memory file: its folios as (pfn, order) in the order of the file. ``data`` is where its description lies."""
+
+    size: int
+    folios: Sequence[tuple[int, int]]
+    seals: int = 1  # F_SEAL_SEAL, as every memfd made without MFD_ALLOW_SEALING has
+    pos: int = 0
+    data: int = 0
+
+
+@dataclass
+class Session:
+    """Files by token, in the order in which they were given."""
+
+    name: str
+    files: dict[int, Memfd] = field(default_factory=dict)
+
+
+@dataclass
 class KhoState:
     """``enabled`` follows the command line, and a failure to set scratch aside takes it back.
 
@@ -76,6 +109,8 @@ class KhoState:
     scratch_phys: int = 0
     reservations: list[Reservation] = field(default_factory=list)
     incoming: Incoming | None = None
+    outgoing: Outgoing | None = None
+    sessions: list[Session] = field(default_factory=list)
     liveupdate: bool = False
     liveupdate_num: int = 0  # live updates so far, by the orchestrator's count
     kexec_count: int = 0  # kernels that have handed over before this one, in a row

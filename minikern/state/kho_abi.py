@@ -32,3 +32,19 @@ METADATA_VERSION = 1
 # Live Update Orchestrator
 LUO_NODE, LUO_COMPATIBLE = "LUO", "luo-v5"
 LUO = struct.Struct("<8sQQQ")  # compatible, liveupdate_num, sessions_pa, flbs_pa
+SERIALIZED_HEAD = struct.Struct("<QQ")  # struct kho_block_header_ser: next, count; entries follow in the same page
+SESSION = struct.Struct("<64sQQ")  # name, files_pa, count
+FILE = struct.Struct("<48sQQ")  # compatible, data, token
+NAME_BYTES = 64  # of a session, with its end
+
+# memfd
+MEMFD_COMPATIBLE = "memfd-v2"
+MEMFD = struct.Struct("<QQIIQ")  # pos, size, seals, flags, nr_folios; struct kho_vmalloc follows
+FOLIO = struct.Struct("<QQ")  # page frame number below bit 52, flags above; index in the file
+FOLIO_PFN_BITS = 52
+FOLIO_DIRTY, FOLIO_UPTODATE = 1, 2
+
+# vmalloc areas
+VMALLOC = struct.Struct("<QIHH")  # struct kho_vmalloc: first, total_pages, flags, order
+VMALLOC_ALLOC = 1
+CHUNK_ADDRESSES = 511  # of a page, behind the address of the next one
