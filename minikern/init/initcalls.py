@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from minikern.acpi import acpi_init
 from minikern.init import hash, initramfs
-from minikern.kho import incoming, scratch
+from minikern.kho import incoming, outgoing, scratch
 from minikern.mm.buddy import free_reserved, watermarks
 from minikern.mm.early import e820_resources, efi, swiotlb
 from minikern.mm.hugetlb import hugetlb, hugetlb_cma
@@ -107,8 +107,9 @@ def fs_initcalls(k: Kernel) -> None:
     """Level fs."""
     e820_resources.reserve_ram_buffers(k)
     quirks.vga_arb_init(k)
-    scratch.free_scratch(k)
     incoming.kexec_metadata(k)
+    outgoing.kho_init(k)
+    scratch.free_scratch(k)
     with k.phase("rest"):
         if k.config.get("CONFIG_QUOTA", True):
             hash.dquot_init(k)
@@ -138,4 +139,6 @@ def device_initcalls(k: Kernel) -> None:
         k.residue("device_initcalls")
         k.residue("late_initcalls")
         microcode.microcode_init(k)
+        outgoing.luo_late_startup(k)
+        outgoing.reserve_mem_init(k)
         initramfs.wait_for_initramfs(k)
