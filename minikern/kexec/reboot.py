@@ -21,6 +21,7 @@ from minikern.kexec.load import Image
 from minikern.kexec.purgatory import Verified, charge, mode_of, verify
 from minikern.kexec.relocate import Relocation, relocate_kernel
 from minikern.kexec.stop import crash_stop_other_cpus, stop_other_cpus
+from minikern.kho.sessions import liveupdate_reboot
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -73,6 +74,7 @@ def shutdown(k: Kernel) -> None:
 
     Source: kernel/kexec_core.c:kernel_kexec(), arch/x86/kernel/reboot.c:native_machine_shutdown() @ v6.12
     """
+    liveupdate_reboot(k)
     k.charge("kexec_notifier")
     k.charge("kexec_device_shutdown", len(k.pci.devices))
     k.printk("kexec_core: Starting new kernel", Level.EMERG)
