@@ -276,6 +276,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Flags that kexec_file_load() knows."""
     kexec_rng_seed: bool
     """A random seed is handed to the next kernel, and taken from the one before."""
+    kexec_digest_skipped: bool
+    """The purgatory has nothing to check if no DMA can have reached what was loaded, as in scratch."""
     kexec_swap_copy: bool
     """Pages are swapped into place even if nothing has to be kept."""
 

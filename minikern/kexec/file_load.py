@@ -14,12 +14,14 @@ from minikern.kexec.bzimage import ENTRY_64, BzImage
 from minikern.kexec.ima import measurement_list
 from minikern.kexec.purgatory import Loaded, digest_segments, mode_of
 from minikern.kexec.segments import Range, Segment, locate_mem_hole, page_align
+from minikern.kho.scratch import scratch_array
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
 MIN_INITRD_LOAD_ADDR = 16 << 20  # Source: arch/x86/kernel/kexec-bzimage64.c
 MIN_BOOTPARAM_ADDR = 0x3000
+KHO_SCRATCH_ALIGN = 64 << 10  # Source: kernel/liveupdate/kexec_handover.c:kho_fill_kimage() @ v7.2
 
 
 class FileImage(NamedTuple):
@@ -46,13 +48,14 @@ class Placer:
     ram: list[Range]
     highest_first: bool
     end_used: bool
+    scratch: bool = False  # ``ram`` are scratch areas, tried in their order
     taken: list[tuple[int, int]] = field(default_factory=list)
 
     def place(self, size: int, align: int = 4096, buf_min: int = 0, bottom_up: bool = False) -> tuple[int, int]:
         """Address and bytes of memory for ``size`` bytes. KexecError EADDRNOTAVAIL if there is no room."""
         start = locate_mem_hole(
             self.ram, self.taken, size, align, buf_min,
-            highest_first=self.highest_first, end_used=self.end_used, bottom_up=bottom_up,
+            highest_first=self.highest_first, end_used=self.end_used, bottom_up=bottom_up, as_given=self.scratch,
         )  # fmt: skip
         self.taken.append((start, start + page_align(size)))
         return start, page_align(size)
@@ -69,10 +72,13 @@ def file_segments(
     rules = k.behaviour.kexec_ranges_top_down, k.behaviour.kexec_range_end_used
     early: list[Segment] = []
     if notes is None:
-        placer = Placer(ram, *rules)
+        placer = _scratch_placer(k, rules[1]) or Placer(ram, *rules)
         rows = None
         if (measured := measurement_list(k)) is not None:
             early.append(Segment("ima", measured, *placer.place(len(measured)), digested=False))
+        if placer.scratch:
+            array = scratch_array(k)
+            early.append(Segment("kho_scratch", array, *placer.place(len(array), KHO_SCRATCH_ALIGN)))
     else:
         start, size = k.crashk.res
         placer = Placer([Range(start, start + size)] if size else [], *rules)
@@ -83,6 +89,15 @@ def file_segments(
         rows = crash.crash_memmap(k, (early[0].mem, memsz))
         cmdline = f"elfcorehdr={early[0].mem:#x} ".encode() + cmdline
     return _rest(k, image, initrd, cmdline, placer, early, rows)
+
+
+def _scratch_placer(k: Kernel, end_used: bool) -> Placer | None:
+    # With Kexec HandOver nothing of the new kernel may lie where something preserved could.
+    # Source: kernel/liveupdate/kexec_handover.c:kho_locate_mem_hole() @ v7.2
+    if k.kho.outgoing is None:
+        return None
+    areas = [Range(area.addr, area.addr + area.size) for area in k.kho.scratch if area.size]
+    return Placer(areas, False, end_used, scratch=True)
 
 
 def _rest(
@@ -102,7 +117,8 @@ def _rest(
     kernel, kernel_size = placer.place(image.memsz, image.kernel_alignment, image.load_min)
     ramdisk = placer.place(len(initrd), buf_min=MIN_INITRD_LOAD_ADDR) if initrd else (0, 0)
     ima = next(((one.mem, one.bufsz) for one in early if one.name == "ima"), (0, 0))
-    page = zeropage.build_params(k, image, cmdline, places, params, (ramdisk[0], len(initrd)), rows, ima)
+    scratch = next(((one.mem, one.bufsz) for one in early if one.name == "kho_scratch"), (0, 0))
+    page = zeropage.build_params(k, image, cmdline, places, params, (ramdisk[0], len(initrd)), rows, ima, scratch)
     rest = [
         Segment("boot_params", page, params, params_size),
         Segment("kernel", image.data[image.kernel_offset :], kernel, kernel_size),
@@ -111,7 +127,8 @@ def _rest(
         rest.append(Segment("initrd", initrd, *ramdisk))
     # A loader that checks nothing still fills its tables; the purgatory is what leaves the check out.
     mode = mode_of(k.experiment.purgatory_digest)
-    loaded = digest_segments([*early, *rest], mode)
+    skipped = placer.scratch and k.behaviour.kexec_digest_skipped
+    loaded = digest_segments([] if skipped else [*early, *rest], mode)
     entry = kernel + ENTRY_64
     registers = {"rip": entry, "rsi": params, "rsp": purgatory + layout.SIZE}
     data = layout.build(loaded.regions, loaded.digest, registers, loaded.region_digests if mode.apart else ())

@@ -69,18 +69,19 @@ def locate_mem_hole(
     highest_first: bool = True,
     end_used: bool = True,
     bottom_up: bool = False,
+    as_given: bool = False,
 ) -> int:
     """An aligned address with ``memsz`` free bytes in one range of System RAM: the highest there is.
 
     Without ``highest_first`` the ranges are tried from below, still from the top of each; without ``end_used`` the
-    last byte of a range is left alone. ``bottom_up`` takes the lowest place. ``memsz`` is rounded up to pages and
-    ``align`` raised to a page first.
+    last byte of a range is left alone. ``bottom_up`` takes the lowest place, ``as_given`` the ranges in their order.
+    ``memsz`` is rounded up to pages and ``align`` raised to a page first.
     KexecError EADDRNOTAVAIL if there is none.
     Source: kernel/kexec_file.c:kexec_locate_mem_hole(), locate_mem_hole_top_down() @ v6.1 and v6.12
     """
     size, align = page_align(memsz), max(align, PAGE_SIZE)
     search = _hole_bottom_up if bottom_up else _hole_top_down
-    for area in sorted(ram, reverse=highest_first and not bottom_up):
+    for area in ram if as_given else sorted(ram, reverse=highest_first and not bottom_up):
         end = area.end - (0 if end_used or bottom_up else 1)
         found = search(Range(max(area.start, buf_min), end), taken, size, align)
         if found is not None:

@@ -16,6 +16,7 @@ from hw.purgatory import STARTED_BY_KEXEC
 from minikern.kexec import efi_state
 from minikern.kexec.bzimage import MAX_ELFCOREHDR_STR_LEN, BzImage
 from minikern.kexec.setup_data import HEAD, SETUP_EFI, SETUP_IMA, SETUP_RNG_SEED, rng_is_initialized
+from minikern.state.kho_abi import KHO_DATA, PAGE_SIZE, SETUP_KEXEC_KHO
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -52,6 +53,7 @@ class Layout(NamedTuple):
     efi_map: int
     efi_node: int
     ima_node: int  # 0: a kernel without CONFIG_IMA_KEXEC has no room for it
+    kho_node: int  # 0: the same for one without CONFIG_KEXEC_HANDOVER
     rng_node: int
     size: int
 
@@ -63,7 +65,9 @@ def layout_for(k: Kernel, cmdline_bytes: int) -> Layout:
     rng = efi + HEAD.size + EFI_SETUP_DATA_BYTES
     ima = rng if k.config.enabled("CONFIG_IMA_KEXEC") else 0
     rng += HEAD.size + IMA_SETUP_DATA_BYTES if ima else 0
-    return Layout(boot_params.SIZE, map_at, efi, ima, rng, rng + HEAD.size + RNG_SEED_LENGTH)
+    kho = rng if k.config.enabled("CONFIG_KEXEC_HANDOVER") else 0
+    rng += HEAD.size + KHO_DATA.size if kho else 0
+    return Layout(boot_params.SIZE, map_at, efi, ima, kho, rng, rng + HEAD.size + RNG_SEED_LENGTH)
 
 
 def build_params(
@@ -75,11 +79,12 @@ def build_params(
     initrd: tuple[int, int],
     e820: Rows | None = None,
     ima: tuple[int, int] = (0, 0),
+    scratch: tuple[int, int] = (0, 0),
 ) -> bytes:
     """Zero page, command line and setup_data for ``image``, laid out as ``places`` says, to lie at ``address``.
 
-    ``initrd`` and ``ima`` (the measurement list) are (address, bytes), ``cmdline`` ends with a NUL. The map is
-    ``e820``, by default the running kernel's kexec table.
+    ``initrd``, ``ima`` (the measurement list) and ``scratch`` (the array of areas) are (address, bytes), ``cmdline``
+    ends with a NUL. The map is ``e820``, by default the running kernel's kexec table.
     """
     out = bytearray(places.size)
     header = image.setup_header()
@@ -104,6 +109,9 @@ def build_params(
         _put_efi(k, out, places, address)
     if ima[1]:
         _add_node(out, address, places.ima_node, SETUP_IMA, struct.pack("<QQ", *ima))
+    if k.kho.outgoing is not None and scratch[1]:
+        handed = KHO_DATA.pack(k.kho.outgoing.fdt_phys, PAGE_SIZE, *scratch)
+        _add_node(out, address, places.kho_node, SETUP_KEXEC_KHO, handed)
     if k.behaviour.kexec_rng_seed and rng_is_initialized(k):
         # The seed would be random; from the page's own bytes, so that the same input gives the same boot.
         _add_node(out, address, places.rng_node, SETUP_RNG_SEED, hashlib.sha256(out).digest())

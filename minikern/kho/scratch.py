@@ -44,7 +44,7 @@ def reserve_scratch(k: Kernel) -> None:
                 break
     if len(state.scratch) == count:
         state.scratch_phys = array
-        write_array(k, array)
+        k.machine.bus.write_bytes(array, scratch_array(k))
     else:
         _give_back(k, array, count * SCRATCH.size)
 
@@ -89,10 +89,9 @@ def _disable(k: Kernel, what: str = "") -> None:
     k.kho.enabled = False
 
 
-def write_array(k: Kernel, address: int) -> None:
-    """The areas as an array of ``struct kho_scratch`` in memory."""
-    data = b"".join(SCRATCH.pack(*area) for area in k.kho.scratch)
-    k.machine.bus.write_bytes(address, data)
+def scratch_array(k: Kernel) -> bytes:
+    """The areas as an array of ``struct kho_scratch``."""
+    return b"".join(SCRATCH.pack(*area) for area in k.kho.scratch)
 
 
 def free_scratch(k: Kernel) -> None:
