@@ -10,6 +10,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from hw.acpi.dsdt import Described, build_dsdt
 from hw.errors import InputError
 from hw.spec import CpuSpec
@@ -19,9 +21,10 @@ from minikern.describe.dmesg_kernel import kernel_facts
 from minikern.describe.dmesg_log import Log
 from minikern.describe.dmesg_map import boot, command_line, e820
 from minikern.describe.dmesg_microcode import microcode
+from minikern.describe.dmesg_namespace import dynamic_loads, namespace_facts
 from minikern.describe.dmesg_numa import affinity, bringup_order, cpu_nodes, distances, plain_nodes
 from minikern.describe.dmesg_pci import pci_from_log
-from minikern.describe.dmesg_tables import Firmware, hardware_facts, spec_from_lines
+from minikern.describe.dmesg_tables import Firmware, hardware_facts, logged, spec_from_lines
 from minikern.describe.dmesg_text import boots, read_log
 from minikern.describe.uarts import uarts_of_log
 
@@ -105,7 +108,10 @@ def _place_tables(log: Log, spec: Case, base: Case, firmware: Firmware) -> None:
         firmware.cpu_pxm = cpu_nodes(log, firmware)
     pxm = {apic_id: domain for apic_id, domain, _ in firmware.cpu_pxm}
     places = CpuSpec(spec.cpus.count, sockets=spec.cpus.count).topology()
-    firmware.dsdt = build_dsdt(Described(base.acpi, places, pxm, spec.pci))
+    shown = msgspec.structs.replace(base.acpi)
+    namespace_facts(log.lines, shown)
+    firmware.dsdt = build_dsdt(Described(shown, places, pxm, spec.pci))
+    firmware.loads = dynamic_loads(log, logged(log.lines))
     acpi = spec_from_lines(log.lines, firmware, base.acpi)
     if acpi is not None:
         spec.acpi = acpi

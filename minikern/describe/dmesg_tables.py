@@ -16,6 +16,7 @@ from hw.acpi.checksum import fix_checksum
 from hw.acpi.layout import TableIds, sdt
 from hw.acpi.spec import BOOT_ARCH_NO_ASPM, AcpiSpec, IoApicSpec, LapicNmi, Override, RawTable
 from minikern.describe.acpidump import LoggedTable, logged_hpet_period, logged_ioapics, logged_tables
+from minikern.describe.dmesg_namespace import Loads, loading_terms, namespace_facts
 
 MAX_TABLE_BYTES = 32 << 20
 MAX_TABLES = 512
@@ -27,6 +28,7 @@ POLARITY = {"dfl": 0, "high": 1, "res": 2, "low": 3}  # Source: ACPI 6.5 table 5
 TRIGGER = {"dfl": 0, "edge": 1, "res": 2, "level": 3}
 AML_SIGNATURES = ("DSDT", "SSDT", "PSDT")
 UNKNOWN_ENTRY = 0x7F  # a type no release has a meaning for, so that kernels step over it
+SKIPPED_LEAD = 8  # of a block that is skipped: opcode, length, condition, and up to a boundary
 NOOP_OP = 0xA3  # Source: ACPI 6.5 clause 20.2.5.3
 
 _OVERRIDE = re.compile(r"^ACPI: INT_SRC_OVR \(bus (\d+) bus_irq (\d+) global_irq (\d+) (\w+) (\w+)\)")
@@ -62,6 +64,7 @@ class Firmware:
     dsdt: bytes = b""
     dmar: bytes = b""  # without its header, as the next one; empty: a body that does no harm
     ivrs: bytes = b""
+    loads: Loads = field(default_factory=Loads)
 
 
 def spec_from_lines(lines: Sequence[str], firmware: Firmware, base: AcpiSpec) -> AcpiSpec | None:
@@ -69,7 +72,7 @@ def spec_from_lines(lines: Sequence[str], firmware: Firmware, base: AcpiSpec) ->
 
     ``base`` gives the figures of hardware the log does not name.
     """
-    tables = _logged(lines)
+    tables = logged(lines)
     rsdp = next((entry for entry in tables if entry.signature == "RSDP"), None)
     root = next((entry for entry in tables if entry.signature in ("XSDT", "RSDT")), None)
     if rsdp is None or root is None:
@@ -88,7 +91,8 @@ def spec_from_lines(lines: Sequence[str], firmware: Firmware, base: AcpiSpec) ->
     return spec
 
 
-def _logged(lines: Sequence[str]) -> list[LoggedTable]:
+def logged(lines: Sequence[str]) -> list[LoggedTable]:
+    """The tables the firmware lists by the log, each once, places and lengths sound."""
     seen: set[int] = set()
     kept = []
     for entry in logged_tables("\n".join(lines))[:MAX_TABLES]:
@@ -124,6 +128,7 @@ def hardware_facts(lines: Sequence[str], base: AcpiSpec) -> AcpiSpec:
             if 8 <= port <= 0xFFF0:
                 spec.pm_timer_port, spec.pm_base = port, port - 8
                 spec.gpe0_address = port + 0x18
+    namespace_facts(lines, spec)
     spec.overrides = overrides or spec.overrides
     spec.lapic_nmis = nmis or spec.lapic_nmis
     spec.hpet_period_fs = logged_hpet_period("\n".join(lines))
@@ -171,6 +176,7 @@ def _bodies(tables: list[LoggedTable], spec: AcpiSpec, firmware: Firmware) -> li
         "DMAR": lambda entry: _with_body(entry, firmware.dmar),
         "IVRS": lambda entry: _with_body(entry, firmware.ivrs),
     }
+    makers |= {table.signature: _aml_filler for table in firmware.loads.listed}
     made = []
     for entry in tables:
         if entry.signature in ("RSDP", "XSDT", "RSDT"):
@@ -183,6 +189,11 @@ def _bodies(tables: list[LoggedTable], spec: AcpiSpec, firmware: Firmware) -> li
 def _filler(entry: LoggedTable) -> bytes:
     room = max(0, entry.length - layout.HEADER.size)
     body = _skipped_block(room) if entry.signature in AML_SIGNATURES else bytes(room)
+    return sdt(entry.signature, entry.revision & 0xFF, body, _ids(entry))
+
+
+def _aml_filler(entry: LoggedTable) -> bytes:
+    body = _skipped_block(max(0, entry.length - layout.HEADER.size))
     return sdt(entry.signature, entry.revision & 0xFF, body, _ids(entry))
 
 
@@ -200,12 +211,24 @@ def _skipped_block(room: int) -> bytes:
 
 
 def _dsdt(entry: LoggedTable, firmware: Firmware) -> bytes:
-    # The made-up namespace if it fits the logged length, else nothing.
+    # The made-up namespace if it fits the logged length, else nothing. Tables that it loads from memory lie in what
+    # is skipped.
     body = firmware.dsdt[layout.HEADER.size :]
+    loads = firmware.loads
+    tables = [_filler(table) for table in loads.own]
+    lengths = [len(table) for table in tables]
+    terms = len(loading_terms(loads.listed, [(0, length) for length in lengths]))
+    first = layout.HEADER.size + len(body) + terms + SKIPPED_LEAD
+    if first + sum(lengths) > entry.length:
+        tables, lengths, terms = [], [], 0
+    places = [entry.address + first + sum(lengths[:number]) for number in range(len(tables))]
+    body += loading_terms(loads.listed, list(zip(places, lengths, strict=True))) if terms else b""
     room = entry.length - layout.HEADER.size - len(body)
     if room < 0:
         return _filler(entry)
-    return sdt("DSDT", entry.revision & 0xFF, body + _skipped_block(room), _ids(entry))
+    block = bytearray(_skipped_block(room))
+    block[SKIPPED_LEAD : SKIPPED_LEAD + sum(lengths)] = b"".join(tables)
+    return sdt("DSDT", entry.revision & 0xFF, body + bytes(block), _ids(entry))
 
 
 def _as_logged(entry: LoggedTable, data: bytes) -> bytes:
