@@ -34,3 +34,16 @@ def error(k: Kernel, text: str, modules: dict[str, str]) -> None:
 def warning(k: Kernel, text: str, modules: dict[str, str]) -> None:
     """Log ``text`` as ACPICA logs a warning of its own. Source: include/acpi/acoutput.h:ACPI_WARNING @ v6.12"""
     k.printk(f"ACPI Warning: {text} {mark(k, modules)}", Level.WARNING)
+
+
+def info(k: Kernel, text: str, modules: dict[str, str]) -> None:
+    """Log ``text`` as ACPICA logs a remark on a predefined name. Source: acpica/uterror.c:acpi_ut_predefined_info()"""
+    k.printk(f"ACPI: {text} {mark(k, modules)}")
+
+
+def skipped_block(opcode: int) -> str:
+    """The line for a block that is left out; a kernel without the disassembler has no names of opcodes.
+
+    Source: drivers/acpi/acpica/psloop.c:acpi_ps_parse_loop() @ v6.12
+    """
+    return f"ACPI: Skipping parse of AML opcode: OpcodeName unavailable (0x{opcode:04X})"
