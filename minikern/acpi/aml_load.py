@@ -36,11 +36,19 @@ def load_definition_block(run: Interpreter, data: bytes, scope: Node | None = No
         run.run_table(data, HEADER.size, scope)
     except AmlError as problem:
         status = problem.status
+        _report_abort(run, status)
         remove_owned(run.namespace, run.owner)
     run.k.charge("acpi_table_load")
     run.k.charge("aml_byte_parse", max(0, len(data) - HEADER.size))
     run.k.charge("aml_object_create", run.objects - before)
     return status
+
+
+def _report_abort(run: Interpreter, status: str) -> None:
+    """What ACPICA says when a table, which it runs as a method that is none, ends with an error."""
+    error(run.k, f"Aborting method \\ due to previous error ({status})", {"": "psparse-529"})
+    error(run.k, "Invalid zero thread count in method", {"": "dsmethod-788"})
+    error(run.k, "Invalid OwnerId: 0x000", {"": "utownerid-159"})
 
 
 def remove_owned(namespace: Namespace, owner: int) -> None:

@@ -27,6 +27,8 @@ def create(run: Interpreter, frame: Frame, kind: Kind, value: Any = None) -> Nod
         return add_object(run, frame, parent, segments[-1], kind, value)
     status = "AE_NOT_FOUND" if parent is None else "AE_ALREADY_EXISTS"
     name = prefix + ".".join(segments)
+    if parent is None:
+        run.k.printk(f"ACPI BIOS Error (bug): Object does not exist: {_missing(run, frame.scope, prefix, segments)}")
     run.namespace_error(frame.scope, name, status, {"20190703": "dswload2-323", "": "dswload2-326"})
     error(run.k, f"{status}, During name lookup/catalog", {"": "psobject-220"})
     if not frame.table_level:
@@ -55,3 +57,11 @@ def parent_of(run: Interpreter, scope: Node, prefix: str, segments: list[str]) -
         for _ in prefix:
             node = node.parent or node
     return resolve(run.namespace.lookup(node, segments[:-1], search=False))
+
+
+def _missing(run: Interpreter, scope: Node, prefix: str, segments: list[str]) -> str:
+    """The first segment of a path that is not there."""
+    for number in range(1, len(segments)):
+        if parent_of(run, scope, prefix, [*segments[:number], ""]) is None:
+            return segments[number - 1]
+    return segments[0] if segments else ""

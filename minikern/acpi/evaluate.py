@@ -10,12 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from minikern.acpi.arguments import check_arguments
 from minikern.acpi.messages import error
 from minikern.acpi.methods import ReturnSignal
 from minikern.acpi.operands import behind, element, load_node, resolve
 from minikern.acpi.repair import check_return_value
 from minikern.acpi.sync import Thread
-from minikern.acpi.values import AmlError, IndexRef, NamePath, RefOf, Slot
+from minikern.acpi.values import AmlError, IndexRef, NamePath, RefOf, Slot, TableHandle
 from minikern.state.namespace import Kind, Node, shown
 
 if TYPE_CHECKING:
@@ -29,21 +30,22 @@ _NO_DATA = frozenset({
 
 
 def evaluate(run: Interpreter, node: Node, args: list[Any]) -> Any:
-    """Value of an object, a method called with ``args`` (what is missing is 0); None when it gives none.
+    """Value of an object, a method called with ``args`` (what is missing has no value); None when it gives none.
 
     AmlError when it fails.
     """
+    check_arguments(run, node, args)
     if node.kind in _NO_DATA:
         text = f"{shown(node.path)}: This object type [{node.kind.value}] never contains data and cannot be evaluated"
         error(run.k, text, {"": "nseval-183"})
         raise AmlError("AE_TYPE", text)
     value = _execute(run, node, args) if node.kind is Kind.METHOD else load_node(run, node)
-    return resolved_references(run, check_return_value(run, node, value))
+    return external(run, resolved_references(run, check_return_value(run, node, value)))
 
 
 def _execute(run: Interpreter, node: Node, args: list[Any]) -> Any:
     count = node.value.arguments
-    given = (args + [0] * count)[:count]
+    given = (args + [None] * count)[:count]
     if run.depth:
         return _called(run, node, given)
     with fresh_thread(run):
@@ -79,9 +81,32 @@ def _called(run: Interpreter, node: Node, args: list[Any]) -> Any:
 def resolved_references(run: Interpreter, value: Any) -> Any:
     """What the caller gets for a reference. Source: nsxfeval.c:acpi_ns_resolve_references() @ v6.12"""
     if isinstance(value, IndexRef):
-        return element(run, value.load())
-    if isinstance(value, RefOf):
+        found = element(run, value.load())
+        if found is not None:
+            return found
+    elif isinstance(value, RefOf):
         return behind(run, value)
-    if isinstance(value, NamePath):
+    elif isinstance(value, NamePath):
         return element(run, value)
     return value
+
+
+def external(run: Interpreter, value: Any) -> Any:
+    """The value, which must be one that can leave the interpreter, elements of packages included."""
+    for item in value if isinstance(value, list) else (value,):
+        if isinstance(item, list):
+            external(run, item)
+        elif isinstance(item, IndexRef | RefOf | TableHandle):
+            raise _no_external(run, item)
+    return value
+
+
+_CLASSES = {RefOf: "[RefOf] 0x2", IndexRef: "[Index] 0x3", TableHandle: "[DdbHandle] 0x4"}
+
+
+def _no_external(run: Interpreter, value: IndexRef | RefOf | TableHandle) -> AmlError:
+    """Source: drivers/acpi/acpica/utobject.c:acpi_ut_get_simple_object_size() @ v6.12"""
+    word = _CLASSES[type(value)]
+    text = f"Cannot convert to external object - unsupported Reference Class {word} in object {0:016x}"
+    error(run.k, text, {"": "utobject-536"})
+    return AmlError("AE_TYPE", text)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _ACCESS_BITS = {0: 8, 1: 8, 2: 16, 3: 32, 4: 64, 5: 8}  # AccessType of field flags. Source: ACPI 6.5 clause 20.2.5.2
 MAX_FIELD_BITS = 1 << 20
-CREATE_FIELD_BUFFER = "20210105"  # from this revision on CreateField gives buffers, however short
+CREATE_FIELD_BUFFER = "20191213"  # from this revision on CreateField gives buffers, however short
 
 
 @dataclass(eq=False, slots=True)
@@ -157,8 +157,7 @@ def read_buffer_field(run: Interpreter, field: BufferField) -> int | bytearray:
     """Value of a buffer field: an integer where it fits into one, else a buffer."""
     value = get_bits(field.buffer, field.bit_offset, field.bits)
     size = (field.bits + 7) // 8
-    revision = run.k.behaviour.acpi_core_revision
-    if size <= run.width and not (field.free_form and revision >= CREATE_FIELD_BUFFER):
+    if size <= run.width and not (field.free_form and run.revision >= CREATE_FIELD_BUFFER):
         return value
     return bytearray(value.to_bytes(size, "little"))
 

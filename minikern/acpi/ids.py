@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minikern.acpi.values import NamePath
 from minikern.state.namespace import Node
 
 if TYPE_CHECKING:
@@ -30,14 +29,10 @@ def hardware_ids(run: Interpreter, device: Node) -> list[str]:
     for name in ("_HID", "_CID"):
         value = run.evaluate(device, name)
         for item in value if isinstance(value, list) else [value]:
-            text = hardware_id(_data(item))
+            text = hardware_id(item)
             if text:
                 ids.append(text)
     return ids
-
-
-def _data(item: Any) -> Any:
-    return item.node.value if isinstance(item, NamePath) and item.node is not None else item
 
 
 def is_pci_root(run: Interpreter, device: Node) -> bool:

@@ -20,8 +20,8 @@ from minikern.acpi import (
     opcodes_value,
 )
 from minikern.acpi.evaluate import evaluate, fresh_thread
-from minikern.acpi.loops import LoopGuard
-from minikern.acpi.messages import bios_error, error
+from minikern.acpi.loops import PATIENCE, LoopGuard
+from minikern.acpi.messages import bios_error, error, skipped_block
 from minikern.acpi.methods import ReturnSignal, call
 from minikern.acpi.operands import load_node
 from minikern.acpi.osi import install_osi
@@ -29,7 +29,7 @@ from minikern.acpi.skim import skip_term
 from minikern.acpi.spaces import SpaceHandler, default_spaces
 from minikern.acpi.stream import NAME_START, Frame
 from minikern.acpi.sync import Mutex, Thread
-from minikern.acpi.values import AmlError, MethodAborted, ParseError
+from minikern.acpi.values import AmlError, MethodAborted, OperandError, ParseError
 from minikern.core.moduleparam import Parameter, setup_param
 from minikern.state.namespace import Kind, Namespace, Node, resolve, shown
 
@@ -53,6 +53,13 @@ NOT_SWALLOWED = frozenset({
 """Statuses outside ACPICA's AML class: a table-level term that ends with one also leaves its blocks."""
 
 
+STATUS_CODES = {"AE_AML_OPERAND_TYPE": 0x3003, "AE_AML_UNINITIALIZED_LOCAL": 0x3005, "AE_AML_UNINITIALIZED_ARG": 0x3006,
+                "AE_AML_UNINITIALIZED_ELEMENT": 0x3007}  # fmt: skip
+"""ACPICA's numbers of what an operand can end with. Source: include/acpi/acexcep.h @ v6.12"""
+CREATE_FIELDS = frozenset({0x8A, 0x8B, 0x8C, 0x8D, 0x8F, 0x5B13})
+EXECUTED = frozenset({*range(0x70, 0xA0), *range(0x5B12, 0x5B34)}) - CREATE_FIELDS - {0x5B13, 0x9F}
+
+
 class Interpreter:
     """Runs AML. ``opcodes`` counts the terms executed, ``objects`` the named objects created.
 
@@ -66,17 +73,18 @@ class Interpreter:
         self.k = k
         self.namespace = namespace
         self.slack = slack
+        self.revision = k.behaviour.acpi_core_revision
         self.opcodes = 0
         self.objects = 0
         self.changes = 0
         self.slept_us = 0
+        self.patience = PATIENCE
         self.loaded_tables = 0
         self.loaded_by_name: set[int] = set()  # addresses of tables LoadTable has taken
         self.owner = 0  # number of the table being loaded
-        self.width = 8  # bytes of an integer
+        self.width: int = 8  # bytes of an integer
         self.depth = 0  # methods that run
         self.auto_serialize = not k.cmdline.has("acpi_no_auto_serialize")
-        self.packages_pending = False
         self.thread = Thread()
         self.spaces = default_spaces() if spaces is None else spaces
         self.notifications: list[tuple[Node, int]] = []
@@ -114,6 +122,8 @@ class Interpreter:
         """Go on where reading stopped: the blocks around are left, the scope of names is not."""
         frame.pos = max(problem.resume, frame.pos)
         self.k.printk("ACPI: Ignoring error and continuing table load")
+        if problem.resume:
+            self.k.printk(skipped_block(problem.opcode))
         if frame.conditions:
             frame.pos = frame.conditions.pop()
             error(self.k, "Skipping While/If block", {"": "psloop-419"})
@@ -143,6 +153,7 @@ class Interpreter:
                 raise
             except AmlError as problem:
                 if problem.status in NOT_SWALLOWED:
+                    frame.conditions.clear()
                     raise ParseError(problem.status, offset=frame.pos) from None
                 frame.scope = scope
                 skip_term(self, frame, start)
@@ -164,7 +175,21 @@ class Interpreter:
             if handler is not None:
                 if self.trace is not None:
                     self.trace(frame.method or frame.scope, frame, op)
-                return handler(self, frame)
+                try:
+                    return handler(self, frame)
+                except OperandError as problem:
+                    self._report_operands(problem, op)
+                    raise
+
+    def _report_operands(self, problem: OperandError, op: int) -> None:
+        """Source: drivers/acpi/acpica/dswexec.c:acpi_ds_exec_end_op() @ v6.12"""
+        if op in CREATE_FIELDS and not problem.reported:
+            code = STATUS_CODES.get(problem.status, 0)
+            error(self.k, f"(OpcodeName unavailable) bad operand(s), status 0x{code:X}", {"": "dsopcode-320"})
+        elif op in EXECUTED and not problem.reported:
+            text = f"{problem.status}, While resolving operands for [OpcodeName unavailable]"
+            error(self.k, text, {"": "dswexec-431"})
+        problem.reported = True
 
     def _name_term(self, frame: Frame) -> Any:
         node = self.node(frame)

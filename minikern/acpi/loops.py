@@ -15,27 +15,30 @@ if TYPE_CHECKING:
 
 LIMIT_US = 30_000_000
 TERM_US = 0.5  # what the ledger's aml_opcode costs
-MAX_TURNS = 2_000_000
-"""Turns after which a loop is taken for endless: the rest of its time passes at once, so that nobody waits for it."""
+PATIENCE = 6_000_000
+"""Terms this computer spends on loops that do not end, in one boot: what is left of their time then passes at once."""
+LITTLE_PATIENCE = 300_000
+"""Terms such a loop still gets when the patience is used up."""
 
 
 class LoopGuard:
     """Watches one loop."""
 
-    __slots__ = ("_changes", "_run", "_slept", "_start", "_turns")
+    __slots__ = ("_changes", "_most", "_run", "_slept", "_start")
 
     def __init__(self, run: Interpreter) -> None:
         self._run = run
         self._start, self._slept, self._changes = run.opcodes, run.slept_us, run.changes
-        self._turns = 0
+        self._most = max(run.patience, LITTLE_PATIENCE)
 
     def turn(self) -> None:
         """One turn is over. AmlError when the loop has run too long, or changes nothing and so never ends."""
         run = self._run
-        self._turns += 1
         if self.spent_us() > LIMIT_US:
             raise AmlError("AE_AML_LOOP_TIMEOUT", "a loop ran for 30 s")
-        if run.changes == self._changes or self._turns > MAX_TURNS:
+        terms = run.opcodes - self._start
+        if run.changes == self._changes or terms > self._most:
+            run.patience -= terms
             run.sleep_us(max(0, round(LIMIT_US - self.spent_us())))
             raise AmlError("AE_AML_LOOP_TIMEOUT", "a loop would run for 30 s")
         self._changes = run.changes

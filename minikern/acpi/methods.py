@@ -65,6 +65,7 @@ def call(run: Interpreter, node: Node, args: list[Any]) -> Any:
         run.depth -= 1
         _end(run, code)
         _remove(frame)
+        frame.forget()
 
 
 def _execute(run: Interpreter, node: Node, code: MethodCode, frame: Frame) -> Any:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from minikern.acpi import convert
+from minikern.acpi.messages import error
 from minikern.acpi.methods import ReturnSignal
-from minikern.acpi.operands import integer, slot_value
+from minikern.acpi.operands import slot_value
 from minikern.acpi.stream import Frame
 from minikern.acpi.values import AmlError, MethodAborted, ParseError, Slot
 
@@ -37,8 +39,22 @@ def _if(run: Interpreter, frame: Frame) -> None:
     else:
         frame.pos = end
     frame.conditions.pop()
+    frame.last_predicate = taken
     if frame.pos < frame.end and frame.data[frame.pos] == 0xA1:
         _else(run, frame, otherwise)
+
+
+def truth(run: Interpreter, frame: Frame) -> bool:
+    """The value of a predicate. Source: drivers/acpi/acpica/dswexec.c:acpi_ds_get_predicate_value() @ v6.12"""
+    operand = run.term(frame)
+    if operand is None:
+        text = "AE_AML_NO_RETURN_VALUE, Could not get result from predicate evaluation"
+        error(run.k, text, {"": "dswexec-85"})
+        error(run.k, "AE_AML_NO_RETURN_VALUE, Invoked method did not return a value", {"": "psloop-242"})
+        error(run.k, "AE_AML_NO_RETURN_VALUE, GetPredicate Failed", {"": "psloop-247"})
+        raise AmlError("AE_AML_NO_RETURN_VALUE", "a predicate without a value")
+    value = slot_value(run, operand) if isinstance(operand, Slot) else operand
+    return convert.to_integer(value, run.width) & ((1 << 8 * run.width) - 1) != 0
 
 
 def _else(run: Interpreter, frame: Frame, taken: bool) -> None:
@@ -52,27 +68,29 @@ def _else(run: Interpreter, frame: Frame, taken: bool) -> None:
 def _predicate(run: Interpreter, frame: Frame) -> tuple[bool, bool]:
     """Whether the block runs, and whether its Else does.
 
-    A predicate that fails while a table is loaded decides nothing: both blocks run.
+    A predicate that fails while a table is loaded decides nothing: the block runs.
     """
     start = frame.pos
     try:
-        value = integer(run, frame) != 0
+        value = truth(run, frame)
     except (ParseError, MethodAborted):
         raise
-    except AmlError:
-        if not frame.table_level:
+    except AmlError as problem:
+        if not frame.table_level or problem.status == "AE_TYPE":
             raise
         from minikern.acpi.skim import skip_term
 
         skip_term(run, frame, start)
-        return True, True
+        return True, False
     if not frame.table_level:
         frame.implicit = int(value)
     return value, not value
 
 
 def _stray_else(run: Interpreter, frame: Frame) -> None:
-    frame.pos = frame.package_end()
+    """An Else whose If was left because of an error: the If before that decides."""
+    frame.pos -= 1
+    _else(run, frame, not frame.last_predicate)
 
 
 def _while(run: Interpreter, frame: Frame) -> None:
@@ -91,7 +109,7 @@ def _turn(run: Interpreter, frame: Frame, start: int, end: int) -> bool:
     """One turn of a loop; False when it is over."""
     frame.pos = start
     open_blocks = len(frame.conditions)
-    if integer(run, frame) == 0:
+    if not truth(run, frame):
         return False
     try:
         run.block(frame, end, frame.scope)

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from minikern.acpi.creation import create
-from minikern.acpi.messages import error, warning
+from minikern.acpi.creation import add_object, create, parent_of
+from minikern.acpi.messages import error, skipped_block, warning
 from minikern.acpi.methods import MethodCode
 from minikern.acpi.opcodes_reference import argument
 from minikern.acpi.operands import resolve, to_integer, to_string
@@ -36,15 +36,25 @@ def _name(run: Interpreter, frame: Frame) -> None:
     made = create(run, frame, Kind.UNTYPED)
     if made is None:
         return
-    value = resolve(run, run.term(frame))
-    if isinstance(value, list):
-        run.packages_pending = True
-    set_object(made, value)
+    set_object(made, resolve(run, run.term(frame)))
 
 
 def _alias(run: Interpreter, frame: Frame) -> None:
-    source = run.node(frame)
-    create(run, frame, Kind.ALIAS, source)
+    """An alias; what it stands for is entered without a type where it is not there.
+
+    Source: drivers/acpi/acpica/excreate.c:acpi_ex_create_alias() @ v6.12
+    """
+    prefix, segments = frame.name_path()
+    made = create(run, frame, Kind.ALIAS)
+    source = run.find(frame.scope, prefix, segments)
+    if made is None or source is made:
+        return
+    if source is None:
+        parent = parent_of(run, frame.scope, prefix, segments)
+        if parent is None:
+            raise AmlError("AE_NOT_FOUND", ".".join(segments))
+        source = add_object(run, frame, parent, segments[-1], Kind.UNTYPED)
+    made.value = source
 
 
 def _scope(run: Interpreter, frame: Frame) -> None:
@@ -64,7 +74,7 @@ def skip_block(run: Interpreter, frame: Frame, opcode: int, end: int, status: st
     """Leave the body of a block out whose object cannot be made; in a method that ends the method."""
     if not frame.table_level:
         raise AmlError(status, "an object cannot be made", opcode)
-    run.k.printk(f"ACPI: Skipping parse of AML opcode: OpcodeName unavailable (0x{opcode:04X})")
+    run.k.printk(skipped_block(opcode))
     frame.pos = end
 
 

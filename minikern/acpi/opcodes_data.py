@@ -22,7 +22,8 @@ from minikern.acpi.operands import (
 from minikern.acpi.package_init import init_elements
 from minikern.acpi.store import By, store
 from minikern.acpi.stream import Frame, sized
-from minikern.acpi.values import AmlError, type_name
+from minikern.acpi.values import AmlError, NamePath, type_name
+from minikern.state.namespace import Kind
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter
@@ -66,23 +67,43 @@ def _var_package(run: Interpreter, frame: Frame) -> list[Any]:
 
 def _elements(run: Interpreter, frame: Frame, count: int, end: int) -> list[Any]:
     """Source: drivers/acpi/acpica/dspkginit.c:acpi_ds_build_internal_package_obj() @ v6.12"""
-    found = frame.package(end, lambda at: _expression(run, at))
+    found = [item for item in frame.package(end, lambda at: _element(run, at)) if item is not None]
     if len(found) > count:
         text = f"Actual Package length ({len(found)}) is larger than NumElements field ({count}), truncated"
         run.k.printk(f"ACPI: {text}")
     made = sized(count, found)
+    if any(isinstance(item, _Expression) for item in made):
+        text = "AE_SUPPORT, Expressions within package elements are not supported"
+        error(run.k, text, {"": "dspkginit-158"})
+        raise AmlError("AE_SUPPORT", text)
     if not frame.table_level:
         init_elements(run, made)
     return made
 
 
+def _element(run: Interpreter, frame: Frame) -> Any:
+    """A name, or a term that is none of the plain ones.
+
+    A method's name is no call here; still it is read like one, so that as many terms as it has arguments are taken.
+    """
+    if frame.data[frame.pos] not in frame.name_start:
+        return _expression(run, frame)
+    prefix, segments = frame.name_path()
+    named = run.find(frame.scope, prefix, segments)
+    if named is not None and named.kind is Kind.METHOD:
+        for _ in range(named.value.arguments):
+            run.term(frame)
+    return NamePath(prefix + ".".join(segments), frame.scope)
+
+
+class _Expression:
+    """Stands for an element that an operator computed: no interpreter can keep it."""
+
+
 def _expression(run: Interpreter, frame: Frame) -> Any:
+    """A term that is no data is executed: objects it creates are made and are no elements, results are refused."""
     value = run.term(frame)
-    if isinstance(value, bytearray | list):
-        return value
-    text = "AE_SUPPORT, Expressions within package elements are not supported"
-    error(run.k, text, {"": "dspkginit-158"})
-    raise AmlError("AE_SUPPORT", text)
+    return value if value is None or isinstance(value, bytearray | list) else _Expression()
 
 
 def _concatenate(run: Interpreter, frame: Frame) -> Any:
@@ -128,10 +149,10 @@ def _before_end_tag(template: bytearray) -> bytes:
 
     if not template:
         return b""
-    length = template_length(bytes(template))
-    if length is None:
-        raise AmlError("AE_AML_NO_RESOURCE_END_TAG", "a resource template without an end tag")
-    return bytes(template[:length])
+    try:
+        return bytes(template[: template_length(bytes(template))])
+    except ValueError as problem:
+        raise AmlError(str(problem), "no resource template") from None
 
 
 def _mid(run: Interpreter, frame: Frame) -> Any:
@@ -145,15 +166,32 @@ def _mid(run: Interpreter, frame: Frame) -> Any:
     return result
 
 
-def _convert(change: Callable[[Any, int], Any]) -> Handler:
+def _convert(change: Callable[[Interpreter, Any], Any]) -> Handler:
     def handler(run: Interpreter, frame: Frame) -> Any:
         operand = run.term(frame)
         target = reference(run, frame)
-        result = change(to_compute_data(run, operand), run.width)
+        result = change(run, to_compute_data(run, operand))
         store(run, result, target, By.FIXED)
         return result
 
     return handler
+
+
+def _to_buffer(run: Interpreter, value: Any) -> bytearray:
+    return bytearray(convert.to_buffer(value, run.width))
+
+
+def _to_integer(run: Interpreter, value: Any) -> int:
+    return convert.to_integer(value, run.width, explicit=True)
+
+
+def _to_hex_string(run: Interpreter, value: Any) -> str:
+    plain = isinstance(value, int) and run.revision < HEX_PREFIX_SINCE
+    return convert.to_string(value, run.width) if plain else convert.to_hex_string(value)
+
+
+HEX_PREFIX_SINCE = "20240827"
+"""From this revision on ToHexString of an integer has 0x before it and no zeros."""
 
 
 def _to_string_op(run: Interpreter, frame: Frame) -> str:
@@ -218,10 +256,10 @@ HANDLERS: dict[int, Handler] = {
     0x73: _concatenate,
     0x84: _concatenate_resources,
     0x89: _match,
-    0x96: _convert(lambda value, width: bytearray(convert.to_buffer(value, width))),
-    0x97: _convert(lambda value, width: convert.to_decimal_string(value)),
-    0x98: _convert(lambda value, width: convert.to_hex_string(value)),
-    0x99: _convert(lambda value, width: convert.to_integer(value, width, explicit=True)),
+    0x96: _convert(_to_buffer),
+    0x97: _convert(lambda run, value: convert.to_decimal_string(value)),
+    0x98: _convert(_to_hex_string),
+    0x99: _convert(_to_integer),
     0x9C: _to_string_op,
     0x9E: _mid,
     0xFF: lambda run, frame: mask(frame),

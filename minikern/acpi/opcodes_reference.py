@@ -48,6 +48,7 @@ _TYPES = {
 }  # fmt: skip
 _DEBUG_TYPE, _TABLE_TYPE = 16, 15
 MAX_HOPS = 16
+_CLASSES: dict[type, int] = {RefOf: 2, IndexRef: 3, TableHandle: 4}
 
 
 def _place(op: int) -> Handler:
@@ -136,8 +137,9 @@ def _made_reference(run: Interpreter, target: Any) -> RefOf:
         return RefOf(target)
     if isinstance(target, NodeRef):
         return RefOf(target.node)
-    if isinstance(target, IndexRef | RefOf | TableHandle):
-        error(run.k, "Invalid Reference Class 0x02", {"": "exmisc-70"})
+    number = _CLASSES.get(type(target))
+    if number is not None:
+        error(run.k, f"Invalid Reference Class 0x{number:02X}", {"": "exmisc-70"})
     raise AmlError("AE_AML_OPERAND_TYPE", f"no reference to {type_name(target)}")
 
 

@@ -15,6 +15,7 @@ from minikern.acpi.operands import integer, reference
 from minikern.acpi.store import store
 from minikern.acpi.stream import Frame
 from minikern.acpi.values import AmlError, NodeRef, OperandError, RefOf, Slot, TableHandle, type_name
+from minikern.core.printk import Level
 from minikern.state.namespace import Kind, Node
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 MAX_SLEEP_MS = 2000  # ACPICA cuts longer sleeps. Source: include/acpi/acconfig.h:ACPI_MAX_SLEEP @ v6.12
 MAX_STALL_US, LONG_STALL_US = 255, 100
+STALL_WARNS_SINCE = "20220331"
 _NOTIFIED = frozenset({Kind.DEVICE, Kind.PROCESSOR, Kind.THERMAL})
 Handler = Callable[["Interpreter", Frame], Any]
 
@@ -61,7 +63,7 @@ def _stall(run: Interpreter, frame: Frame) -> None:
     if time_us > MAX_STALL_US:
         error(run.k, f"Time parameter is too large ({time_us})", {"": "exsystem-141"})
         raise AmlError("AE_AML_OPERAND_VALUE", f"Stall of {time_us} us")
-    if time_us > LONG_STALL_US:
+    if time_us > LONG_STALL_US and run.revision >= STALL_WARNS_SINCE:
         text = f"Time parameter {time_us} us > {LONG_STALL_US} us violating ACPI spec, please fix the firmware."
         warning(run.k, text, {"": "exsystem-147"})
     run.sleep_us(time_us)
@@ -114,7 +116,7 @@ def _reset(run: Interpreter, frame: Frame) -> None:
 
 
 def _revision(run: Interpreter, frame: Frame) -> int:
-    return int(run.k.behaviour.acpi_core_revision, 16)
+    return int(run.revision, 16)
 
 
 def _timer(run: Interpreter, frame: Frame) -> int:
@@ -126,9 +128,14 @@ def _timer(run: Interpreter, frame: Frame) -> int:
 def _fatal(run: Interpreter, frame: Frame) -> None:
     kind, code = frame.byte(), frame.number(4)
     argument = integer(run, frame) & 0xFFFF_FFFF
-    text = f"Fatal ACPI BIOS error (Type 0x{kind:X} Code 0x{code:X} Arg 0x{argument:X})"
-    bios_error(run.k, text, {"": "exoparg3-65"})
-    run.k.printk("ACPI: Fatal opcode executed")
+    run.k.printk("ACPI: OSL: Fatal opcode executed", Level.ERR)
+    if run.revision >= FATAL_ABORTS_SINCE:
+        text = f"Fatal ACPI BIOS error (Type 0x{kind:X} Code 0x{code:X} Arg 0x{argument:X})"
+        bios_error(run.k, text, {"": "exoparg3-65"})
+        raise AmlError("AE_ERROR", text)
+
+
+FATAL_ABORTS_SINCE = "20251212"
 
 
 def _load(run: Interpreter, frame: Frame) -> int:
@@ -138,12 +145,11 @@ def _load(run: Interpreter, frame: Frame) -> int:
     source = run.node(frame) if frame.pos < frame.end and frame.data[frame.pos] in frame.name_start else run.term(frame)
     target = reference(run, frame)
     handle = load_op(run, source)
-    old = int(run.k.behaviour.acpi_core_revision) < HANDLE_IS_TRUTH
-    store(run, handle if old else mask(frame), target)
+    store(run, mask(frame) if run.revision >= TRUTH_SINCE else handle, target)
     return mask(frame)
 
 
-HANDLE_IS_TRUTH = 20200717
+TRUTH_SINCE = "20220331"
 """From this revision on Load stores a truth value, before a handle of the table."""
 
 

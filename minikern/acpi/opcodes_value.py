@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 Handler = Callable[["Interpreter", Frame], Any]
 
 
+U64 = (1 << 64) - 1
+"""Operators compute in 64 bits; a field gets the result so, everything else in the width of an integer."""
+
+
 def truth(frame: Frame, condition: bool) -> int:
     """A condition as AML has it: all ones or zero."""
     return mask(frame) if condition else 0
@@ -33,9 +37,9 @@ def _binary(compute: Callable[[int, int], int]) -> Handler:
         left, right = run.term(frame), run.term(frame)
         target = reference(run, frame)
         right = to_integer(run, right)
-        result = compute(to_integer(run, left), right) & mask(frame)
+        result = compute(to_integer(run, left), right) & U64
         store(run, result, target)
-        return result
+        return result & mask(frame)
 
     return handler
 
@@ -44,9 +48,9 @@ def _unary(compute: Callable[[int], int], by: By = By.RESULT) -> Handler:
     def handler(run: Interpreter, frame: Frame) -> int:
         operand = run.term(frame)
         target = reference(run, frame)
-        result = compute(to_integer(run, operand)) & mask(frame)
+        result = compute(to_integer(run, operand)) & U64
         store(run, result, target, by)
-        return result
+        return result & mask(frame)
 
     return handler
 
@@ -57,9 +61,9 @@ def _shift(direction: Callable[[int, int], int]) -> Handler:
         target = reference(run, frame)
         count = to_integer(run, right)
         value = to_integer(run, left)
-        result = direction(value, count) & mask(frame) if count < 8 * frame.width else 0
+        result = direction(value, count) & U64 if count < 8 * frame.width else 0
         store(run, result, target)
-        return result
+        return result & mask(frame)
 
     return handler
 
@@ -91,9 +95,9 @@ def _divide(run: Interpreter, frame: Frame) -> int:
 def _step(by: int) -> Handler:
     def handler(run: Interpreter, frame: Frame) -> int:
         target = reference(run, frame)
-        result = (to_integer(run, reference_value(run, target)) + by) & mask(frame)
+        result = (to_integer(run, reference_value(run, target)) + by) & U64
         store(run, result, target)
-        return result
+        return result & mask(frame)
 
     return handler
 

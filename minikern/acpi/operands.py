@@ -44,7 +44,7 @@ def load_node(run: Interpreter, node: Node) -> Any:
         return read_buffer_field(run, value)
     if node.kind is Kind.UNTYPED or (value is None and node.kind in _FIELD_KINDS):
         error(run.k, f"No object attached to node [{node.name}] {pointer(node)}", {"": "exresnte-109"})
-        raise OperandError("AE_AML_UNINITIALIZED_NODE", node.path)
+        raise AmlError("AE_AML_UNINITIALIZED_NODE", node.path)
     return NodeRef(node)
 
 
@@ -63,6 +63,8 @@ def element(run: Interpreter, item: Any) -> Any:
     """The value of a package's element: a name in it stands for what it names."""
     if not isinstance(item, NamePath):
         return item
+    if item.value is not None:
+        return item.value
     node = item.node or run.namespace.find(item.path, item.scope)
     return None if node is None else load_node(run, node)
 
@@ -76,6 +78,7 @@ def slot_value(run: Interpreter, slot: Slot) -> Any:
         slot.value = 0
         return 0
     if slot.argument:
+        error(run.k, f"Uninitialized Arg[{slot.index}] at node {0:016x}", {"": "dsmthdat-405"})
         raise OperandError("AE_AML_UNINITIALIZED_ARG", f"Arg{slot.index}")
     raise OperandError("AE_AML_UNINITIALIZED_LOCAL", f"Local{slot.index}")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from minikern.acpi.methods import MethodCode
+from minikern.acpi.values import AmlError
 from minikern.core.moduleparam import Parameter, setup_param
 from minikern.state.namespace import Kind, Node
 
@@ -78,12 +79,13 @@ class OsiStrings:
 
     def __call__(self, run: Interpreter, args: list[Any]) -> int:
         text = args[0]
+        if not isinstance(text, str):
+            raise AmlError("AE_TYPE", "_OSI needs a string")
         if text == "Linux" and not self.asked_for_linux:
             self.asked_for_linux = True
             what = "honored via cmdline" if self.linux else "ignored"
             run.k.printk(f"ACPI: [Firmware Bug]: BIOS _OSI(Linux) query {what}")
-        known = isinstance(text, str) and (text in self.vendors or text in self.features)
-        return TRUE if known else 0
+        return TRUE if text in self.vendors or text in self.features else 0
 
 
 def install_osi(run: Interpreter) -> None:

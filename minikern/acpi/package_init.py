@@ -1,6 +1,7 @@
-"""Names in packages: resolved when all tables are loaded, or at once where a method makes the package.
+"""What is left to do for objects once all tables are loaded: names in packages are resolved.
 
-Source: drivers/acpi/acpica/dspkginit.c @ v6.12
+A package that a method makes is resolved at once.
+Source: drivers/acpi/acpica/nsinit.c:acpi_ns_initialize_objects(), dspkginit.c @ v6.12
 """
 
 from __future__ import annotations
@@ -17,20 +18,21 @@ if TYPE_CHECKING:
 
 
 def init_packages(run: Interpreter) -> None:
-    """Resolve the names in every named package. Source: drivers/acpi/acpica/nsinit.c:acpi_ns_initialize_objects()"""
-    if not run.packages_pending:
-        return
-    run.packages_pending = False
+    """Resolve the names in every named package, and complain of objects whose operands could not be computed."""
     for node in list(run.namespace.walk()):
         if node.kind is Kind.PACKAGE:
             init_elements(run, node.value)
+        elif node.value is None and node.kind in (Kind.REGION, Kind.BUFFER_FIELD, Kind.BUFFER):
+            what = f"[{node.name}] ({node.kind.value})"
+            error(run.k, f"AE_TYPE, Opcode is not deferred {what}", {"": "nsinit-426"})
+            error(run.k, f"AE_TYPE, Could not execute arguments for {what}", {"": "nsinit-434"})
 
 
 def init_elements(run: Interpreter, elements: list[Any]) -> None:
     """Resolve the names among the elements, also of packages within."""
     for position, item in enumerate(elements):
         if isinstance(item, NamePath):
-            if item.node is None:
+            if item.node is None and item.value is None:
                 elements[position] = _resolved(run, item)
         elif isinstance(item, list):
             init_elements(run, item)
@@ -53,6 +55,6 @@ def _resolved(run: Interpreter, item: NamePath) -> Any:
         except AmlError:
             return NodeRef(node)
     if node.kind in DATA or node.kind is Kind.REFERENCE:
-        item.node = node
+        item.share(node)
         return item
     return NodeRef(node)

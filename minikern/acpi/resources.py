@@ -39,18 +39,27 @@ def descriptors(data: bytes) -> Iterator[Descriptor]:
         offset = start + length
 
 
-def template_length(data: bytes) -> int | None:
-    """Bytes before the end tag, None when there is no end tag."""
+_SMALL_ITEMS = frozenset({0x20, 0x28, 0x30, 0x38, 0x40, 0x48, 0x50, 0x70, 0x78})
+_LARGE_ITEMS = frozenset({*range(0x81, 0x83), *range(0x84, 0x94)})
+
+
+def template_length(data: bytes) -> int:
+    """Bytes before the end tag; ValueError, with ACPICA's status, for an unknown item or no end tag.
+
+    Source: drivers/acpi/acpica/utresrc.c:acpi_ut_walk_aml_resources() @ v6.12
+    """
     offset = 0
     while offset < len(data):
         tag = data[offset]
+        if (tag if tag & 0x80 else tag & 0x78) not in _LARGE_ITEMS | _SMALL_ITEMS:
+            raise ValueError("AE_AML_INVALID_RESOURCE_TYPE")
         if tag & 0x80:
             offset += 3 + int.from_bytes(data[offset + 1 : offset + 3], "little")
         elif tag & 0x78 == 0x78:
             return offset
         else:
             offset += 1 + (tag & 7)
-    return None
+    raise ValueError("AE_AML_NO_RESOURCE_END_TAG")
 
 
 def bus_range(data: bytes) -> tuple[int, int] | None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from minikern.acpi import convert
 from minikern.acpi.fields import BufferField, FieldUnit, write_buffer_field, write_field
 from minikern.acpi.messages import error
-from minikern.acpi.operands import resolve
 from minikern.acpi.values import (
     KINDS,
     AmlError,
@@ -50,6 +49,8 @@ def store(run: Interpreter, value: Any, target: Any, by: By = By.RESULT) -> None
     run.changes += 1
     if target is None:
         return
+    if isinstance(value, int) and value > 0xFFFF_FFFF and run.width == 4 and not _is_field(target):
+        value &= 0xFFFF_FFFF
     if isinstance(target, Node):
         store_node(run, target, value, by)
     elif isinstance(target, Slot):
@@ -58,6 +59,10 @@ def store(run: Interpreter, value: Any, target: Any, by: By = By.RESULT) -> None
         store_index(run, target, value)
     elif isinstance(target, RefOf) or not isinstance(target, DebugObject | int):
         raise _no_target(run, target)
+
+
+def _is_field(target: Any) -> bool:
+    return isinstance(target, Node) and isinstance(target.value, FieldUnit | BufferField)
 
 
 def _no_target(run: Interpreter, target: Any) -> AmlError:
@@ -137,7 +142,6 @@ def _check_target(run: Interpreter, node: Node, value: Any, by: By) -> None:
 
 def _plain_source(run: Interpreter, node: Node, value: Any) -> Any:
     """Source: drivers/acpi/acpica/exstoren.c:acpi_ex_resolve_object() @ v6.12"""
-    value = resolve(run, value)
     if isinstance(value, int | str | bytearray):
         return value
     text = f"Cannot assign type [{type_name(value)}] to [{node.kind.value}] (must be type Int/Str/Buf)"
@@ -167,6 +171,9 @@ def _fill_buffer(node: Node, data: bytearray) -> None:
 
 
 def set_object(node: Node, value: Any) -> None:
-    """Make ``node`` an object of the value's own type."""
+    """Make ``node`` an object of the value's own type; package elements that shared the old one keep it."""
+    for element in node.shared or ():
+        element.keep(node.value)
+    node.shared = None
     node.value = value
     node.kind = KINDS.get(type(value), Kind.REFERENCE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from minikern.acpi.values import AmlError, NamePath, ParseError, Slot
+from minikern.acpi.values import AmlError, ParseError, Slot
 from minikern.state.namespace import Node
 
 MAX_BUFFER_BYTES = 1 << 20
@@ -25,8 +25,8 @@ class Frame:
     """
 
     __slots__ = (
-        "args", "conditions", "created", "data", "end", "implicit", "locals", "method", "name_start", "pos", "scope",
-        "table_level", "width",
+        "args", "conditions", "created", "data", "end", "implicit", "last_predicate", "locals", "method", "name_start",
+        "pos", "scope", "table_level", "width",
     )  # fmt: skip
 
     def __init__(
@@ -47,11 +47,17 @@ class Frame:
         self.method = method
         self.implicit: Any = None
         self.conditions: list[int] = []
+        self.last_predicate = False
         self.name_start = NAME_START
 
     def slot(self, op: int) -> Slot:
         """The local or argument an opcode stands for."""
         return Slot(self.locals, op - 0x60) if op < 0x68 else Slot(self.args, op - 0x68, argument=True)
+
+    def forget(self) -> None:
+        """The method is over: references to its locals and arguments lead to nothing."""
+        self.locals[:] = [None] * 8
+        self.args[:] = [None] * 7
 
     def byte(self) -> int:
         """The next byte."""
@@ -140,7 +146,7 @@ class Frame:
         return bytearray(initial.ljust(size, b"\0"))
 
     def package(self, end: int, evaluate: Callable[[Frame], Any]) -> list[Any]:
-        """Elements of a package up to ``end``; ``evaluate`` runs those that are neither data nor names."""
+        """Elements of a package up to ``end``; ``evaluate`` reads those that are no data."""
         data, pos = self.data, self.pos
         out: list[Any] = []
         append = out.append
@@ -162,9 +168,6 @@ class Frame:
         return out
 
     def _element(self, op: int, evaluate: Callable[[Frame], Any]) -> Any:
-        if op in NAME_START:
-            prefix, segments = self.name_path()
-            return NamePath(prefix + ".".join(segments), self.scope)
         at = self.pos
         self.pos += 1
         if op == 0x0D:

@@ -53,11 +53,25 @@ class MethodAborted(AmlError):  # noqa: N818 - a state of the run as much as an 
 
 @dataclass(eq=False, slots=True)
 class NamePath:
-    """A name in a package: resolved from ``scope`` once the tables are loaded, then ``node`` stands for it."""
+    """A name in a package, looked up from ``scope`` once the tables are loaded.
+
+    From then on ``node`` is the object it shares, or, when that object was given to another value, ``value`` the one
+    it keeps.
+    """
 
     path: str
     scope: Node
     node: Node | None = None
+    value: Any = None
+
+    def share(self, node: Node) -> None:
+        """Stand for the value ``node`` has, also after a store into it."""
+        self.node = node
+        node.shared = [*(node.shared or ()), self]
+
+    def keep(self, value: Any) -> None:
+        """The object goes to another value: keep this one."""
+        self.node, self.value = None, value
 
 
 @dataclass(eq=False, slots=True)

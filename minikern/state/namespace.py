@@ -57,7 +57,7 @@ class Node:
     ``owner`` is the number of the table that made it, in the order of loading from 1; 0 for the kernel's own.
     """
 
-    __slots__ = ("children", "kind", "name", "owner", "parent", "value", "warned")
+    __slots__ = ("children", "kind", "name", "owner", "parent", "shared", "value", "warned")
 
     def __init__(self, name: str, parent: Node | None, kind: Kind, value: Any = None) -> None:
         self.name = name
@@ -65,6 +65,7 @@ class Node:
         self.kind = kind
         self.value = value
         self.owner = 0
+        self.shared: list[Any] | None = None  # the package elements that stand for this object's value
         self.warned = False  # a repair of its value has been logged
         self.children: dict[str, Node] = {}
 
