@@ -6,6 +6,9 @@ Its kernel is a machine whose ports and memory read as zero: the tool starts eve
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 from hw.bus import Bus
@@ -16,9 +19,81 @@ from minikern.acpi.values import AmlError, IndexRef, NodeRef, RefOf
 from minikern.state.acpi import AcpiState, Table
 from tests.acpi.support import StubKernel
 
-_ELEMENT = re.compile(r"^( *)\[(Object Reference|[A-Z][A-Za-z]+(?: Object Descriptor)?)\] ?(.*)$")
+_ELEMENT = re.compile(r"^( *)\[([A-Z][A-Za-z]+(?: Reference| Object| Object Descriptor)?)\] ?(.*)$")
 _BYTES = re.compile(r"[0-9A-F]{4}: ((?:[0-9A-F]{2} ?)+) ")
 _FAILED = re.compile(r"failed with status (AE_\w+)")
+
+_ESCAPED = re.compile(r"\\(x(?:FFFFFF)?[0-9A-F]{2}|.)")
+_CONTROLS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    word = found[1]
+    return chr(int(word[-2:], 16)) if len(word) > 1 else _CONTROLS.get(word, word)
+
+
+def have_tools() -> bool:
+    """True where acpiexec and the ASL compiler are installed."""
+    return all(shutil.which(tool) for tool in ("acpiexec", "iasl"))
+
+
+def compile_asl(folder: Path, text: str) -> Path | None:
+    """The table an ASL program compiles to, unoptimised; None when the compiler refuses it."""
+    source = folder / "program.asl"
+    source.write_text(text)
+    subprocess.run(["iasl", "-oa", "-f", source.name], cwd=folder, capture_output=True, check=False)
+    made = sorted(folder.glob("*.aml"))
+    return made[0] if made else None
+
+
+def ask(tables: list[Path], paths: list[str]) -> dict[str, str]:
+    """acpiexec's answers to the evaluation of each path, in that order, all in one run; empty when it crashed."""
+    commands = "".join(f"evaluate {path}\n" for path in paths) + "quit\n"
+    done = subprocess.run(["acpiexec", *map(str, tables)], input=commands.encode(), capture_output=True, check=False)
+    text = done.stdout.decode("latin-1")
+    if "Segmentation Fault" in text:
+        return {}
+    parts = re.split(r"^Evaluating (\S+)\n", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+_NODE = re.compile(r"^ ?(\d+) +(\S{4}) (\w+) +0x[0-9a-f]+ [0-9A-F]{3}")
+_MESSAGE = re.compile(
+    r"(Firmware|ACPI( BIOS)?) (Error|Warning)|ACPI: (Ignoring|Skipping|Marking|Actual|Dynamic|\d+ ACPI AML|\\\S+: )"
+)
+
+
+def loaded(tables: list[Path]) -> tuple[dict[str, str], list[str]]:
+    """The namespace acpiexec has after loading and initialising, path to type, and what it complained of until then."""
+    done = subprocess.run(
+        ["acpiexec", *map(str, tables)], input=b"namespace\nquit\n", capture_output=True, check=False
+    )
+    before, _, after = done.stdout.decode("latin-1").partition("ACPI Namespace")
+    stack: list[str] = []
+    found = {}
+    for line in after.splitlines():
+        node = _NODE.match(line)
+        if node:
+            stack = [*stack[: int(node[1])], node[2]]
+            found["\\" + ".".join(stack)] = node[3]
+    # \_TI_ holds acpiexec's own temporary object
+    return {path: kind for path, kind in found.items() if not path.startswith("\\_TI_")}, kinds(before.splitlines())
+
+
+def kinds(lines: list[str]) -> list[str]:
+    """ACPICA's messages without what differs between two builds: source lines, addresses, opcodes' names."""
+    found = []
+    for line in lines:
+        text = line.removeprefix("Final data object initialization: ")
+        if not _MESSAGE.match(text) or "utstanding" in text:
+            continue
+        text = text.replace("Firmware Error (ACPI):", "ACPI BIOS Error (bug):")
+        text = text.replace("Firmware Warning (ACPI):", "ACPI BIOS Warning (bug):")
+        text = re.sub(r" \(\d{8}/(\w+)-\d+\)", r" (\1)", text)
+        text = re.sub(r"opcode: \w+ \(", "opcode: OpcodeName unavailable (", text)
+        text = re.sub(r"operands for \[\w+\]", "operands for [OpcodeName unavailable]", text)
+        found.append(re.sub(r"0x[0-9a-f]{8,}|\b[0-9a-f]{16}\b", "PTR", text))
+    return found
 
 
 class RegionBuffers:
@@ -78,7 +153,7 @@ def _value(lines: list[str], at: int) -> tuple[Any, int]:
     if kind == "Integer":
         return int(rest.removeprefix("= "), 16), at + 1
     if kind == "String":
-        return rest.split('"', 1)[1].rsplit('"', 1)[0], at + 1
+        return _ESCAPED.sub(_unescaped, rest.split('"', 1)[1].rsplit('"', 1)[0]), at + 1
     if kind == "Buffer":
         return _bytes(lines, at)
     if kind == "Package":
@@ -91,7 +166,7 @@ def _value(lines: list[str], at: int) -> tuple[Any, int]:
     if kind == "Object Reference":
         name = re.search(r"Name (\S+)", rest)
         return ("reference", name[1] if name else rest), at + 1
-    return (kind, rest), at + 1
+    return (None if kind == "Null Object" else (kind, rest)), at + 1
 
 
 def _bytes(lines: list[str], at: int) -> tuple[bytes, int]:
@@ -125,6 +200,8 @@ def plain(value: Any) -> Any:
         return [plain(item) for item in value]
     if isinstance(value, bytearray):
         return bytes(value)
+    if isinstance(value, str):
+        return value.split("\0", 1)[0]  # the tool prints no further
     if isinstance(value, NodeRef):
         return ("reference", value.node.name)
     if isinstance(value, RefOf | IndexRef):
