@@ -164,14 +164,14 @@ def cpu_state(k: Kernel) -> dict[str, Any]:
     cpus: Sequence[CPU] = k.machine.cpus
     return {
         "masks": (maps.possible, maps.present, maps.online, sorted(maps.booted_once)),
-        "numbers": (maps.nr_cpu_ids, maps.total_cpus, maps.threads_per_core, maps.max_packages),
-        "smt": (maps.smt_present, maps.smt_messages_done, maps.smt_disabled),
+        "numbers": (maps.nr_cpu_ids, maps.total_cpus, maps.topo.threads_per_core, maps.topo.max_packages),
+        "smt": (maps.smt.present, maps.smt.messages_done, maps.smt.disabled),
         "state": dict(sorted(maps.state.items())),
         "apic_id": maps.apic_id,
         "places": maps.ids,
         "node": maps.node,
-        "core_mask": dict(sorted(maps.core_mask.items())),
-        "smt_mask": dict(sorted(maps.smt_mask.items())),
+        "core_mask": dict(sorted(maps.topo.core_mask.items())),
+        "smt_mask": dict(sorted(maps.topo.smt_mask.items())),
         "lpj": sorted(maps.lpj),
         "hardware": {nr: cpu.index for nr, cpu in sorted(maps.hardware.items())},
         "adjust": dict(sorted(maps.tsc.adjust.items())),

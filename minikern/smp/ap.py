@@ -21,6 +21,7 @@ from minikern.smp.siblings import set_cpu_sibling_map
 from minikern.smp.states import StateTable, by_kind
 from minikern.smp.topology import physical_die
 from minikern.smp.tsc_sync import check_tsc_sync_target
+from minikern.state.cpus import Cpuhp
 
 if TYPE_CHECKING:
     from hw.clock import Clock
@@ -90,7 +91,7 @@ def start_secondary(k: Kernel, room: ApRoom, nr: int, cpu: CPU) -> Steps:
         yield from check_tsc_sync_target(k, nr, cpu)
         yield from calibrate_delay_on(k, nr, cpu)
     insort(maps.online, nr)
-    maps.state[nr] = "AP_ONLINE_IDLE"
+    maps.state[nr] = Cpuhp.AP_ONLINE_IDLE
     _report(k, nr, sync, sync.idle, "AP_ONLINE_IDLE")
     keep = yield sync.unpark
     if keep:
@@ -140,11 +141,11 @@ def assign_logical_ids(k: Kernel, nr: int) -> None:
     """
     maps = k.cpus
     place = maps.ids[nr]
-    if place.package not in maps.logical_packages:
-        new = maps.logical_packages[place.package] = len(maps.logical_packages)
+    if place.package not in maps.topo.logical_packages:
+        new = maps.topo.logical_packages[place.package] = len(maps.topo.logical_packages)
         _say_converted(k, nr, place.package, "package", new)
-    if (place.package, place.die) not in maps.logical_dies:
-        new = maps.logical_dies[(place.package, place.die)] = len(maps.logical_dies)
+    if (place.package, place.die) not in maps.topo.logical_dies:
+        new = maps.topo.logical_dies[(place.package, place.die)] = len(maps.topo.logical_dies)
         _say_converted(k, nr, physical_die(k, nr), "die", new)
 
 
@@ -165,18 +166,18 @@ def _online_states(k: Kernel, room: ApRoom, nr: int) -> Steps:
     yield k.charge_on(nr, "cpuhp_thread_wakeup")
     for kind, count in by_kind(room.table.online):
         yield k.charge_on(nr, kind, count)
-    if not maps.smt_present and _siblings_online(k, nr) > 1:
+    if not maps.smt.present and _siblings_online(k, nr) > 1:
         # The first sibling turns on the scheduler's SMT code paths. Source: kernel/sched/core.c:sched_cpu_activate()
-        maps.smt_present = True
+        maps.smt.present = True
         yield k.charge_on(nr, "first_sibling_static_key")
-    maps.state[nr] = "ONLINE"
+    maps.state[nr] = Cpuhp.ONLINE
     k.mark(nr, "ONLINE")
 
 
 def _siblings_online(k: Kernel, nr: int) -> int:
     maps = k.cpus
     place = maps.ids[nr]
-    return len(maps.smt_mask[(place.package, place.die, place.core)])
+    return len(maps.topo.smt_mask[(place.package, place.die, place.core)])
 
 
 def _play_dead(k: Kernel, nr: int) -> None:
@@ -184,5 +185,5 @@ def _play_dead(k: Kernel, nr: int) -> None:
     maps = k.cpus
     maps.online.remove(nr)
     maps.remove_siblinginfo(nr)
-    maps.state[nr] = "OFFLINE"
+    maps.state[nr] = Cpuhp.OFFLINE
     k.mark(nr, "OFFLINE")

@@ -13,6 +13,7 @@ from minikern.core.printk import Level
 from minikern.pci import dmar
 from minikern.smp import io_apic
 from minikern.smp.apic import XAPIC_MAX_ID, read_apic_id, x2apic_disable, x2apic_enable, x2apic_enabled
+from minikern.state.cpus import IntrMode
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -21,22 +22,17 @@ X2APIC_WITHOUT_REMAPPING = ("KVM", "Microsoft Hyper-V", "VMware", "Xen HVM", "Ja
 FADT2_REVISION, FADT_APIC_PHYSICAL = 3, 1 << 19  # Source: ACPI 6.5 table 5.10
 FLAT_MAX_CPUS = 8  # logical destinations of the flat model
 
-PIC = "Keep in PIC mode(8259)"
-VIRTUAL_WIRE = "Switch to virtual wire mode setup"
-VIRTUAL_WIRE_NO_CONFIG = "Switch to virtual wire mode setup with no configuration"
-SYMMETRIC_IO = "Switch to symmetric I/O mode setup"
-SYMMETRIC_IO_NO_ROUTING = "Switch to symmetric I/O mode setup in no SMP routine"
 
 
 def setup_disableapic(k: Kernel, value: str | None) -> bool:
     """``nolapic``, ``disableapic``: the local APICs are hidden. Source: apic.c:setup_disableapic() @ v6.12"""
-    k.cpus.apic_disabled = True
+    k.cpus.apic.disabled = True
     return True
 
 
 def parse_noapic(k: Kernel, value: str | None) -> bool:
     """``noapic``: so are the I/O APICs. Source: io_apic.c:parse_noapic() @ v6.12"""
-    k.cpus.ioapic_disabled = True
+    k.cpus.apic.ioapic_disabled = True
     return True
 
 
@@ -44,13 +40,13 @@ def apic_set_verbosity(k: Kernel, value: str | None) -> bool:
     """``apic=``; the bare word takes back what hid the I/O APICs. Source: apic.c:apic_set_verbosity() @ v6.12"""
     maps = k.cpus
     if value is None:
-        maps.ioapic_disabled = False
+        maps.apic.ioapic_disabled = False
         return True
     if value not in ("debug", "verbose"):
         text = f"APIC Verbosity level {value} not recognised use apic=verbose or apic=debug"
         k.printk(text, Level.WARNING)
         return False
-    maps.apic_verbosity = value
+    maps.apic.verbosity = value
     return True
 
 
@@ -65,13 +61,13 @@ def setup_nox2apic(k: Kernel, value: str | None) -> bool:
         k.printk("x2apic already enabled.", Level.WARNING)
         x2apic_disable(cpu)
         k.printk("x2apic disabled")
-    k.cpus.nox2apic = True
+    k.cpus.apic.nox2apic = True
     return True
 
 
 def set_x2apic_phys_mode(k: Kernel, value: str | None) -> bool:
     """``x2apic_phys``: address CPUs by their ids. Source: x2apic_phys.c:set_x2apic_phys_mode() @ v6.12"""
-    k.cpus.x2apic_phys = True
+    k.cpus.apic.x2apic_phys = True
     return True
 
 
@@ -84,30 +80,30 @@ def setup_apic_calls(k: Kernel) -> None:
 def has_local_apic(k: Kernel) -> bool:
     """True if the kernel may use the boot CPU's local APIC."""
     maps = k.cpus
-    return maps.boot.has("apic") and not maps.apic_disabled
+    return maps.boot.has("apic") and not maps.apic.disabled
 
 
-def apic_intr_mode_select(k: Kernel) -> str:
+def apic_intr_mode_select(k: Kernel) -> IntrMode:
     """Choose the mode, before the timers are set up. Source: apic.c:__apic_intr_mode_select() @ v6.12"""
     maps = k.cpus
-    if maps.apic_disabled:
+    if maps.apic.disabled:
         k.printk("APIC disabled via kernel command line")
-        return PIC
+        return IntrMode.PIC
     if not maps.boot.has("apic"):
-        maps.apic_disabled = True
+        maps.apic.disabled = True
         k.printk("APIC disabled by BIOS")
-        return PIC
+        return IntrMode.PIC
     have_lapic = k.acpi.have_lapic
-    if not maps.smp_found_config:
-        maps.ioapic_disabled = True
+    if not maps.apic.smp_found_config:
+        maps.apic.ioapic_disabled = True
         if not have_lapic:
             k.printk("APIC: ACPI MADT or MP tables are not detected")
-            return VIRTUAL_WIRE_NO_CONFIG
-        return VIRTUAL_WIRE
+            return IntrMode.VIRTUAL_WIRE_NO_CONFIG
+        return IntrMode.VIRTUAL_WIRE
     if not maps.setup_max_cpus:
         k.printk("APIC: SMP mode deactivated")
-        return SYMMETRIC_IO_NO_ROUTING
-    return SYMMETRIC_IO
+        return IntrMode.SYMMETRIC_IO_NO_ROUTING
+    return IntrMode.SYMMETRIC_IO
 
 
 def check_x2apic(k: Kernel) -> None:
@@ -122,10 +118,10 @@ def enable_ir_x2apic(k: Kernel) -> None:
     Source: apic.c:enable_IR_x2apic(), try_to_enable_x2apic() @ v6.12
     """
     maps, cpu = k.cpus, k.machine.boot_cpu
-    if maps.ioapic_disabled:
+    if maps.apic.ioapic_disabled:
         k.printk("Not enabling interrupt remapping due to skipped IO-APIC setup")
         return
-    supported = maps.boot.has("x2apic") and not maps.nox2apic
+    supported = maps.boot.has("x2apic") and not maps.apic.nox2apic
     mode = dmar.enable_irq_remapping(k, supported)
     if not supported:
         return
@@ -138,7 +134,7 @@ def enable_ir_x2apic(k: Kernel) -> None:
                 x2apic_disable(cpu)
                 k.printk("x2apic disabled")
             return
-        maps.x2apic_phys = True
+        maps.apic.x2apic_phys = True
     if not x2apic_enabled(cpu):
         x2apic_enable(cpu)
         k.printk("x2apic enabled")
@@ -153,14 +149,14 @@ def acpi_madt_oem_check(k: Kernel) -> None:
         return
     maps = k.cpus
     name = _x2apic_driver(k)
-    maps.apic_driver = name
+    maps.apic.driver = name
     new = k.behaviour.apic_routing_lines == "APIC: Switched"
     k.printk(f"APIC: Switched APIC routing to: {name}" if new else f"Setting APIC routing to {name}.")
 
 
 def _x2apic_driver(k: Kernel) -> str:
     fadt = k.acpi.fadt if k.acpi else None
-    physical = k.cpus.x2apic_phys
+    physical = k.cpus.apic.x2apic_phys
     if fadt is not None and fadt.revision >= FADT2_REVISION and fadt.flags & FADT_APIC_PHYSICAL:
         k.printk("System requires x2apic physical mode", Level.DEBUG)
         physical = True
@@ -177,21 +173,21 @@ def probe_apic_driver(k: Kernel) -> None:
         name = "physical flat"
     else:
         return
-    if name != maps.apic_driver:
-        maps.apic_driver = name
+    if name != maps.apic.driver:
+        maps.apic.driver = name
         k.printk(f"APIC: Switched APIC routing to: {name}" if new else f"Switched APIC routing to {name}.")
 
 
-def apic_intr_mode_init(k: Kernel, mode: str) -> None:
+def apic_intr_mode_init(k: Kernel, mode: IntrMode) -> None:
     """Say and enter the mode. Source: apic.c:apic_intr_mode_init(), apic_bsp_setup(), io_apic.c:setup_IO_APIC()"""
     maps = k.cpus
-    maps.intr_mode = mode
+    maps.apic.intr_mode = mode
     k.printk(f"APIC: {mode}")
-    if mode == PIC:
+    if mode == IntrMode.PIC:
         return
     enable_ir_x2apic(k)
     probe_apic_driver(k)
-    if maps.ioapic_disabled:
+    if maps.apic.ioapic_disabled:
         return
     io_apic.setup_io_apic_irqs(k)
     check_timer(k)

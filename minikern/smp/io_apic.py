@@ -56,7 +56,7 @@ def setup_io_apic_irqs(k: Kernel) -> None:
     Source: arch/x86/kernel/apic/io_apic.c:setup_IO_APIC_irqs() @ v6.12
     """
     state: AcpiState = k.acpi
-    if state.disabled or not state.have_ioapic or not k.cpus.apic_verbosity:
+    if state.disabled or not state.have_ioapic or not k.cpus.apic.verbosity:
         return
     k.printk("ENABLING IO-APIC IRQs")
     k.printk(f"{'Init' if _newer(k) else 'init'} IO_APIC IRQs")

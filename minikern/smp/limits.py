@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def smt_cmdline_disable(k: Kernel, value: str | None) -> bool:
     """``nosmt`` and ``nosmt=force``, with the line they print. Source: kernel/cpu.c:cpu_smt_disable() @ v6.12"""
     k.printk("SMT: Force disabled" if value == "force" else "SMT: disabled")
-    k.cpus.smt_disabled = True
+    k.cpus.smt.disabled = True
     return True
 
 
@@ -32,7 +32,7 @@ def maxcpus(k: Kernel, value: str | None) -> bool:
     if count is not None:
         maps.asked.max_cpus = count
     if maps.asked.max_cpus == 0:
-        maps.ioapic_disabled = True
+        maps.apic.ioapic_disabled = True
     return True
 
 

@@ -77,12 +77,12 @@ def _process_madt(k: Kernel, state: AcpiState, register_lapics: Callable[[Kernel
     if has_local_apic(k):
         _parse_lapic_entries(k, state, entries, register_lapics)
     if state.have_lapic and not k.acpi_options.noirq:
-        if k.cpus.ioapic_disabled:
+        if k.cpus.apic.ioapic_disabled:
             k.printk("ACPI: Skipping IOAPIC probe due to 'noapic' option.")
         else:
             _parse_ioapic_entries(k, state, entries)
     if state.have_lapic and state.have_ioapic:
-        k.cpus.smp_found_config = True
+        k.cpus.apic.smp_found_config = True
     if state.have_lapic and state.have_ioapic:
         k.printk("ACPI: Using ACPI (MADT) for SMP configuration information")
     elif state.have_lapic:

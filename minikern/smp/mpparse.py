@@ -51,8 +51,8 @@ def _scan(k: Kernel, base: int, length: int) -> bool:
     while at >= 0:
         pointer = data[at : at + POINTER.size]
         if at % PARAGRAPH == 0 and _is_pointer(pointer):
-            k.cpus.mp_pointer = base + at
-            k.cpus.smp_found_config = True
+            k.cpus.apic.mp_pointer = base + at
+            k.cpus.apic.smp_found_config = True
             k.printk(f"found SMP MP-table at [mem {base + at:#010x}-{base + at + POINTER.size - 1:#010x}]")
             return True
         at = data.find(b"_MP_", at + 1)
@@ -76,25 +76,25 @@ def parse_early_smp_config(k: Kernel) -> None:
 def parse_smp_config(k: Kernel) -> None:
     """Take from the table what ACPI left open. Source: mpparse.c:mpparse_get_smp_config() @ v6.12"""
     state = k.acpi
-    if not state.disabled and state.table("APIC") is None and k.cpus.smp_found_config:
+    if not state.disabled and state.table("APIC") is None and k.cpus.apic.smp_found_config:
         k.printk("ACPI: No APIC-table, disabling MPS", Level.WARNING)
-        k.cpus.smp_found_config = False
+        k.cpus.apic.smp_found_config = False
     if not (state.have_lapic and state.have_ioapic):
         _get_smp_config(k, early=False)
 
 
 def _get_smp_config(k: Kernel, early: bool) -> None:
     maps = k.cpus
-    if not maps.smp_found_config or not maps.mp_pointer:
+    if not maps.apic.smp_found_config or not maps.apic.mp_pointer:
         return
-    pointer = k.machine.bus.read_bytes(maps.mp_pointer, POINTER.size)
+    pointer = k.machine.bus.read_bytes(maps.apic.mp_pointer, POINTER.size)
     k.printk(f"Intel MultiProcessor Specification v1.{pointer[9]}")
     config = int.from_bytes(pointer[4:8], "little")
     if not config:
         return
     processors = _read_config(k, config, early)
     if processors is None:
-        maps.smp_found_config = False
+        maps.apic.smp_found_config = False
         k.printk("[Firmware Bug]: MP table not OK: no SMP configuration used", Level.ERR)
         return
     listed_by_acpi = k.acpi.have_lapic

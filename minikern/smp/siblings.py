@@ -34,8 +34,8 @@ def set_cpu_sibling_map(k: Kernel, nr: int, cpu: CPU) -> None:
     """
     maps = k.cpus
     maps.set_cpu_sibling_map(nr)
-    maps.caches[nr] = _cache_ids(k, nr, cpu)
-    if maps.siblings_warned or not maps.several_per_package:
+    maps.topo.caches[nr] = _cache_ids(k, nr, cpu)
+    if maps.topo.siblings_warned or not maps.topo.several_per_package:
         return
     maps.detected_node[nr] = srat_detect_node(k, nr)
     topoext, snc = has_topoext(cpu), _is_snc(maps)
@@ -52,7 +52,7 @@ def srat_detect_node(k: Kernel, nr: int) -> int:
     Source: arch/x86/kernel/cpu/amd.c:srat_detect_node(), nearby_node(), intel.c:srat_detect_node() @ v6.12
     """
     maps = k.cpus
-    llc = maps.caches[nr].llc
+    llc = maps.topo.caches[nr].llc
     known = k.numa.apic_to_node(maps.ids[nr].apic_id) != NUMA_NO_NODE
     if known or maps.boot.vendor not in ("AuthenticAMD", "HygonGenuine") or llc is None:
         return maps.node[nr]
@@ -62,21 +62,21 @@ def srat_detect_node(k: Kernel, nr: int) -> int:
 
 def _elsewhere(maps: CpuMaps, nr: int) -> list[int]:
     """Started CPUs of other nodes that have a core or a cache in common with this one, which is entered there too."""
-    place, own, node = maps.ids[nr], maps.caches[nr], maps.detected_node
-    found = set(maps.smt_mask[(place.package, place.die, place.core)])
+    place, own, node = maps.ids[nr], maps.topo.caches[nr], maps.detected_node
+    found = set(maps.topo.smt_mask[(place.package, place.die, place.core)])
     for kind, number in (("llc", own.llc), ("l2c", own.l2c)):
         if number is not None:
-            sharers = maps.sharers.setdefault((kind, number), set())
+            sharers = maps.topo.sharers.setdefault((kind, number), set())
             found |= sharers
             sharers.add(nr)
-    return sorted(cpu for cpu in found if cpu in maps.caches and node.get(cpu) != node[nr])
+    return sorted(cpu for cpu in found if cpu in maps.topo.caches and node.get(cpu) != node[nr])
 
 
 def _shared(maps: CpuMaps, nr: int, other: int, topoext: bool, snc: bool) -> Iterator[str]:
     """What two CPUs of different nodes share, as Linux looks at it: threads of a core, last cache, second cache."""
-    mine, its = maps.caches[nr], maps.caches[other]
+    mine, its = maps.topo.caches[nr], maps.topo.caches[other]
     smt = maps.same_core(nr, other) and (not topoext or mine.llc == its.llc)
-    if smt and maps.threads_per_core > 1:
+    if smt and maps.topo.threads_per_core > 1:
         yield "smt"
     same_package = maps.ids[nr].package == maps.ids[other].package
     if mine.llc is not None and mine.llc == its.llc and not (same_package and snc):
@@ -93,7 +93,7 @@ def _is_snc(maps: CpuMaps) -> bool:
 
 def _warn(k: Kernel, nr: int, name: str, other: int) -> None:
     maps = k.cpus
-    maps.siblings_warned = True
+    maps.topo.siblings_warned = True
     k.printk("------------[ cut here ]------------", Level.WARNING)
     k.printk(
         f"sched: CPU #{nr}'s {name}-sibling CPU #{other} is not on the same node! "

@@ -19,13 +19,12 @@ from minikern.smp.apic import apic_id_valid
 from minikern.smp.bugs import smt_lines
 from minikern.smp.calibrate import bogomips, next_tick, tick_ns
 from minikern.smp.cpuinfo import cpu_info_text
-from minikern.smp.interrupt_mode import PIC, SYMMETRIC_IO_NO_ROUTING, VIRTUAL_WIRE_NO_CONFIG
 from minikern.smp.madt_wakeup import acpi_wakeup_cpu, wakes_by_mailbox
 from minikern.smp.siblings import set_cpu_sibling_map
 from minikern.smp.states import TABLES, by_kind
 from minikern.smp.trampoline import Trampoline, install_trampoline, set_smpboot_control
 from minikern.smp.wakeup import wakeup_secondary_cpu_via_init
-from minikern.state.cpus import CpuMaps
+from minikern.state.cpus import Cpuhp, CpuMaps, IntrMode
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -60,11 +59,12 @@ def smp_prepare_cpus(k: Kernel) -> None:
         if not maps.boot_listed:
             apic_id = maps.apic_id[0]
             k.printk(f"smpboot: weird, boot CPU (#{apic_id}) not listed by the BIOS", Level.WARNING)
-        up = maps.intr_mode in (PIC, VIRTUAL_WIRE_NO_CONFIG, SYMMETRIC_IO_NO_ROUTING) or maps.setup_max_cpus == 0
+        without = (IntrMode.PIC, IntrMode.VIRTUAL_WIRE_NO_CONFIG, IntrMode.SYMMETRIC_IO_NO_ROUTING)
+        up = maps.apic.intr_mode in without or maps.setup_max_cpus == 0
         if up:
             k.printk("smpboot: SMP disabled")
             maps.possible, maps.present = [0], [0]
-        if maps.intr_mode not in (PIC, VIRTUAL_WIRE_NO_CONFIG):
+        if maps.apic.intr_mode not in (IntrMode.PIC, IntrMode.VIRTUAL_WIRE_NO_CONFIG):
             _setup_boot_apic_clock(k)
         if not up:
             k.printk(f"smpboot: CPU0: {cpu_info_text(maps.boot)}")
@@ -126,10 +126,10 @@ def _smp_cpus_done(k: Kernel) -> None:
 def _max_logical_packages(maps: CpuMaps) -> int:
     # Source: arch/x86/kernel/smpboot.c:calculate_max_logical_packages() @ v6.1
     package = maps.ids[0].package
-    booted_cores = sum(1 for core, threads in maps.smt_mask.items() if core[0] == package and threads)
-    threads = max(len(threads) for threads in maps.smt_mask.values())
-    maps.max_logical_packages = -(-maps.total_cpus // (booted_cores * threads))
-    return maps.max_logical_packages
+    booted_cores = sum(1 for core, threads in maps.topo.smt_mask.items() if core[0] == package and threads)
+    threads = max(len(threads) for threads in maps.topo.smt_mask.values())
+    maps.topo.max_logical_packages = -(-maps.total_cpus // (booted_cores * threads))
+    return maps.topo.max_logical_packages
 
 
 def _bringup_nonboot_cpus(run: Bringup) -> None:
@@ -140,40 +140,40 @@ def _bringup_nonboot_cpus(run: Bringup) -> None:
         for cpu in maps.present[1:]:
             if len(maps.online) >= left:
                 break
-            _cpu_up(run, cpu, "ONLINE")
+            _cpu_up(run, cpu, Cpuhp.ONLINE)
         return
     mask = maps.present
     if not run.parallel:
-        _bringup_mask(run, mask, left, "ONLINE")
+        _bringup_mask(run, mask, left, Cpuhp.ONLINE)
         return
-    if maps.threads_per_core > 1 and any(not maps.is_primary_thread(cpu) for cpu in mask):
+    if maps.topo.threads_per_core > 1 and any(not maps.is_primary_thread(cpu) for cpu in mask):
         primaries = [cpu for cpu in mask if maps.is_primary_thread(cpu)]
-        _bringup_mask(run, primaries, left, "BP_KICK_AP")
-        _bringup_mask(run, primaries, left, "ONLINE")
+        _bringup_mask(run, primaries, left, Cpuhp.BP_KICK_AP)
+        _bringup_mask(run, primaries, left, Cpuhp.ONLINE)
         left -= len(maps.online)
         if left <= 0:
             return
         mask = [cpu for cpu in mask if not maps.is_primary_thread(cpu)]
-    _bringup_mask(run, mask, left, "BP_KICK_AP")
-    _bringup_mask(run, mask, left, "ONLINE")
+    _bringup_mask(run, mask, left, Cpuhp.BP_KICK_AP)
+    _bringup_mask(run, mask, left, Cpuhp.ONLINE)
 
 
-def _bringup_mask(run: Bringup, mask: list[int], count: int, target: str) -> None:
+def _bringup_mask(run: Bringup, mask: list[int], count: int, target: Cpuhp) -> None:
     """Take the first ``count`` CPUs of ``mask`` to ``target``; CPU 0 counts though it is up already."""
     for cpu in mask[:count]:
         if _cpu_up(run, cpu, target):
-            run.maps.state[cpu] = "OFFLINE"
+            run.maps.state[cpu] = Cpuhp.OFFLINE
             run.k.mark(cpu, "OFFLINE")
 
 
-def _cpu_up(run: Bringup, cpu: int, target: str) -> int:
+def _cpu_up(run: Bringup, cpu: int, target: Cpuhp) -> int:
     """Take one CPU up to ``target``; 0 or a negative error number. Source: kernel/cpu.c:cpu_up(), _cpu_up()"""
     maps, table = run.maps, run.room.table
     if table.position(maps.state[cpu]) >= table.position(target):
         return 0
     if not _cpu_bootable(maps, cpu):
         return -ECANCELED
-    if maps.state[cpu] == "OFFLINE":
+    if maps.state[cpu] == Cpuhp.OFFLINE:
         error = _prepare_and_kick(run, cpu)
         if error or target == "BP_KICK_AP":
             return error
@@ -188,7 +188,7 @@ def _cpu_bootable(maps: CpuMaps, cpu: int) -> bool:
 
     Source: kernel/cpu.c:cpu_bootable() @ v6.12
     """
-    return not maps.smt_disabled or maps.is_primary_thread(cpu) or cpu not in maps.booted_once
+    return not maps.smt.disabled or maps.is_primary_thread(cpu) or cpu not in maps.booted_once
 
 
 def _prepare_and_kick(run: Bringup, cpu: int) -> int:
@@ -220,7 +220,7 @@ def native_kick_ap(run: Bringup, cpu: int) -> int:
         error = wakeup_secondary_cpu_via_init(k, cpu, apic_id, run.trampoline.vector)
     if error:
         return _boot_failed(k, cpu, error)
-    maps.state[cpu] = "BRINGUP_CPU" if run.room.scheme == "serial-old" else "BP_KICK_AP"
+    maps.state[cpu] = Cpuhp.BRINGUP_CPU if run.room.scheme == "serial-old" else Cpuhp.BP_KICK_AP
     return 0
 
 
@@ -233,7 +233,7 @@ def _bringup_cpu(run: Bringup, cpu: int) -> int:
     """Meet the started CPU and see it through to ONLINE. Source: kernel/cpu.c:bringup_cpu() @ v6.12"""
     k, maps, sync = run.k, run.maps, run.room.sync[cpu]
     if not _wait_alive(run, sync):
-        maps.state[cpu] = "OFFLINE"
+        maps.state[cpu] = Cpuhp.OFFLINE
         if run.room.scheme == "serial-old":
             return _boot_failed(k, cpu, -1)
         k.printk(f"CPU{cpu} failed to report alive state", Level.ERR)
@@ -288,8 +288,8 @@ def _book_wait(k: Kernel, started: int) -> None:
 def _arch_smt_update(k: Kernel) -> None:
     """Once SMT is in use, say what that leaves open. Source: arch/x86/kernel/cpu/bugs.c:cpu_bugs_smt_update()"""
     maps = k.cpus
-    if maps.smt_present and not maps.smt_messages_done:
-        maps.smt_messages_done = True
+    if maps.smt.present and not maps.smt.messages_done:
+        maps.smt.messages_done = True
         for line in smt_lines(k, maps.boot):
             k.printk(line, Level.WARNING)
 

@@ -11,13 +11,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from minikern.state.cpus import Cpuhp
+
 CALLBACK = "cpuhp_callback"
 
 
 class State(NamedTuple):
     """One state. ``kind`` is the kind of work its start-up callback is booked as, empty for none."""
 
-    name: str
+    name: Cpuhp
     kind: str = ""
 
 
@@ -29,11 +31,11 @@ class StateTable:
     starting: tuple[State, ...]
     online: tuple[State, ...]
 
-    def names(self) -> tuple[str, ...]:
+    def names(self) -> tuple[Cpuhp, ...]:
         """All names in the order of the enumeration."""
         return tuple(state.name for state in (*self.prepare, *self.starting, *self.online))
 
-    def position(self, name: str) -> int:
+    def position(self, name: Cpuhp) -> int:
         """Position of ``name`` in that order; ValueError if there is no such state."""
         position = self._positions.get(name)
         if position is None:
@@ -41,68 +43,68 @@ class StateTable:
         return position
 
     @cached_property
-    def _positions(self) -> dict[str, int]:
+    def _positions(self) -> dict[Cpuhp, int]:
         return {name: at for at, name in enumerate(self.names())}
 
 
 _PREPARE = (
-    State("OFFLINE"),
-    State("CREATE_THREADS", "cpuhp_thread_create"),
-    State("PERF_PREPARE", CALLBACK),
-    State("RANDOM_PREPARE", CALLBACK),
-    State("WORKQUEUE_PREP", "workqueue_prepare"),
-    State("HRTIMERS_PREPARE", CALLBACK),
-    State("X2APIC_PREPARE", CALLBACK),
-    State("SMPCFD_PREPARE", "smpcfd_prepare"),
-    State("RELAY_PREPARE", CALLBACK),
-    State("RCUTREE_PREP", CALLBACK),
-    State("TRACE_RB_PREPARE", "ring_buffer_prepare"),
-    State("TIMERS_PREPARE", CALLBACK),
+    State(Cpuhp.OFFLINE),
+    State(Cpuhp.CREATE_THREADS, "cpuhp_thread_create"),
+    State(Cpuhp.PERF_PREPARE, CALLBACK),
+    State(Cpuhp.RANDOM_PREPARE, CALLBACK),
+    State(Cpuhp.WORKQUEUE_PREP, "workqueue_prepare"),
+    State(Cpuhp.HRTIMERS_PREPARE, CALLBACK),
+    State(Cpuhp.X2APIC_PREPARE, CALLBACK),
+    State(Cpuhp.SMPCFD_PREPARE, "smpcfd_prepare"),
+    State(Cpuhp.RELAY_PREPARE, CALLBACK),
+    State(Cpuhp.RCUTREE_PREP, CALLBACK),
+    State(Cpuhp.TRACE_RB_PREPARE, "ring_buffer_prepare"),
+    State(Cpuhp.TIMERS_PREPARE, CALLBACK),
 )
 _ONLINE = (
-    State("AP_ONLINE_IDLE"),
-    State("AP_SMPBOOT_THREADS", "smpboot_threads_unpark"),
-    State("AP_IRQ_AFFINITY_ONLINE", CALLBACK),
-    State("AP_PERF_ONLINE", CALLBACK),
-    State("AP_WATCHDOG_ONLINE", CALLBACK),
-    State("AP_WORKQUEUE_ONLINE", CALLBACK),
-    State("AP_RANDOM_ONLINE", CALLBACK),
-    State("AP_RCUTREE_ONLINE", CALLBACK),
-    State("AP_BASE_CACHEINFO_ONLINE", CALLBACK),
-    State("AP_ONLINE_DYN", CALLBACK),
-    State("AP_ACTIVE", "sched_activate"),
-    State("ONLINE"),
+    State(Cpuhp.AP_ONLINE_IDLE),
+    State(Cpuhp.AP_SMPBOOT_THREADS, "smpboot_threads_unpark"),
+    State(Cpuhp.AP_IRQ_AFFINITY_ONLINE, CALLBACK),
+    State(Cpuhp.AP_PERF_ONLINE, CALLBACK),
+    State(Cpuhp.AP_WATCHDOG_ONLINE, CALLBACK),
+    State(Cpuhp.AP_WORKQUEUE_ONLINE, CALLBACK),
+    State(Cpuhp.AP_RANDOM_ONLINE, CALLBACK),
+    State(Cpuhp.AP_RCUTREE_ONLINE, CALLBACK),
+    State(Cpuhp.AP_BASE_CACHEINFO_ONLINE, CALLBACK),
+    State(Cpuhp.AP_ONLINE_DYN, CALLBACK),
+    State(Cpuhp.AP_ACTIVE, "sched_activate"),
+    State(Cpuhp.ONLINE),
 )
 
 SERIAL_OLD = StateTable(
-    prepare=(*_PREPARE, State("BP_PREPARE_DYN", CALLBACK), State("BRINGUP_CPU")),
+    prepare=(*_PREPARE, State(Cpuhp.BP_PREPARE_DYN, CALLBACK), State(Cpuhp.BRINGUP_CPU)),
     starting=(
-        State("AP_IDLE_DEAD"),
-        State("AP_OFFLINE"),
-        State("AP_SCHED_STARTING", CALLBACK),
-        State("AP_PERF_X86_STARTING", CALLBACK),
-        State("AP_ONLINE"),
-        State("TEARDOWN_CPU"),
+        State(Cpuhp.AP_IDLE_DEAD),
+        State(Cpuhp.AP_OFFLINE),
+        State(Cpuhp.AP_SCHED_STARTING, CALLBACK),
+        State(Cpuhp.AP_PERF_X86_STARTING, CALLBACK),
+        State(Cpuhp.AP_ONLINE),
+        State(Cpuhp.TEARDOWN_CPU),
     ),
     online=_ONLINE,
 )
 SPLIT = StateTable(
     prepare=(
         *_PREPARE,
-        State("TMIGR_PREPARE", CALLBACK),
-        State("BP_PREPARE_DYN", CALLBACK),
-        State("BP_KICK_AP"),
-        State("BRINGUP_CPU"),
+        State(Cpuhp.TMIGR_PREPARE, CALLBACK),
+        State(Cpuhp.BP_PREPARE_DYN, CALLBACK),
+        State(Cpuhp.BP_KICK_AP),
+        State(Cpuhp.BRINGUP_CPU),
     ),
     starting=(
-        State("AP_IDLE_DEAD"),
-        State("AP_OFFLINE"),
-        State("AP_CACHECTRL_STARTING", CALLBACK),
-        State("AP_SCHED_STARTING", CALLBACK),
-        State("AP_PERF_X86_STARTING", CALLBACK),
-        State("AP_HRTIMERS_DYING", CALLBACK),
-        State("AP_ONLINE"),
-        State("TEARDOWN_CPU"),
+        State(Cpuhp.AP_IDLE_DEAD),
+        State(Cpuhp.AP_OFFLINE),
+        State(Cpuhp.AP_CACHECTRL_STARTING, CALLBACK),
+        State(Cpuhp.AP_SCHED_STARTING, CALLBACK),
+        State(Cpuhp.AP_PERF_X86_STARTING, CALLBACK),
+        State(Cpuhp.AP_HRTIMERS_DYING, CALLBACK),
+        State(Cpuhp.AP_ONLINE),
+        State(Cpuhp.TEARDOWN_CPU),
     ),
     online=_ONLINE,
 )

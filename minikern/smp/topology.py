@@ -13,7 +13,7 @@ from minikern.core.printk import Level
 from minikern.smp.apic import MSR_IA32_APICBASE, apic_id_valid, read_apic_id
 from minikern.smp.cpuinfo import decode_signature
 from minikern.smp.interrupt_mode import has_local_apic
-from minikern.state.cpus import CpuId, CpuMaps, Registry
+from minikern.state.cpus import Cpuhp, CpuId, CpuMaps, Registry
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
@@ -150,12 +150,12 @@ def topology_init(k: Kernel) -> CpuMaps:
     else:
         _possible_old(k, maps, registry)
     maps.ids = {cpu: shifts.decode(apic_id) for cpu, apic_id in maps.apic_id.items()}
-    maps.threads_per_core = 1 << shifts.smt
-    maps.several_per_package = shifts.package > 0
-    maps.max_packages = len({place.package for place in maps.ids.values()})
+    maps.topo.threads_per_core = 1 << shifts.smt
+    maps.topo.several_per_package = shifts.package > 0
+    maps.topo.max_packages = len({place.package for place in maps.ids.values()})
     maps.node = {cpu: _cpu_to_node(k, cpu, maps.apic_id.get(cpu)) for cpu in maps.possible}
-    maps.state = dict.fromkeys(maps.possible, "OFFLINE")
-    maps.state[0] = "ONLINE"
+    maps.state = dict.fromkeys(maps.possible, Cpuhp.OFFLINE)
+    maps.state[0] = Cpuhp.ONLINE
     maps.hardware[0] = k.machine.boot_cpu
     return maps
 
@@ -293,7 +293,7 @@ def _possible_new(k: Kernel, maps: CpuMaps, registry: Registry, shifts: Shifts) 
 
 def _limit_possible(k: Kernel, maps: CpuMaps, limit: int) -> int:
     asked = maps.asked.possible_cpus
-    up = maps.setup_max_cpus == 0 or maps.apic_disabled
+    up = maps.setup_max_cpus == 0 or maps.apic.disabled
     possible = min(1 if up else limit, asked or limit)
     if possible < limit:
         k.printk(f"CPU topo: Limiting to {possible} possible CPUs")
@@ -308,7 +308,7 @@ def _print_topology(k: Kernel, maps: CpuMaps, shifts: Shifts, apic_ids: list[int
     dies_per_package = 1 << (get_count_order(len(dies)) - get_count_order(len(packages)))
     core_count = sum(core >> (shifts.package - shifts.smt) == first for core in cores)
     thread_count = sum(apic_id >> shifts.package == first for apic_id in set(apic_ids))
-    maps.max_logical_packages = len(packages)
+    maps.topo.max_logical_packages = len(packages)
     k.printk(f"CPU topo: Max. logical packages: {len(packages):3}")
     if k.behaviour.cpu_topo_nodes:
         nodes = max(1, len(k.numa.phys_nodes))

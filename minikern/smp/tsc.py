@@ -87,7 +87,7 @@ def unsynchronized_tsc(k: Kernel) -> bool:
     if maps.boot.has("constant_tsc") or maps.tsc.reliable or maps.boot.vendor == "GenuineIntel":
         return False
     # Other makers' multi-socket machines are not; older kernels did not count sockets but possible CPUs.
-    count = maps.max_packages if k.behaviour.tsc_counts == "packages" else len(maps.possible)
+    count = maps.topo.max_packages if k.behaviour.tsc_counts == "packages" else len(maps.possible)
     return count > 1
 
 

@@ -85,7 +85,7 @@ def _hopeless(ahead: int, source: int, duration_ns: int, handoff_ns: int) -> War
 def loop_timeout_ms(k: Kernel, nr: int) -> int:
     """How long the test runs: short if another CPU of the package is known. Source: tsc_sync.c:loop_timeout()"""
     maps = k.cpus
-    return SYNC_MS_PACKAGE_KNOWN if len(maps.core_mask[maps.ids[nr].package]) > 1 else SYNC_MS_FIRST
+    return SYNC_MS_PACKAGE_KNOWN if len(maps.topo.core_mask[maps.ids[nr].package]) > 1 else SYNC_MS_FIRST
 
 
 def check_tsc_sync_target(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event, None, None]:

@@ -34,7 +34,7 @@ def kernel(append: str = "", found: bool = True, x2apic: bool = False, **options
         interrupt_mode.x2apic_enable(k.machine.boot_cpu)
     parse_early_param(k)
     apply_cmdline_limits_early(k)
-    k.cpus.smp_found_config = found
+    k.cpus.apic.smp_found_config = found
     return k
 
 
@@ -127,9 +127,9 @@ def test_mp_table_is_found_and_read() -> None:
 def test_damaged_mp_table_is_refused(at: int, line: str) -> None:
     k = with_table((at, 0x11))
     assert any(text.startswith(line) for text in texts(k))
-    assert not k.cpus.smp_found_config
+    assert not k.cpus.apic.smp_found_config
     assert not k.acpi.ioapics
 
 
 def test_damaged_pointer_is_not_found() -> None:
-    assert not with_table((8, 0xFF)).cpus.mp_pointer
+    assert not with_table((8, 0xFF)).cpus.apic.mp_pointer

@@ -90,7 +90,8 @@ def test_amd_without_affinity_takes_the_caches_number(
 ) -> None:
     """So CPUs dealt to made-up nodes in turn, which share a cache, are on one node again when they start."""
     boot_cpu, place = SimpleNamespace(vendor=vendor), SimpleNamespace(apic_id=1)
-    maps = SimpleNamespace(caches={1: CacheIds(0, None)}, boot=boot_cpu, node={1: 1}, ids={1: place})
+    topo = SimpleNamespace(caches={1: CacheIds(0, None)})
+    maps = SimpleNamespace(topo=topo, boot=boot_cpu, node={1: 1}, ids={1: place})
     numa = SimpleNamespace(apic_to_node=lambda apic_id: 1 if known else -1)
     kernel = SimpleNamespace(cpus=maps, numa=numa, nodes=[SimpleNamespace(nid=0), SimpleNamespace(nid=1)])
     assert siblings.srat_detect_node(kernel, 1) == node  # type: ignore[arg-type]

@@ -181,7 +181,7 @@ def test_places_agree_with_the_machine(sockets: int, cores: int, threads: int, v
         ours = maps.ids[cpu]
         assert (ours.package, ours.core, ours.thread) == (place.package, place.core, place.thread)
     if threads > 1:
-        assert maps.threads_per_core >= threads
+        assert maps.topo.threads_per_core >= threads
 
 
 class FakeCpu:
