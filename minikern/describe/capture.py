@@ -16,6 +16,7 @@ from hw.errors import InputError
 from hw.spec import BootSpec, CpuidDump, CpuSpec, MemoryRange, pc_uarts
 from minikern.describe import capture_handover, capture_memory
 from minikern.describe.acpidump import acpi_from_capture
+from minikern.describe.capture_build import captured_build
 from minikern.describe.case import Case, read_case
 from minikern.describe.pci_capture import pci_from_capture, restore_interrupt_links
 from minikern.describe.uarts import uarts_of_capture
@@ -79,9 +80,11 @@ def _read_folder(folder: Path) -> Case:
         e820=_e820(folder, page),
         uarts=uarts_of_capture(_read_text(folder / "ioports.txt", required=False), log.splitlines()),
     )
+    iomem = _read_text(folder / "iomem.txt", required=False)
+    spec.build = captured_build(_read_text(folder / "config-fragment.txt", required=False), iomem, log)
     bgrt = next((table.data for table in spec.acpi.raw if table.signature == "BGRT"), b"")
     add_listed_cpus(spec.cpus, next((table.data for table in spec.acpi.raw if table.signature == "APIC"), b""), log)
-    capture_memory.fill_in(spec.boot, spec.e820, _read_text(folder / "iomem.txt", required=False), log, bgrt)
+    capture_memory.fill_in(spec.boot, spec.e820, iomem, log, bgrt)
     capture_handover.fill_in(spec.boot, folder)
     if pci is not None:
         if spec.boot.type_of_loader >> 4 != purgatory.STARTED_BY_KEXEC:

@@ -9,6 +9,7 @@ import msgspec
 from hw.pci.spec import PciSpec
 from hw.spec import MachineSpec
 from hw.toml_file import decode_file
+from minikern.core.captured_build import CapturedBuild
 from minikern.core.costs import Cost, Residue
 from minikern.core.kernel_facts import KernelFacts
 
@@ -23,6 +24,7 @@ class Case(MachineSpec, forbid_unknown_fields=True):
     banner: str = ""  # captured "Linux version" line
     figures: str = ""  # published figures to hold a boot of this machine against
     kernel: KernelFacts | None = None  # of the build a boot log came from
+    build: CapturedBuild | None = None  # of the kernel that ran on a captured machine
     notes: list[str] = msgspec.field(default_factory=list)  # what was read and what was assumed, for the user
 
 
