@@ -14,6 +14,7 @@ from minikern.commands.common import (
     load_named_variant,
     machine_options,
     reported,
+    tell_skipped,
     tell_unmodelled,
 )
 
@@ -71,6 +72,7 @@ def boot(
         click.echo(boot_json(done))
     else:
         click.echo(explained_dmesg(done.kernel) if explain else format_dmesg(done.kernel), nl=False)
+    tell_skipped([done])
     if trace is not None:
         write_trace(done, trace)
     if plot is not None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from minikern.core.kernel import BootOptions
     from minikern.core.variant import Variant
     from minikern.describe.case import Case
+    from minikern.lab.run import Boot
 
 EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_INTERRUPTED = 1, 2, 3, 130
 DEFAULT_MACHINE = "lpc2023"
@@ -148,6 +149,14 @@ def tell_unmodelled(spec: Case, variants: Iterable[Variant | None], append: str,
     words = dict.fromkeys(word for line in lines for word in unmodelled_words(line, release))
     if words:
         click.echo(f"minikern: known to Linux, not modelled here: {' '.join(words)}", err=True)
+
+
+def tell_skipped(boots: Iterable[Boot]) -> None:
+    """Say which PCI functions a boot was asked to leave out, and what for."""
+    from minikern.report.pci_skipped import skipped_text
+
+    for text in dict.fromkeys(filter(None, map(skipped_text, boots))):
+        click.echo(f"minikern: {text}", err=True)
 
 
 def load_named_variant(name: str) -> Variant | None:

@@ -27,6 +27,7 @@ from minikern.describe.dmesg_groups import isolating, logged_groups
 from minikern.describe.dmesg_ivrs import ivrs_body
 from minikern.describe.dmesg_links import links_of
 from minikern.describe.dmesg_log import Log
+from minikern.describe.dmesg_needed import needed_functions
 from minikern.describe.dmesg_pci_kinds import kinds_of
 from minikern.describe.dmesg_pci_lines import Range, Seen, seen_functions
 from minikern.describe.dmesg_pci_roots import host_bridges
@@ -77,6 +78,7 @@ def pci_from_log(log: Log) -> LoggedPci:
     spec.functions = _functions(log, kept, spec.host_bridges, groups)
     if not any(function.bars for function in spec.functions):
         log.assumed.append("PCI functions without addresses, as the log has no lines of them")
+    spec.needed = needed_functions(log, spec)
     dmar = remapping_units(log, spec, list(seen), groups)
     return LoggedPci(spec, dmar, ivrs_body(log, spec, groups))
 
