@@ -2,24 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
+from minikern.core.ledger import Phase
+
 
 class Cost(msgspec.Struct, forbid_unknown_fields=True):
-    """Unit cost of one kind of work, with the place the figure comes from."""
+    """Unit cost of one kind of work, with the place the figure comes from.
+
+    A fitted cost has an interval (80 %, ns) and says whether the log moved it (``fitted``) or not (``assumed``).
+    """
 
     ns: Annotated[float, Meta(ge=0)]
     source: Annotated[str, Meta(min_length=1)]
+    low: Annotated[float, Meta(ge=0)] | None = None
+    high: Annotated[float, Meta(ge=0)] | None = None
+    status: Literal["", "fitted", "assumed"] = ""
 
 
 class Residue(msgspec.Struct, forbid_unknown_fields=True):
-    """Named time that no mechanism explains, spent at the point ``at`` of the boot."""
+    """Named time that no mechanism explains, spent at the point ``at`` of the boot or before a line of its log.
+
+    ``before`` is the line's mask (see minikern.core.line_mask), ``nth`` which line of that mask; ``waits`` names what
+    the boot CPU slept for first. A residue before a line belongs to the phase the boot is in.
+    """
 
     name: str
     at: str
     ms: Annotated[float, Meta(ge=0)]
     source: Annotated[str, Meta(min_length=1)]
-    phase: str = "rest"
+    phase: Phase = "rest"
+    before: str = ""
+    nth: Annotated[int, Meta(ge=1)] = 1
+    waits: Literal["", "initramfs"] = ""
+    serial_baud: Annotated[int, Meta(ge=0)] = 0  # time a serial console of this speed took; 0: it is no console's
