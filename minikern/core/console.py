@@ -17,6 +17,7 @@ from minikern.core.printk import Level, LogLine
 LOGLEVEL_DEFAULT, LOGLEVEL_QUIET, LOGLEVEL_DEBUG = 7, 4, 10
 """Source: lib/Kconfig.debug:CONSOLE_LOGLEVEL_DEFAULT, CONSOLE_LOGLEVEL_QUIET; include/linux/printk.h @ v6.12"""
 NS_PER_S = 1_000_000_000
+SERIAL_NAMES = ("ttyS", "earlyser", "uart")
 
 
 class Record(NamedTuple):
@@ -61,6 +62,7 @@ class Consoles:
     loglevel: int = LOGLEVEL_DEFAULT
     ignore_loglevel: bool = False
     keep_bootcon: bool = False
+    baud: int = 0  # of the serial line that was set up last
     registered: list[Console] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     _locked: bool = False
@@ -101,6 +103,11 @@ class Consoles:
     def shows(self, level: int) -> bool:
         """True if consoles get lines of this level. Source: suppress_message_printing()"""
         return self.ignore_loglevel or level < self.loglevel
+
+    def serial_share(self, baud: int) -> float:
+        """How long serial consoles take now for what one of ``baud`` takes 1 for: 0 where none is on and listens."""
+        serial = any(console.name.startswith(SERIAL_NAMES) for console in self.registered)
+        return baud / self.baud if serial and self.baud and self.shows(Level.INFO) else 0.0
 
     def prefix(self, ts_ns: int) -> str:
         """What stands before a line. Source: kernel/printk/printk.c:info_print_prefix() @ v6.12"""

@@ -45,6 +45,7 @@ def set_line(k: Kernel, base: int, lcr: int, quotient: int) -> None:
         (Reg.IER, quotient >> 8 & 0xFF),
         (Reg.LCR, lcr),
     )
+    k.consoles.baud = BASE_BAUD // max(1, quotient)
     for reg, value in writes:
         k.charge("uart_port_access")
         k.machine.bus.port_out(base + reg, 1, value)
