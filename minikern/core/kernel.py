@@ -11,12 +11,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
 from minikern.core.console import Consoles
 from minikern.core.experiment import Experiment
 from minikern.core.forks import changed
 from minikern.core.ledger import Ledger, Phase
+from minikern.core.meter import Meter
+from minikern.core.pacing import INITRAMFS_WAIT, Pacer
 from minikern.core.parameters import InitWords
 from minikern.core.part import Part
 from minikern.core.printk import Level, Printk
@@ -55,6 +59,7 @@ class BootOptions:
     vmemmap: str = "auto"  # full, window or auto
     kernel: str = ""  # struct-page kernel by name; empty means the fastest
     record: bool = False  # keep every span of work and every mark, for traces and plots
+    meter: bool = False  # keep the work done before each line, for holding the boot against real stamps
 
 
 class Kernel:
@@ -103,6 +108,8 @@ class Kernel:
         self.log.finished = self.consoles.log
         self.ledger = Ledger()
         self.recorder = Recorder() if self.options.record else None
+        self.meter = Meter() if self.options.meter else None
+        self.pacer = Pacer(residue) if any(item.before for item in residue) else None
         self._costs = costs
         self._residue = residue
         self._phase: Phase = "rest"
@@ -118,6 +125,7 @@ class Kernel:
         self.fallback: dict[int, list[int]] = {}  # node -> nodes to try, in order
         self.nodes: list[Pglist] = []
         self.initramfs_done: simpy.Event | None = None
+        self.initramfs_announced = False
         self.acpi_options = AcpiOptions()
         self.acpi = AcpiState()
         self.pci = PciState.empty()
@@ -140,7 +148,22 @@ class Kernel:
 
     def printk(self, text: str, level: Level = Level.INFO) -> None:
         """Record a log line."""
-        self.log.printk(text, level)
+        with self._line(text.rpartition("\n")[2]):
+            self.log.printk(text, level)
+
+    def open_line(self, text: str) -> None:
+        """Record a line that may still grow; consoles get it with the next one."""
+        with self._line(text):
+            self.log.open(text)
+
+    @contextmanager
+    def _line(self, text: str) -> Iterator[None]:
+        main = not self.machine.clock.beside
+        if main and self.pacer is not None:
+            self.pacer.before(self, text)
+        yield
+        if self.meter is not None:
+            self.meter.line(len(self.log.lines) - 1, main, self.consoles.serial_share(1) > 0)
 
     def pr_cont(self, text: str) -> None:
         """Continue the open log line."""
@@ -155,7 +178,7 @@ class Kernel:
     def charge(self, kind: str, count: int = 1) -> None:
         """The boot CPU does ``count`` pieces of ``kind``: book them and let the machine's time pass."""
         total = self._cost_ns(0, kind, count)
-        self.ledger.book(self._phase, 0, kind, count, total)
+        self._book(0, kind, count, total)
         if self.recorder is not None:
             self.recorder.span(0, kind, self._phase, self.machine.clock.now, total, count)
         self.machine.clock.advance(total)
@@ -169,16 +192,21 @@ class Kernel:
     def charge_on(self, cpu: int, kind: str, count: int = 1) -> simpy.Timeout:
         """CPU ``cpu`` (a SimPy process) does ``count`` pieces of ``kind``: book them, return the event to wait for."""
         total = self._cost_ns(cpu, kind, count)
-        self.ledger.book(self._phase, cpu, kind, count, total)
+        self._book(cpu, kind, count, total)
         if self.recorder is not None:
             self.recorder.span(cpu, kind, self._phase, self.machine.clock.now, total, count)
         return self.machine.clock.timeout(total)
 
     def book_span(self, cpu: int, kind: str, count: int, start_ns: int, total_ns: int) -> None:
         """Book work whose time has passed already, for instance a wait that was simulated event by event."""
-        self.ledger.book(self._phase, cpu, kind, count, total_ns)
+        self._book(cpu, kind, count, total_ns)
         if self.recorder is not None:
             self.recorder.span(cpu, kind, self._phase, start_ns, total_ns, count)
+
+    def _book(self, cpu: int, kind: str, count: int, total_ns: int) -> None:
+        self.ledger.book(self._phase, cpu, kind, count, total_ns)
+        if self.meter is not None:
+            self.meter.book(cpu, kind, count, total_ns)
 
     def mark(self, cpu: int, name: str, value: int = 0) -> None:
         """Something happened to CPU ``cpu`` now: a message, a state. Kept only where traces are asked for."""
@@ -203,11 +231,52 @@ class Kernel:
         """Let the machine's named unmodelled time of this point of the boot pass, and book it as residue."""
         for item in self._residue:
             if item.at == at:
-                total = round(item.ms * 1_000_000)
-                self.ledger.book_residue(item.phase, item.name, total)
-                if self.recorder is not None:
-                    self.recorder.span(0, f"residue: {item.name}", item.phase, self.machine.clock.now, total, 1)
-                self.machine.clock.advance(total)
+                self._spend(item, item.phase)
+
+    def spend_residue(self, item: Residue) -> None:
+        """Let the unexplained time before a line pass; it belongs to the phase the boot is in.
+
+        What a serial console took passes where one is on and listens, as fast as its line now is.
+        """
+        if item.serial_baud:
+            item = msgspec.structs.replace(item, ms=item.ms * self.consoles.serial_share(item.serial_baud))
+        self._spend(item, self._phase)
+
+    def _spend(self, item: Residue, phase: Phase) -> None:
+        total = round(item.ms * 1_000_000)
+        self.ledger.book_residue(phase, item.name, total)
+        if self.meter is not None:
+            self.meter.book_residue(total)
+        if self.recorder is not None:
+            self.recorder.span(0, f"residue: {item.name}", phase, self.machine.clock.now, total, 1)
+        self.machine.clock.advance(total)
+
+    def wait_for_initramfs(self) -> None:
+        """Wait until the initramfs is unpacked; what stands before that wait passes first."""
+        if self.pacer is not None:
+            self.pacer.before_wait(self, INITRAMFS_WAIT)
+        self.wait_for(INITRAMFS_WAIT)
+
+    def finish_residue(self) -> None:
+        """Before the boot's last line: no unexplained time is left behind."""
+        if self.pacer is not None:
+            self.pacer.finish(self)
+
+    def log_now_ns(self) -> int:
+        """Time on the log's clock, 0 before it runs."""
+        zero = self.log.clock_zero_ns
+        return 0 if zero is None else self.machine.clock.now - zero
+
+    def wait_for(self, what: str) -> None:
+        """Sleep until ``what`` (the initramfs) is done, if that was begun; the time is booked as waiting."""
+        done = self.initramfs_done if what == INITRAMFS_WAIT else None
+        if done is None or done.processed:
+            return
+        started = self.machine.clock.now
+        self.wait(done)
+        spent = self.machine.clock.now - started
+        if len(self.cpus.online) > 1:  # else the boot CPU did the unpacking, and its time is booked as that
+            self.book_span(0, "initramfs_wait_ns", spent, started, spent)
 
     @contextmanager
     def phase(self, name: Phase) -> Iterator[None]:

@@ -47,6 +47,7 @@ class Printk:
         self._now = now
         self._phase = phase
         self._clock_zero: int | None = None
+        self.first_timed = 0  # index of the first line with a running clock, once it runs
         self._open: LogLine | None = None
         self.finished: Callable[[LogLine], None] = lambda line: None  # told of every line that grows no more
 
@@ -54,6 +55,7 @@ class Printk:
         """From now on lines carry the time since this moment; a second call changes nothing."""
         if self._clock_zero is None:
             self._clock_zero = self._now()
+            self.first_timed = len(self.lines)
 
     @property
     def clock_zero_ns(self) -> int | None:

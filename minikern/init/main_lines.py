@@ -164,7 +164,8 @@ def run_init_process(k: Kernel) -> None:
     Source: init/main.c:run_init_process() @ v6.12
     """
     program = k.cmdline.get("rdinit") or "/init"
-    k.log.open(f"Run {program} as init process")
+    k.finish_residue()
+    k.open_line(f"Run {program} as init process")
 
 
 PARAMETERS: tuple[Parameter[Kernel], ...] = (
