@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from importlib import resources
 
@@ -24,6 +25,13 @@ def default_costs() -> dict[str, Cost]:
                 raise InputError(f"hw/costs/{entry.name}: {kind} is declared twice")
             costs[kind] = cost
     return costs
+
+
+def cost_groups() -> dict[str, str]:
+    """The part of the machine each kind of work leans on: the name of the file its default stands in."""
+    folder = resources.files("hw").joinpath("costs")
+    files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".toml")), key=lambda entry: entry.name)
+    return {kind: file.name.removesuffix(".toml") for file in files for kind in tomllib.loads(file.read_text())}
 
 
 def machine_costs(name: str, own: Mapping[str, Cost]) -> dict[str, Cost]:
