@@ -44,6 +44,7 @@ def kernel_facts(log: Log) -> KernelFacts:
     unpacking = log.first(r"^(Trying to unpack rootfs image as|Unpacking) initramfs\.\.\.")
     facts.ram_disks = unpacking[1] != "Unpacking" if unpacking else None
     facts.intel_iommu = _intel_iommu(log)
+    facts.deferred = _deferred(log)
     names = ("node_data_bytes", "nr_cpus", "percpu_static_bytes", "image_kib")
     if found := [name for name in names if getattr(facts, name)]:
         log.read.append("of its kernel: " + ", ".join(found))
@@ -56,6 +57,14 @@ def _intel_iommu(log: Log) -> bool | None:
         return True
     told = log.first(r"^DMAR: DRHD base: ") and log.first(r"^(?:PCI: CLS |PCI-DMA: Using )")
     return False if told else None
+
+
+def _deferred(log: Log) -> bool | None:
+    # Each node that deferred says so; a log that reached drivers without such a line is of a kernel that does not.
+    if log.first(r"^node \d+ (?:deferred pages )?initiali[sz]ed(?: in|, \d+ pages in) ?\d+ ?ms"):
+        return True
+    whole = log.first(r"^Memory: \d+K/\d+K available") and log.first(r"^(?:smp: |x86: )?Brought up ")
+    return False if whole and log.first(r"^(?:devtmpfs: initialized|NET: Registered )") else None
 
 
 def _log_buf_shift(log: Log) -> int:
