@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
-from minikern.core.forks import changed
+from hw.errors import InputError
+from minikern.core.forks import behaviour_at, changed
 from minikern.core.image import PAGE_KIB, ImageSizes, linked
 from minikern.core.kernel_facts import KernelFacts
 from minikern.core.release import Release
@@ -13,6 +16,20 @@ IMAGE_FIELDS = ("code_kib", "rwdata_kib", "rodata_kib", "init_kib", "bss_kib")
 LOGGED_BEHAVIOUR = ("fallback_lines", "unavailable_lines", "efi_mmio_removed")
 BETWEEN_KIB = 64  # lock list and alignment between data and bss
 SMALL_NR_CPUS = 512  # distributions with fewer CPUs than MAXSMP keep the default of 64 nodes
+MECHANISMS = ("initramfs_async", "smp_scheme")  # of a version that another release's file stands in for
+
+
+def at_own_version(release: Release, banner: str) -> Release:
+    """``release`` with the mechanisms of the version that the log's first line names, where that is another one."""
+    found = re.search(r"Linux version (\d+\.\d+(?:\.\d+)?(?:-rc\d+)?)", banner)
+    if not found:
+        return release
+    try:
+        own = behaviour_at(found[1])
+    except InputError:
+        return release
+    told = {name: getattr(own, name) for name in MECHANISMS if name not in release.changes}
+    return msgspec.structs.replace(release, behaviour=changed(release.behaviour, told))
 
 
 def with_kernel_facts(release: Release, facts: KernelFacts | None) -> Release:
@@ -45,6 +62,8 @@ def with_kernel_facts(release: Release, facts: KernelFacts | None) -> Release:
         config["CONFIG_INTEL_IOMMU_DEFAULT_ON"] = facts.intel_iommu
         config["CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF"] = False
     config["CONFIG_NUMA"] = facts.numa
+    if facts.deferred is not None:
+        config["CONFIG_DEFERRED_STRUCT_PAGE_INIT"] = facts.deferred
     config["CONFIG_ZONE_DMA"], config["CONFIG_ZONE_DMA32"] = facts.zone_dma, facts.zone_dma32
     config["CONFIG_ZONE_DEVICE"] = facts.zone_device
     logged = {name: facts.lines[name] for name in LOGGED_BEHAVIOUR if name in facts.lines}

@@ -10,7 +10,7 @@ import msgspec
 
 from hw.errors import InputError, MachineStopped
 from hw.machine import Machine
-from minikern.core.build_facts import with_kernel_facts
+from minikern.core.build_facts import at_own_version, with_kernel_facts
 from minikern.core.captured_build import built_as
 from minikern.core.cmdline import CommandLine, without_words
 from minikern.core.cost_table import machine_costs
@@ -59,7 +59,8 @@ def choose_release(spec: Case, name: str = "") -> Release:
         fitting = release_for_version(spec.banner)
         if fitting is None:
             raise InputError(f"{spec.name}: no release file fits {spec.banner.split(' (')[0]!r}: give --kernel")
-        found = built_as(with_kernel_facts(load_release(fitting), spec.kernel), spec.build)
+        own = at_own_version(load_release(fitting), spec.banner)
+        found = built_as(with_kernel_facts(own, spec.kernel), spec.build)
         return msgspec.structs.replace(found, banner=spec.banner)
     return load_release(spec.release)
 
