@@ -39,6 +39,17 @@ _NODE_LINE = re.compile(r"^\s*node\s+\d+: \[mem 0x")
 
 def read_log(path: Path) -> list[str]:
     """Lines of a plain or compressed log, prefixes removed. InputError: unreadable, too large, damaged."""
+    return [line[prefix_length(line) :] for line in read_raw(path)]
+
+
+def prefix_length(line: str) -> int:
+    """How many characters stand before the kernel's own text."""
+    found = _PREFIX.match(line)
+    return found.end() if found else 0
+
+
+def read_raw(path: Path) -> list[str]:
+    """Lines of a plain or compressed log as they stand there. InputError: unreadable, too large, damaged."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_LOG_BYTES + 1)
@@ -50,7 +61,7 @@ def read_log(path: Path) -> list[str]:
     text = _ESCAPE.sub("", _decoded(data)).replace("\r", "\n")
     if "\n> " in text and _MAP_LINE.search(text) is None:
         text = _QUOTED.sub("", text)
-    return [_PREFIX.sub("", line, count=1) for line in text.split("\n")]
+    return text.split("\n")
 
 
 def _decoded(data: bytes) -> str:
@@ -102,15 +113,21 @@ def looks_like_log(path: Path) -> bool:
 
 
 def boots(lines: list[str]) -> list[list[str]]:
-    """The boots in a log that have a memory map, each from its version line to the next one.
+    """The lines of each boot, see :func:`boot_ranges`."""
+    return [lines[start:end] for start, end in boot_ranges(lines)]
+
+
+def boot_ranges(lines: list[str]) -> list[tuple[int, int]]:
+    """Where the boots in a log are that have a memory map, as lines [start, end): from a version line to the next one.
 
     A log without a version line, as a ring buffer leaves it that ran over, is one boot if it still has a map, or at
     least the memory ranges of its nodes.
     """
     starts = [index for index, line in enumerate(lines) if _VERSION.match(line)][:MAX_BOOTS]
     ends = [*starts[1:], len(lines)]
-    parts = [lines[start:end] for start, end in zip(starts, ends, strict=False)]
-    found = [part for part in parts if any(_MAP_LINE.match(line) for line in part)]
+    parts = list(zip(starts, ends, strict=False))
+    found = [(start, end) for start, end in parts if any(_MAP_LINE.match(line) for line in lines[start:end])]
     if found:
         return found
-    return [lines] if any(_MAP_LINE.match(line) or _NODE_LINE.match(line) for line in lines) else []
+    whole = any(_MAP_LINE.match(line) or _NODE_LINE.match(line) for line in lines)
+    return [(0, len(lines))] if whole else []
