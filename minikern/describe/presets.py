@@ -58,6 +58,17 @@ def load_machine(name: str) -> Case:
     )
 
 
+def is_log(name: str) -> bool:
+    """True if ``name`` names a boot log (``FILE`` or ``FILE:N``), False for presets, descriptions and folders."""
+    if name in preset_names() or "\0" in name:
+        return False
+    path = Path(name)
+    if not path.is_file():
+        log, colon, which = name.rpartition(":")
+        path = Path(log) if colon and which.isdigit() and len(which) < 4 else path
+    return path.is_file() and not _is_toml(path)
+
+
 def further_boots(name: str) -> list[str]:
     """How to name the other boots of a log that holds several, as kexec and kdump leave them; empty for the rest."""
     path = Path(name)
