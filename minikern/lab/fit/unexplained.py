@@ -1,0 +1,122 @@
+"""Name the rest: time that counted work and the console leave unexplained, under the name of the line it ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from minikern.core.costs import Residue
+from minikern.core.pacing import INITRAMFS_WAIT, Counter, Place
+from minikern.lab.fit.console_words import baud
+from minikern.lab.fit.rows import Matched, Row, metered_lines
+from minikern.lab.fit.solve import Estimate
+from minikern.lab.fit.timeline import Step
+
+NAME_LENGTH = 72
+OWN_NAME_NS, OWN_NAME_SHARE = 2_000_000, 0.2  # a line's part of a stretch that gets a name of its own
+LEAST_NS = 1_000
+CONSOLE = "serial console"
+
+
+@dataclass(slots=True)
+class Price:
+    """What a real line's stretch took beyond counted work, ns: unexplained, for the console; what was slept for."""
+
+    text: str
+    ns: float
+    console_ns: float = 0.0
+    waits: str = ""
+
+
+def modelled_ns(row: Row, estimates: Mapping[str, Estimate]) -> float:
+    """A row's counted work at fitted unit costs."""
+    return sum(spent * (estimates[kind].factor if kind in estimates else 1.0) for kind, spent in row.work.items())
+
+
+def left_over(rows: Sequence[Row], estimates: Mapping[str, Estimate], byte_ns: float) -> list[tuple[float, float]]:
+    """Ns of each row that go to the console, and that nothing explains.
+
+    Where counted work takes longer than the stamps allow, the rows after it have so much less to explain: boot and log
+    meet again as soon as they can.
+    """
+    found = []
+    debt = 0.0
+    for row in rows:
+        rest = row.real_ns - modelled_ns(row, estimates) - debt
+        debt = max(0.0, -rest)
+        console = min(max(rest, 0.0), row.bytes * byte_ns)
+        found.append((console, max(rest, 0.0) - console))
+    return found
+
+
+def prices(
+    matched: Matched, left: Sequence[tuple[float, float]], byte_ns: float, waits: Step | None
+) -> dict[int, Price]:
+    """Each row's time shared out among its real lines by how long each one's own stretch was; by place of the line."""
+    found = {}
+    steps = matched.timeline.steps
+    for row, (console, rest) in zip(matched.rows, left, strict=True):
+        places = main_places(matched, row)
+        own = [max(0.0, (steps[at].gap_ns or 0) - steps[at].bytes_before * byte_ns) for at in places]
+        sent = [float(steps[at].bytes_before) for at in places]
+        for at, ns, console_ns in zip(places, _shares(rest, own), _shares(console, sent), strict=True):
+            found[at] = Price(steps[at].text, ns, console_ns, INITRAMFS_WAIT if steps[at] is waits else "")
+    return found
+
+
+def main_places(matched: Matched, row: Row) -> list[int]:
+    """Places of the main thread's lines in a row."""
+    return [at for at in range(max(row.first + 1, 0), row.last + 1) if matched.timeline.steps[at].main]
+
+
+def _shares(whole: float, weights: Sequence[float]) -> list[float]:
+    total = sum(weights)
+    return [whole * (weight / total if total else 1 / len(weights)) for weight in weights]
+
+
+def residue(matched: Matched, priced: Mapping[int, Price], source: str) -> list[Residue]:
+    """The machine's named unexplained time, ``priced`` by place of the real line, before the emulated lines.
+
+    The console's time depends on a serial console where the emulated boot has one on; where only the log shows one,
+    as its command line is cut, it passes in any case.
+    """
+    places = _places(matched)
+    speed = baud(matched.timeline.command_line)
+    serial = {line.index for line in metered_lines(matched.kernel) if line.serial}
+    found: list[Residue] = []
+    for row in matched.rows:
+        steps = [priced[at] for at in main_places(matched, row) if at in priced]
+        sleep = next((index for index, step in enumerate(steps) if step.waits), 0)
+        for part in (steps[:sleep], steps[sleep:]):
+            found += _items(part, places[row.line], source, speed if row.line in serial else 0)
+    return found
+
+
+def _places(matched: Matched) -> dict[int, Place]:
+    counter = Counter()
+    lines = matched.kernel.log.lines
+    return {line.index: counter.place(lines[line.index].text) for line in metered_lines(matched.kernel) if line.main}
+
+
+def _items(steps: Sequence[Price], place: Place, source: str, speed: int) -> list[Residue]:
+    def item(name: str, ns: float, waits: Literal["", "initramfs"] = "", serial_baud: int = 0) -> Residue:
+        ms = round(ns / 1e6, 6)
+        return Residue(
+            name[:NAME_LENGTH], "", ms, source, before=place.mask, nth=place.nth, waits=waits, serial_baud=serial_baud
+        )
+
+    found = [item("the initramfs is waited for", 0.0, INITRAMFS_WAIT) for step in steps if step.waits]
+    total = sum(step.ns for step in steps)
+    rest = 0.0
+    for step in steps:
+        if step.ns >= OWN_NAME_NS and step.ns >= OWN_NAME_SHARE * total:
+            found.append(item(step.text, step.ns))
+        else:
+            rest += step.ns
+    if rest >= LEAST_NS:
+        found.append(item(max(steps, key=lambda step: step.ns).text, rest))
+    console = sum(step.console_ns for step in steps)
+    if console >= LEAST_NS:
+        found.append(item(CONSOLE, console, serial_baud=speed))
+    return found
