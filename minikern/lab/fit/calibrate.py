@@ -1,0 +1,128 @@
+"""Fit one log: align, count, solve, name the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import msgspec
+
+from hw.errors import InputError
+from minikern.core.cost_table import cost_groups, machine_costs
+from minikern.core.kernel import BootOptions, Kernel
+from minikern.describe.case import Case
+from minikern.describe.stamps import read_stamped
+from minikern.lab.fit.console_rate import byte_ns, unpaced
+from minikern.lab.fit.deferral import KINDS as DEFERRED
+from minikern.lab.fit.deferral import deferred_factor
+from minikern.lab.fit.fitted import FittedMachine, fitted_cost
+from minikern.lab.fit.initramfs import KIND as UNPACK
+from minikern.lab.fit.initramfs import sleeper, unpack_factor
+from minikern.lab.fit.rows import Matched, match
+from minikern.lab.fit.solve import Estimate, Prior, solve
+from minikern.lab.fit.timeline import Step, Timeline, timeline
+from minikern.lab.fit.unexplained import left_over, prices, residue
+from minikern.lab.run import boot
+
+DEFAULT_SPREAD = 0.8  # of the logarithm of a unit cost nobody has measured on several machines
+HELD = "time"  # costs the emulated kernel measures its clocks by: it would calibrate itself differently
+EXACT = ("definition", "exact")  # how the source of a cost begins that no machine changes
+FEWEST_ROWS = 10
+
+
+def split_name(name: str) -> tuple[Path, int]:
+    """A log's file and which boot of it: ``FILE`` or ``FILE:N``."""
+    path, colon, which = name.rpartition(":")
+    if colon and which.isdigit() and len(which) < 4 and not Path(name).is_file():
+        return Path(path), int(which)
+    return Path(name), 0
+
+
+def read_timeline(name: str) -> Timeline:
+    """The boot a log's name stands for. InputError: unreadable, or stamps nobody can believe."""
+    return timeline(read_stamped(*split_name(name)))
+
+
+def priors_of(spec: Case) -> dict[str, Prior]:
+    """What is believed of each unit cost of a machine before its log is read."""
+    groups = cost_groups()
+    return {
+        kind: Prior(cost.ns, DEFAULT_SPREAD, groups.get(kind, ""))
+        for kind, cost in machine_costs(spec.name, spec.costs).items()
+        if cost.ns and not cost.source.startswith(EXACT) and groups.get(kind) != HELD
+    }
+
+
+def fit_log(name: str, load: Callable[[str], Case], kernel: str = "") -> FittedMachine:
+    """The machine a log tells of, with the unit costs its stamps tell of.
+
+    ``load`` makes the machine from the log's name. InputError: no stamps, or none to be believed.
+    """
+    real = read_timeline(name)
+    if not real.timed:
+        raise InputError(f"{name}: no time stamps (none, or all zero): nothing to fit")
+    return fit(real, load(name), kernel)
+
+
+def fit(real: Timeline, spec: Case, kernel: str = "") -> FittedMachine:
+    """Unit costs and residue of ``spec`` from a timed log."""
+    slept = sleeper(real)
+    if slept is not None and slept[0].gap_ns is not None:
+        slept[0].gap_ns -= slept[1]
+    rate = byte_ns(real)
+    spec = unpaced(spec)
+    matched = match(real, metered(spec, kernel))
+    if len(matched.rows) < FEWEST_ROWS:
+        raise InputError(f"{real.where}: {len(matched.rows)} stamped lines that a boot of it has too: not fitted")
+    if slept is not None:
+        _take_sleep_off(matched, slept[0].text, slept[1])
+    estimates = solve(matched.rows, [row.bytes * rate for row in matched.rows], priors_of(spec))
+    estimates = _measured(estimates, matched)
+    return _fitted(spec, matched, estimates, rate, slept)
+
+
+def metered(spec: Case, kernel: str = "") -> Kernel:
+    """A boot whose lines know the work before them; only log, ledger and meter are left of it."""
+    done = boot(spec, release=kernel, options=BootOptions(meter=True)).kernel
+    done.release_memory()
+    return done
+
+
+def _take_sleep_off(matched: Matched, text: str, slept_ns: int) -> None:
+    steps = matched.timeline.steps
+    for row in matched.rows:
+        if any(step.text == text and step.main for step in steps[max(row.first + 1, 0) : row.last + 1]):
+            row.real_ns = max(0, row.real_ns - slept_ns)
+            return
+
+
+def _measured(estimates: Mapping[str, Estimate], matched: Matched) -> dict[str, Estimate]:
+    """With what the log measures by itself: deferred pages by their printed time, the initramfs by its two ends."""
+    real = [step.text for step in matched.timeline.steps]
+    emulated = [line.text for line in matched.kernel.log.lines]
+    found = dict(estimates)
+    deferral = deferred_factor(real, emulated)
+    if deferral is not None:
+        found |= dict.fromkeys(DEFERRED, deferral)
+    unpacking = unpack_factor(matched.timeline, matched.kernel.ledger.total_ns(UNPACK))
+    if unpacking is not None:
+        found[UNPACK] = unpacking
+    return found
+
+
+def _fitted(
+    spec: Case,
+    matched: Matched,
+    estimates: dict[str, Estimate],
+    rate: float,
+    slept: tuple[Step, int] | None,
+) -> FittedMachine:
+    left = left_over(matched.rows, estimates, rate)
+    priced = prices(matched, left, rate, slept[0] if slept else None)
+    known, where = machine_costs(spec.name, spec.costs), Path(matched.timeline.where).name
+    costs = {kind: fitted_cost(known[kind], estimate, where) for kind, estimate in estimates.items()}
+    found = residue(matched, priced, f"stamps of {where}")
+    own = msgspec.structs.replace(spec, costs={**spec.costs, **costs}, residue=[*spec.residue, *found])
+    total = sum(row.real_ns for row in matched.rows) + (slept[1] if slept else 0)
+    explained = total - sum(rest for _, rest in left)
+    return FittedMachine(own, spec, matched, estimates, costs, priced, found, rate, total, explained)
