@@ -12,6 +12,7 @@ COMMANDS = {
     "boot": "Print the dmesg of one boot.",
     "compare": "Boot the ladder of variants and print phases and totals side by side.",
     "blame": "Print where the simulated time of one boot went, largest first.",
+    "fit": "A machine with its own unit costs, from the time stamps of its boot logs.",
     "kexec": "Load a kernel, hand over to it, verify it and boot it.",
     "downtime": "The gap in a guest's traffic while its host boots another kernel.",
     "explore": "Try many legal orders of CPU bring-up and check each one.",

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from minikern.commands.common import (
+    fit_options,
     load_machine_fields,
     load_named_variant,
     machine_options,
@@ -18,6 +19,7 @@ from minikern.commands.common import (
 
 @click.command()
 @machine_options
+@fit_options
 @click.option("--variant", default="", metavar="NAME", help="Boot as this rung of the ladder.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")

@@ -10,6 +10,7 @@ import click
 
 from minikern.commands.common import (
     EXIT_FAILED,
+    fit_options,
     load_machine_fields,
     load_named_variant,
     machine_options,
@@ -21,6 +22,7 @@ from minikern.commands.common import (
 
 @click.command()
 @machine_options
+@fit_options
 @click.option("--variant", default="", metavar="NAME", help="Boot as this rung of the ladder.")
 @click.option("--check", is_flag=True, help="Verify the whole memory map after the boot.")
 @click.option("--json", "as_json", is_flag=True, help="Lines with their times, phases and the ledger as JSON.")

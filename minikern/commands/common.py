@@ -57,6 +57,16 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def fit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Where a boot log's times come from."""
+    for decorate in (
+        click.option("--no-fit", is_flag=True, help="Leave the time stamps of a boot log alone."),
+        click.option("--fit", multiple=True, metavar="LOG", help="Times from another boot of the machine; repeatable."),
+    ):
+        command = decorate(command)
+    return command
+
+
 def reported(command: Callable[P, R]) -> Callable[P, R]:
     """Turn errors into one line on stderr and the exit status that fits."""
 
@@ -110,13 +120,18 @@ def _drop_output() -> None:
 
 def load_machine_fields(fields: dict[str, Any]) -> tuple[Case, BootOptions]:
     from hw.faults import add_fault, without_effect
+    from minikern.commands.fitting import spooled, timed_spec
     from minikern.core.kernel import BootOptions
     from minikern.describe.adjust import Adjustments, adjust
     from minikern.describe.presets import load_machine
 
+    if "fit" in fields:
+        fields["machine"] = spooled(fields["machine"])
     spec = load_machine(fields["machine"])
     for note in spec.notes:
         click.echo(f"minikern: {note}", err=True)
+    if "fit" in fields:
+        spec = timed_spec(spec, fields["machine"], fields["fit"], fields["no_fit"])
     adjust(spec, Adjustments(fields["cpus"], fields["memory"], fields["numa"], fields["numa_distance"]))
     for option in fields["fault"]:
         add_fault(spec.faults, option)

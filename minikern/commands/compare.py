@@ -10,6 +10,7 @@ import click
 from hw.errors import InputError
 from minikern.commands.common import (
     Progress,
+    fit_options,
     load_machine_fields,
     machine_options,
     reported,
@@ -20,6 +21,7 @@ from minikern.commands.common import (
 
 @click.command()
 @machine_options
+@fit_options
 @click.option("--variants", default="", metavar="A,B,...", help="Rungs to boot instead of the whole ladder.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg|png", help="Draw one bar a log line.")
 @click.option("--markdown", is_flag=True, help="Print Markdown tables.")

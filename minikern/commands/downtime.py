@@ -9,6 +9,7 @@ import click
 
 from minikern.commands.common import (
     Progress,
+    fit_options,
     load_machine_fields,
     machine_options,
     reported,
@@ -21,6 +22,7 @@ PACKERS = ["gzip", "xz", "zstd", "lz4"]
 
 @click.command()
 @machine_options
+@fit_options
 @click.option("--vms", default=8, show_default=True, metavar="N", help="Guests on the host.")
 @click.option("--vm-memory", default="16G", show_default=True, metavar="SIZE", help="Memory of a guest.")
 @click.option("--vcpus", default=4, show_default=True, metavar="N", help="CPUs of a guest.")

@@ -1,0 +1,44 @@
+"""``minikern fit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from minikern.commands.common import reported, show_sheets
+
+
+@click.command()
+@click.argument("logs", nargs=-1, required=True, metavar="LOG...")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.toml", help="Write the machine there.")
+@click.option("--explain", is_flag=True, help="Which cost rests on what, what stayed assumed, what nothing explains.")
+@click.option("--markdown", is_flag=True, help="Print Markdown tables.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@reported
+def fit(logs: tuple[str, ...], output: Path | None, explain: bool, markdown: bool, as_json: bool) -> None:
+    """Make a machine with its own unit costs from the time stamps of one or several of its boot logs.
+
+    The first log describes the machine; the others sharpen its costs.
+
+    \b
+    Example:
+      minikern fit server-dmesg.txt.gz -o my-server.toml && minikern boot my-server.toml
+      dmesg | minikern fit - --explain
+    """
+    from minikern.commands.fitting import fit_all, spooled
+    from minikern.lab.fit.combine import combine
+    from minikern.lab.fit.write import write_spec
+    from minikern.report import fit as report
+    from minikern.report.output import write_file
+
+    fitted = combine(fit_all(tuple(spooled(name) for name in logs)))
+    click.echo(f"minikern: {fitted.summary()}", err=True)
+    for note in fitted.notes:
+        click.echo(f"minikern: {note}", err=True)
+    if output is not None:
+        write_file(output, lambda path: write_spec(fitted.spec, path))
+    if as_json:
+        click.echo(report.fit_json(fitted))
+    elif explain or output is None:
+        show_sheets(report.fit_sheets(fitted, explain), markdown)
