@@ -257,6 +257,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     kho_compatible: str
     """Version of the handover's layout, as the root tree names it."""
+    kho_excludes_deferred: bool
+    """A kernel is built with Kexec HandOver or with deferred struct pages, not with both."""
     kho_extended_scratch: bool
     """Memory without anything preserved in the same gigabyte is scratch too."""
     reserve_mem_lines: bool

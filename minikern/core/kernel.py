@@ -15,6 +15,7 @@ import msgspec
 
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
+from minikern.core.conflicts import met, resolved
 from minikern.core.console import Consoles
 from minikern.core.experiment import Experiment
 from minikern.core.forks import changed
@@ -91,8 +92,10 @@ class Kernel:
         self.machine = machine
         self.release = release
         self.variant = variant
-        self.config = Config({**release.config, **(variant.config if variant else {})})
         self.behaviour = changed(release.behaviour, variant.behaviour if variant else {})
+        asked = {**release.config, **(variant.config if variant else {})}
+        self.conflicts = met(asked, self.behaviour)
+        self.config = Config(resolved(asked, self.behaviour))
         self.experiment = experiment or (variant.experiment if variant else Experiment())
         self.options = options or BootOptions()
         self.cmdline = CommandLine("")
