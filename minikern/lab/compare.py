@@ -19,7 +19,7 @@ from minikern.core.variant import Variant, load_variants
 from minikern.describe.case import Case
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
 from minikern.lab.run import Boot, boot, choose_release
-from minikern.lab.verdict import Payoff, headline, payoffs
+from minikern.lab.verdict import Payoff, headline, payoffs, prices
 
 PHASES = ("early memory", "smp", "deferred", "acpi", "pci", "hugepages", "rest")
 NS_PER_MS = 1_000_000
@@ -54,6 +54,7 @@ class Rung(msgspec.Struct):
     saved_ms: float | None
     command_line: str
     phases_ms: dict[str, float] = {}  # ``phases``, by a key that says the unit
+    gives_up: list[str] = []  # what its options exclude, with when that ends
 
 
 class Ladder(msgspec.Struct):
@@ -68,6 +69,7 @@ class Ladder(msgspec.Struct):
     release: str = ""  # of the machine's own kernel
     payoffs: list[Payoff] = []
     verdict: str = ""
+    prices: list[str] = []  # what rungs cost because their options exclude others
 
 
 def choose_variants(spec: Case, names: Sequence[str]) -> list[Variant]:
@@ -133,7 +135,8 @@ def run_ladder(
     own = choose_release(spec, release)
     found = payoffs(rungs, load_variants(), own, f"{spec.append} {append}")
     ladder = Ladder(
-        spec.name, "simulated", boundary, rungs, talk, times_of(spec.costs), own.name, found, headline(found, own.name)
+        spec.name, "simulated", boundary, rungs, talk, times_of(spec.costs), own.name, found, headline(found, own.name),
+        prices(rungs),
     )
     return ladder, logs
 
@@ -194,4 +197,5 @@ def _rung(done: Boot, variant: Variant) -> Rung:
         against=variant.against,
         saved_ms=None,
         command_line=kernel.cmdline.text,
+        gives_up=[f"{item.what} ({item.wanted} excludes {item.lost} before {item.until})" for item in kernel.conflicts],
     )

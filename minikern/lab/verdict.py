@@ -21,6 +21,7 @@ class Measured(Protocol):
     total_ms: float
     against: str
     saved_ms: float | None
+    gives_up: list[str]
 
 
 class Payoff(msgspec.Struct):
@@ -87,3 +88,13 @@ def headline(found: Sequence[Payoff], release: str) -> str:
     had = [item.variant for item in open_to_all if item.in_release]
     beyond = f", beyond what {release} has ({', '.join(had)})" if had else ""
     return f"What pays most here{beyond}: {saved}{needs}"
+
+
+def prices(rungs: Sequence[Measured]) -> list[str]:
+    """What a rung costs because its options exclude others: one sentence each, with the time where it is known."""
+    found = []
+    for rung in rungs:
+        for what in rung.gives_up:
+            lost = f": {-rung.saved_ms:+.0f} ms against {rung.against}" if rung.saved_ms is not None else ""
+            found.append(f"{rung.variant} costs you {what}{lost}")
+    return found

@@ -52,7 +52,7 @@ def print_sheets(sheets: Iterable[Sheet], console: Console) -> None:
 
 def ladder_sheets(ladder: Ladder) -> list[Sheet]:
     """The ladder, what pays, the published figures beside it, and the residue by name."""
-    sheets = [_rungs(ladder), _payoffs(ladder)]
+    sheets = [_rungs(ladder), _payoffs(ladder), _prices(ladder)]
     if ladder.talk:
         sheets.append(_talk(ladder))
     sheets.append(_residue(ladder))
@@ -89,6 +89,10 @@ def _payoffs(ladder: Ladder) -> Sheet:
             [item.variant, item.requires, has, item.against, f"{item.saved_ms:.0f}", f"{item.share:.0%}"]
         )
     return sheet
+
+
+def _prices(ladder: Ladder) -> Sheet:
+    return Sheet("What options cost that exclude others", ["price"], rows=[[price] for price in ladder.prices])
 
 
 def _talk(ladder: Ladder) -> Sheet:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from minikern.core.release import load_release
 from minikern.core.variant import load_variants
-from minikern.lab.verdict import Payoff, headline, payoffs
+from minikern.lab.verdict import Payoff, headline, payoffs, prices
 
 
 @dataclass
@@ -15,6 +15,7 @@ class Rung:
     total_ms: float
     against: str = ""
     saved_ms: float | None = None
+    gives_up: list[str] = field(default_factory=list)
 
 
 RUNGS = [
@@ -60,3 +61,11 @@ def test_nothing_to_say() -> None:
 def test_every_rung_of_the_ladder_that_changes_something_says_what_it_takes() -> None:
     silent = [one.name for one in load_variants().values() if one.ladder and one.against and not one.requires]
     assert silent == ["hugepages", "hugepages-noskip-hvo-off"]
+
+
+def test_what_an_option_costs_that_excludes_another() -> None:
+    dear = Rung("kho-6.18", 2300.0, "deferred", -1700.4, ["deferred init (A excludes B before 7.1)"])
+    (price,) = prices([*RUNGS, dear])
+    assert price == "kho-6.18 costs you deferred init (A excludes B before 7.1): +1700 ms against deferred"
+    alone = Rung("kho-6.18", 2300.0, gives_up=["deferred init"])
+    assert prices([alone]) == ["kho-6.18 costs you deferred init"]
