@@ -22,6 +22,7 @@ from minikern.commands.common import (
 
 if TYPE_CHECKING:
     from minikern.core.experiment import Experiment
+    from minikern.core.kernel import Kernel
     from minikern.kexec.load import Image, Policy
     from minikern.lab.kexec import Rebooted
     from minikern.lab.run import Boot
@@ -64,6 +65,7 @@ def without(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 @click.option("--lockdown", is_flag=True, help="Lock the first kernel down: such a kernel is refused with EPERM.")
 @click.option("--crash", is_flag=True, help="Load it as the crash kernel, then let the first one panic.")
 @click.option("--crashkernel", default="256M", show_default=True, metavar="WORDS", help="Memory kept for --crash.")
+@click.option("--keep", default="", metavar="SIZE[:ORDER]", help="Keep a memory file for the next kernel: needs KHO.")
 @click.option("--json", "as_json", is_flag=True, help="Segments and times as JSON, no logs.")
 @without("kernel", "append", "times")
 @machine_options
@@ -84,6 +86,7 @@ def kexec(
     lockdown: bool,
     crash: bool,
     crashkernel: str,
+    keep: str,
     as_json: bool,
     **machine: Any,
 ) -> None:
@@ -117,6 +120,8 @@ def kexec(
         tell_unmodelled(spec, [chosen], " ".join(filter(None, (words, append))), release)
         running = run(spec, chosen, release, words, options, experiment)
         _show_log(running, as_json)
+        if keep:
+            keep_memory(running.kernel, keep)
         for _ in range(times):
             cmdline = running.kernel.cmdline.text if append is None else append
             flags = KEXEC_FILE_ON_CRASH if crash else 0
@@ -157,6 +162,22 @@ def read_file(option: str, name: str, probe: Callable[[bytes], None] | None = No
             return head + file.read()
     except OSError as error:
         raise InputError(f"{option}: {name}: cannot be read: {error.strerror}") from error
+
+
+def keep_memory(k: Kernel, text: str) -> None:
+    """``SIZE[:ORDER]``: fill a memory file with folios of 2**order pages and have it kept, in session ``kept``.
+
+    InputError: no such size or order, not enough memory, or a kernel without the orchestrator.
+    """
+    from hw.units import parse_size
+    from minikern.kho.sessions import allocate_memfd, create_session, preserve_memfd
+    from minikern.mm.page.mmzone import MAX_PAGE_ORDER
+
+    size, colon, order = text.partition(":")
+    if colon and not (order.isdecimal() and int(order) <= MAX_PAGE_ORDER):
+        raise InputError(f"--keep: {text!r}: expected an order of 0 to {MAX_PAGE_ORDER} behind the colon")
+    session = create_session(k, "kept")
+    preserve_memfd(k, session, 0, allocate_memfd(k, parse_size(size, "--keep"), int(order or 0)))
 
 
 def with_digest(experiment: Experiment, purgatory: str) -> Experiment:

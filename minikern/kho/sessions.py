@@ -26,6 +26,7 @@ from minikern.state.kho_abi import (
     SERIALIZED_HEAD,
     SESSION,
 )
+from minikern.state.page_alloc import MIGRATE_UNMOVABLE
 
 if TYPE_CHECKING:
     import struct
@@ -50,7 +51,7 @@ def allocate_memfd(k: Kernel, size: int, order: int = 0, nid: int = 0) -> Memfd:
     """A memory file filled with folios of 2**order pages, taken from the page allocator. InputError: not enough."""
     folios: list[tuple[int, int]] = []
     for _ in range(-(-size // (PAGE_SIZE << order))):
-        pfn = k.page_alloc.alloc_pages(order, nid)
+        pfn = k.page_alloc.alloc_pages(order, nid, MIGRATE_UNMOVABLE)
         if pfn is None:
             raise InputError(f"memfd of {size} bytes: only {len(folios)} folios of order {order} are left")
         folios.append((pfn, order))

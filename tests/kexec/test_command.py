@@ -128,3 +128,16 @@ def test_a_large_file_that_is_no_kernel_is_not_read(tmp_path: Path) -> None:
     done = run("--kernel", str(large))
     assert "ENOEXEC" in done.output + str(done.exception)
     assert time.monotonic() - began < 2
+
+
+def test_memory_is_kept_for_a_kernel_that_can_take_it(tmp_path: Path) -> None:
+    path = tmp_path / "vmlinuz"
+    path.write_bytes(make_bzimage(version=b"7.2.13-kho (root@vm) #1 SMP"))
+    words = ("--release", "kho-7.2", "--kernel", str(path), "--keep")
+    done = run(*words, "8M:2", "--variant", "kho-7.2")
+    assert done.exit_code == 0, done.output
+    assert "luo: Retrieved live update data, liveupdate number: 1" in done.stdout
+    assert "segment[0].buf   = kho_scratch" in done.stdout
+    for size, variant in (("8M:2", "deferred"), ("8M:11", "kho-7.2"), ("8X", "kho-7.2"), ("1T", "kho-7.2")):
+        refused = run(*words, size, "--variant", variant)
+        assert isinstance(refused.exception, InputError) or refused.exit_code == 2, refused.output

@@ -8,6 +8,7 @@ import pytest
 
 from hw.boot_params import get
 from hw.errors import InputError
+from minikern.core.variant import load_variant
 from minikern.describe.presets import load_machine, load_preset
 from minikern.kexec.load import Kexec
 from minikern.kho import sessions
@@ -138,3 +139,23 @@ def test_the_captured_machine_handed_over_here_boots_as_the_real_one_did(tmp_pat
     real, emulated = (PAIR / "second/dmesg.txt").read_text(), format_dmesg(second.boot.kernel)
     for kind in CLASSES:
         assert class_lines(emulated, kind, tmp_path) == class_lines(real, kind, tmp_path), kind
+
+
+@pytest.mark.big
+def test_struct_pages_of_what_is_preserved_come_back_to_the_boot_cpu() -> None:
+    """The talk's host with 480 GiB of guests: deferral leaves them out, each is initialised alone."""
+    variant, guests = load_variant("kho-7.2"), 480 << 30
+    first = boot(load_preset("lpc2023"), variant, append="kho_scratch=512M,1G,5G")
+    session = sessions.create_session(first.kernel, "guests")
+    for nid in (0, 1):
+        file = sessions.allocate_memfd(first.kernel, guests // 2, order=10, nid=nid)
+        sessions.preserve_memfd(first.kernel, session, nid, file)
+    kernel = bytes(make_bzimage(init_size=0x3000000))
+    second = reboot(first, Kexec(first.kernel).kexec_file_load(kernel, b"initrd", first.kernel.cmdline.text))
+    alone = [row for row in second.boot.kernel.ledger.entries() if row.kind == "reserved_page_init"]
+    deferred = [row for row in second.boot.kernel.ledger.entries() if row.kind == "deferred_page_init"]
+    pages = guests // PAGE
+    assert 125_800_000 < pages <= sum(row.pieces for row in alone) < 1.05 * pages
+    assert all(row.critical for row in alone)
+    assert sum(row.total_ns for row in alone) > 1_000_000_000, "what deferral had saved is spent again"
+    assert sum(row.pieces for row in deferred) < 0.05 * pages
