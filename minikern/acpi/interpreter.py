@@ -25,6 +25,7 @@ from minikern.acpi.messages import bios_error, error, skipped_block
 from minikern.acpi.methods import ReturnSignal, call
 from minikern.acpi.operands import load_node
 from minikern.acpi.osi import install_osi
+from minikern.acpi.profile import Profile
 from minikern.acpi.skim import skip_term
 from minikern.acpi.spaces import SpaceHandler, default_spaces
 from minikern.acpi.stream import NAME_START, Frame
@@ -89,6 +90,7 @@ class Interpreter:
         self.spaces = default_spaces() if spaces is None else spaces
         self.notifications: list[tuple[Node, int]] = []
         self.trace: Callable[[Node, Frame, int], None] | None = None
+        self.profile: Profile | None = None
         namespace.root.children["_GL_"].value = Mutex(0)
         if k.cmdline.has("acpi_rev_override"):
             namespace.root.children["_REV"].value = 5

@@ -59,10 +59,14 @@ def call(run: Interpreter, node: Node, args: list[Any]) -> Any:
     _begin(run, node, code)
     frame = Frame(code.data, code.start, code.end, node, code.width, args, method=node)
     run.depth += 1
+    if run.profile is not None:
+        run.profile.enter(run, node)
     try:
         return _execute(run, node, code, frame)
     finally:
         run.depth -= 1
+        if run.profile is not None:
+            run.profile.leave(run)
         _end(run, code)
         _remove(frame)
         frame.forget()
@@ -79,7 +83,15 @@ def _execute(run: Interpreter, node: Node, code: MethodCode, frame: Frame) -> An
             code.serialize_next = True
         where = shown(node.path)
         error(run.k, f"Aborting method {where} due to previous error ({problem.status})", {"": "psparse-529"})
-        raise MethodAborted(problem.status, str(problem), problem.opcode, problem.offset) from None
+        raise _aborted(problem, where, frame) from None
+
+
+def _aborted(problem: AmlError, where: str, frame: Frame) -> MethodAborted:
+    if isinstance(problem, MethodAborted):
+        return problem
+    made = MethodAborted(problem.status, str(problem), problem.opcode, frame.pos)
+    made.method = where
+    return made
 
 
 def _returned(value: Any, frame: Frame) -> Any:

@@ -66,6 +66,8 @@ def access_region(
     if region.length < base + offset + size:
         _check_bounds(run, region, field, base, offset, size)
     run.changes += 1
+    if run.profile is not None:
+        run.profile.access(region, region.offset + base + offset)
     handler = run.spaces.get(region.space)
     if handler is None:
         raise _no_handler(run, region)

@@ -48,7 +48,12 @@ class ParseError(AmlError):
 
 
 class MethodAborted(AmlError):  # noqa: N818 - a state of the run as much as an error
-    """A method ended with an error: so do its callers, and a table that called it is not loaded."""
+    """A method ended with an error: so do its callers, and a table that called it is not loaded.
+
+    ``method`` is the path of the innermost one, ``offset`` where in its table reading had got to.
+    """
+
+    method = ""
 
 
 @dataclass(eq=False, slots=True)
