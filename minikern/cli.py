@@ -20,6 +20,7 @@ COMMANDS = {
     "check": "Verify and time an algorithm of your own.",
     "proc": "Print /proc's view of memory after a boot.",
     "machine": "The machines: list them, show one, write one out as files.",
+    "acpi": "ACPI tables: the namespace, values, costs, what two versions differ in.",
     "kernel": "The kernels: list their parameters.",
 }
 

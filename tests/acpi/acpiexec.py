@@ -5,6 +5,8 @@ Its kernel is a machine whose ports and memory read as zero: the tool starts eve
 
 from __future__ import annotations
 
+import gzip
+import json
 import re
 import shutil
 import subprocess
@@ -17,7 +19,7 @@ from minikern.acpi.evaluate import evaluate as evaluated
 from minikern.acpi.spaces import DATA_TABLE, Region, SpaceHandler, table_space
 from minikern.acpi.values import AmlError, IndexRef, NodeRef, RefOf
 from minikern.state.acpi import AcpiState, Table
-from tests.acpi.support import StubKernel
+from tests.acpi.support import CORPORA, StubKernel
 
 _ELEMENT = re.compile(r"^( *)\[([A-Z][A-Za-z]+(?: Reference| Object| Object Descriptor)?)\] ?(.*)$")
 _BYTES = re.compile(r"[0-9A-F]{4}: ((?:[0-9A-F]{2} ?)+) ")
@@ -30,6 +32,13 @@ _CONTROLS = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "
 def _unescaped(found: re.Match[str]) -> str:
     word = found[1]
     return chr(int(word[-2:], 16)) if len(word) > 1 else _CONTROLS.get(word, word)
+
+
+def verdict(dump: Path) -> dict[str, Any]:
+    """What acpiexec made of a dump of the corpora, as it was written down."""
+    name = dump.name.removesuffix(".acpidump.txt.gz")
+    answer: dict[str, Any] = json.loads(gzip.decompress((CORPORA / "acpiexec" / f"{name}.json.gz").read_bytes()))
+    return answer
 
 
 def have_tools() -> bool:
