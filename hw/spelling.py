@@ -12,15 +12,18 @@ FEW = 12  # names that may be listed in full
 
 def unknown(where: str, what: str, name: str, known: Iterable[str]) -> InputError:
     """The error for ``name``, which is no ``what``; it names the nearest known one, or all if they are few."""
+    return InputError(f"{where}: {name!r:.80} is no {what}: {suggestion(name, known)}")
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """What was perhaps meant by ``name``, else what there is."""
     names = sorted(known)
     near = difflib.get_close_matches(name, names, 1, 0.6)
     if near:
-        hint = f"did you mean {near[0]}?"
-    elif len(names) <= FEW:
-        hint = f"expected one of {', '.join(names)}"
-    else:
-        hint = f"none of the {len(names)} known ones is like it"
-    return InputError(f"{where}: {name!r:.80} is no {what}: {hint}")
+        return f"did you mean {near[0]}?"
+    if len(names) <= FEW:
+        return f"expected one of {', '.join(names)}"
+    return f"none of the {len(names)} known ones is like it"
 
 
 def check_names(where: str, what: str, names: Iterable[str], known: Iterable[str]) -> None:

@@ -17,13 +17,18 @@ MAX_BYTES = 16 << 20
 
 def decode_file(path: Path, kind: type[T]) -> T:
     """Read ``path`` as ``kind``. InputError: unreadable, not TOML, or not of that shape."""
+    return decode_toml(read_bytes(path), kind, str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """A description's bytes. InputError: unreadable, or too many for one."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if len(data) > MAX_BYTES:
         raise InputError(f"{path}: {len(data)} bytes: a description has at most {MAX_BYTES}")
-    return decode_toml(data, kind, str(path))
+    return data
 
 
 def decode_toml(data: bytes, kind: type[T], where: str) -> T:
@@ -42,27 +47,30 @@ def convert(tree: object, kind: type[T], where: str) -> T:
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
-        _check_keys(tree, msgspec.inspect.type_info(kind), where, "")
+        _check_words(tree, msgspec.inspect.type_info(kind), where, "")
         raise InputError(f"{where}: {error}") from error
 
 
-def _check_keys(tree: object, kind: msgspec.inspect.Type, where: str, path: str) -> None:
-    """InputError for the first key that its table does not have."""
+def _check_words(tree: object, kind: msgspec.inspect.Type, where: str, path: str) -> None:
+    """InputError for the first key that its table does not have, or word that is none of the few it may be."""
     if isinstance(kind, msgspec.inspect.Metadata):
-        _check_keys(tree, kind.type, where, path)
+        _check_words(tree, kind.type, where, path)
     elif isinstance(kind, msgspec.inspect.UnionType):
         for choice in kind.types:
-            _check_keys(tree, choice, where, path)
+            _check_words(tree, choice, where, path)
+    elif isinstance(kind, msgspec.inspect.LiteralType):
+        if isinstance(tree, str) and tree not in kind.values:
+            raise unknown(where, f"value of {path}", tree, map(str, kind.values))
     elif isinstance(kind, msgspec.inspect.StructType) and isinstance(tree, dict):
         fields = {field.encode_name: field.type for field in kind.fields}
         for key, value in tree.items():
             if key not in fields and kind.forbid_unknown_fields:
                 raise unknown(where, f"key of [{path}]" if path else "key", key, fields)
             if key in fields:
-                _check_keys(value, fields[key], where, f"{path}.{key}".lstrip("."))
+                _check_words(value, fields[key], where, f"{path}.{key}".lstrip("."))
     elif isinstance(kind, msgspec.inspect.ListType) and isinstance(tree, list):
         for index, value in enumerate(tree):
-            _check_keys(value, kind.item_type, where, f"{path}[{index}]")
+            _check_words(value, kind.item_type, where, f"{path}[{index}]")
     elif isinstance(kind, msgspec.inspect.DictType) and isinstance(tree, dict):
         for key, value in tree.items():
-            _check_keys(value, kind.value_type, where, f"{path}.{key}".lstrip("."))
+            _check_words(value, kind.value_type, where, f"{path}.{key}".lstrip("."))
