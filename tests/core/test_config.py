@@ -1,56 +1,18 @@
-"""Releases and variants are data, and all of it is sound."""
+"""Kconfig values keep their kinds, and the list of options is that of the rooms."""
 
 from __future__ import annotations
+
+import ast
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from hw.errors import InputError
-from minikern.core.config import Config
-from minikern.core.release import load_release, release_for_version, release_names
-from minikern.core.variant import Variant, _resolve, load_variant, load_variants
+from minikern.core.config import OPTIONS, Config, ConfigValue, check_config
 
-
-@pytest.mark.parametrize("name", release_names())
-def test_every_release_loads(name: str) -> None:
-    release = load_release(name)
-    assert release.name == name
-    assert release.banner.startswith("Linux version ")
-
-
-def test_banner_finds_its_own_release() -> None:
-    for name in ("debian-6.1", "debian-6.12", "debian-7.2", "lpc2023"):
-        assert release_for_version(load_release(name).banner) == name
-
-
-def test_the_ladder_is_in_order_and_every_rung_is_held_against_a_known_one() -> None:
-    variants = load_variants()
-    rungs = [name for name, variant in variants.items() if variant.ladder]
-    assert rungs[:5] == ["baseline", "deferred", "parallel-smp", "hugepages", "hvo-skip"]
-    for variant in variants.values():
-        assert not variant.against or variant.against in variants
-
-
-def test_inheritance_adds_up() -> None:
-    skip = load_variant("hvo-skip")
-    assert skip.behaviour["hugetlb_tail_skip"] is True
-    assert skip.behaviour["smp_scheme"] == "split"
-    assert skip.config["CONFIG_DEFERRED_STRUCT_PAGE_INIT"] is True
-    assert "hugepages=500" in skip.append
-
-
-def test_unknown_names_list_the_known_ones() -> None:
-    with pytest.raises(InputError, match="baseline"):
-        load_variant("nosuch")
-    with pytest.raises(InputError, match="lpc2023"):
-        load_release("nosuch")
-
-
-def test_variants_that_extend_in_a_circle_or_nothing_are_refused() -> None:
-    raw = {"a": Variant("a", "", extends="b"), "b": Variant("b", "", extends="a"), "c": Variant("c", "", extends="d")}
-    with pytest.raises(InputError, match="extends itself"):
-        _resolve("a", raw, ())
-    with pytest.raises(InputError, match="unknown variant 'd'"):
-        _resolve("c", raw, ())
+ROOT = Path(__file__).parents[2]
+SELF = ROOT / "minikern" / "core" / "config.py"
 
 
 def test_config_values_keep_their_kinds() -> None:
@@ -58,3 +20,36 @@ def test_config_values_keep_their_kinds() -> None:
     assert config.number("CONFIG_HZ") == 250 and config.enabled("CONFIG_NUMA") and not config.enabled("CONFIG_X")
     with pytest.raises(TypeError, match="CONFIG_NUMA"):
         config.number("CONFIG_NUMA")
+
+
+def test_the_options_are_those_that_are_read() -> None:
+    read = set()
+    for path in (ROOT / "minikern").rglob("*.py"):
+        if path == SELF or path.parent.name == "describe":  # which reads a real kernel's own list
+            continue
+        nodes = ast.walk(ast.parse(path.read_text()))
+        texts = (node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str))
+        read |= {text for text in texts if text.startswith("CONFIG_") and text.replace("_", "").isalnum()}
+    assert read == set(OPTIONS)
+
+
+def test_data_sets_options_there_are_to_values_they_have() -> None:
+    for path in [*(ROOT / "minikern" / "releases").glob("*.toml"), *(ROOT / "minikern" / "variants").glob("*.toml")]:
+        check_config(path.name, tomllib.loads(path.read_text()).get("config", {}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("CONFIG_DEFERED_STRUCT_PAGE_INIT", False, "did you mean CONFIG_DEFERRED_STRUCT_PAGE_INIT?"),
+        ("HZ", 100, "'HZ' is no option of this kernel"),
+        ("CONFIG_HZ", True, "CONFIG_HZ: expected a number, got True"),
+        ("CONFIG_HZ", "250", "CONFIG_HZ: expected a number, got '250'"),
+        ("CONFIG_NUMA", 1, "CONFIG_NUMA: expected true or false, got 1"),
+        ("CONFIG_NUMA", "y", "CONFIG_NUMA: expected true or false, got 'y'"),
+        ("CONFIG_PREEMPT_DYNAMIC", False, "CONFIG_PREEMPT_DYNAMIC: expected a text, got False"),
+    ],
+)
+def test_what_is_no_option_or_no_value_of_one(name: str, value: ConfigValue, text: str) -> None:
+    with pytest.raises(InputError, match=f"mine.toml: .*{text}"):
+        check_config("mine.toml", {name: value})
