@@ -9,6 +9,13 @@ from msgspec import Meta
 
 from minikern.core.ledger import Phase
 
+Place = Literal[
+    "setup_arch", "kmem_cache_init", "console_init", "late_time_init", "fork_init", "do_pre_smp_initcalls",
+    "sched_init_smp", "driver_init", "core_initcalls", "arch_initcalls", "subsys_initcalls", "fs_initcalls",
+    "device_initcalls", "late_initcalls",
+]  # fmt: skip
+"""Where in the boot a machine's named unmodelled time may pass."""
+
 
 class Cost(msgspec.Struct, forbid_unknown_fields=True):
     """Unit cost of one kind of work, with the place the figure comes from.
@@ -31,7 +38,7 @@ class Residue(msgspec.Struct, forbid_unknown_fields=True):
     """
 
     name: str
-    at: str
+    at: Literal[Place, ""]
     ms: Annotated[float, Meta(ge=0)]
     source: Annotated[str, Meta(min_length=1)]
     phase: Phase = "rest"
@@ -39,3 +46,8 @@ class Residue(msgspec.Struct, forbid_unknown_fields=True):
     nth: Annotated[int, Meta(ge=1)] = 1
     waits: Literal["", "initramfs"] = ""
     serial_baud: Annotated[int, Meta(ge=0)] = 0  # time a serial console of this speed took; 0: it is no console's
+
+    def __post_init__(self) -> None:
+        """ValueError: the time would never pass."""
+        if bool(self.at) == bool(self.before):
+            raise ValueError(f"residue {self.name!r}: expected one of at and before")

@@ -17,6 +17,7 @@ from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
 from minikern.core.conflicts import met, resolved
 from minikern.core.console import Consoles
+from minikern.core.costs import Place
 from minikern.core.experiment import Experiment
 from minikern.core.forks import changed
 from minikern.core.ledger import Ledger, Phase
@@ -230,7 +231,7 @@ class Kernel:
         if "vmemmap" in self.__dict__:
             self.vmemmap.close()
 
-    def residue(self, at: str) -> None:
+    def residue(self, at: Place) -> None:
         """Let the machine's named unmodelled time of this point of the boot pass, and book it as residue."""
         for item in self._residue:
             if item.at == at:
