@@ -5,9 +5,11 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping
 from importlib import resources
+from pathlib import Path
 
 from hw.errors import InputError
-from hw.toml_file import decode_toml
+from hw.spelling import check_names
+from hw.toml_file import decode_file, decode_toml
 from minikern.core.costs import Cost
 
 MEASURED = "measured on this host"  # how the source of such a cost begins
@@ -37,10 +39,15 @@ def cost_groups() -> dict[str, str]:
 def machine_costs(name: str, own: Mapping[str, Cost]) -> dict[str, Cost]:
     """The costs of machine ``name``: its ``own`` over the defaults. InputError names one that is no kind of work."""
     costs = default_costs()
-    unknown = sorted(set(own) - set(costs))
-    if unknown:
-        raise InputError(f"{name}: costs.{unknown[0]} is no kind of work: see the names in hw/costs")
+    check_names(f"{name}: costs", "kind of work", own, costs)
     return {**costs, **own}
+
+
+def load_costs(path: Path) -> dict[str, Cost]:
+    """A user's unit costs: tables of ``ns`` and ``source``. InputError names file and key of what is none."""
+    costs = decode_file(path, dict[str, Cost])
+    check_names(str(path), "kind of work", costs, default_costs())
+    return costs
 
 
 def times_of(costs: Mapping[str, Cost]) -> str:

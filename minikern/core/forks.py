@@ -12,7 +12,7 @@ from importlib import resources
 import msgspec
 
 from hw.errors import InputError
-from hw.toml_file import decode_toml
+from hw.toml_file import convert, decode_toml
 from minikern.core.behaviour import Behaviour
 from minikern.core.version import Version, parse_since, parse_version
 
@@ -67,10 +67,17 @@ def behaviour_at(version: str, forks: Iterable[Fork] | None = None) -> Behaviour
         if fork.holds(at):
             values[fork.field] = fork.new
         last[fork.field] = fork
-    try:
-        return msgspec.convert(values, Behaviour)
-    except msgspec.ValidationError as error:
-        raise InputError(f"forks.toml: {error}") from error
+    return convert(values, Behaviour, "forks.toml")
+
+
+def forks_between(after: str = "", until: str = "") -> list[Fork]:
+    """The changes that version ``until`` has and ``after`` has not, oldest first; empty ends are open.
+
+    InputError for what is no version.
+    """
+    old, new = (parse_version(text) if text else None for text in (after, until))
+    found = [fork for fork in load_forks() if not (old and fork.holds(old)) and (new is None or fork.holds(new))]
+    return sorted(found, key=lambda fork: parse_since(fork.since))
 
 
 def _check_chain(fork: Fork, before: Fork | None) -> None:
@@ -87,7 +94,4 @@ def _check_chain(fork: Fork, before: Fork | None) -> None:
 
 def changed(behaviour: Behaviour, values: Mapping[str, object]) -> Behaviour:
     """``behaviour`` with some fields set otherwise; InputError names a field or a value that does not exist."""
-    try:
-        return msgspec.convert({**msgspec.structs.asdict(behaviour), **values}, Behaviour)
-    except msgspec.ValidationError as error:
-        raise InputError(f"behaviour: {error}") from error
+    return convert({**msgspec.structs.asdict(behaviour), **values}, Behaviour, "behaviour")

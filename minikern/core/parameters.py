@@ -70,13 +70,21 @@ def load_parameters(build: str, configured: frozenset[str]) -> Parameters:
 def listed(build: str = "") -> dict[Kind, frozenset[str]]:
     """The listed names of the kernels called ``build``, of all of them if it is empty, as Linux spells them."""
     found: dict[Kind, set[str]] = {kind: set() for kind in Kind}
-    text = resources.files("minikern.core").joinpath("parameters.txt").read_text(encoding="ascii")
-    for line in text.splitlines():
-        if not line.startswith("#"):
-            kind, name, *builds = line.split()
-            if not build or build in builds:
-                found[Kind(kind)].add(name)
+    for kind, name, *builds in _rows():
+        if not build or build in builds:
+            found[Kind(kind)].add(name)
     return {kind: frozenset(names) for kind, names in found.items()}
+
+
+def listed_builds() -> frozenset[str]:
+    """The kernels whose names are listed."""
+    return frozenset(build for _, _, *builds in _rows() for build in builds)
+
+
+@lru_cache(maxsize=1)
+def _rows() -> tuple[list[str], ...]:
+    text = resources.files("minikern.core").joinpath("parameters.txt").read_text(encoding="ascii")
+    return tuple(line.split() for line in text.splitlines() if not line.startswith("#"))
 
 
 @dataclass

@@ -13,14 +13,15 @@ from typing import Any
 import msgspec
 
 from hw.errors import InputError
-from hw.spelling import check_names
+from hw.spelling import check_names, unknown
 from hw.toml_file import convert, decode_toml
 from minikern.core.behaviour import Behaviour
-from minikern.core.config import ConfigValue
-from minikern.core.data_files import data_files
+from minikern.core.config import ConfigValue, check_config
+from minikern.core.data_files import Source, beside, data_files, find_source, known_files
 from minikern.core.forks import behaviour_at, changed
 from minikern.core.image import ImageSizes, with_layout
 from minikern.core.kernel_facts import KernelFacts
+from minikern.core.parameters import listed_builds
 from minikern.core.version import kernel_release, series
 
 GENERIC = "-generic (minikern) (gcc, GNU ld) #1 SMP"  # ends the banner of a kernel that has none of its own
@@ -75,8 +76,6 @@ class ReleaseFile(msgspec.Struct, forbid_unknown_fields=True):
 
     def release(self, where: str) -> Release:
         """The finished release. InputError: a version, behaviour or size that does not exist."""
-        check_names(where, "behaviour", self.behaviour, Behaviour.__struct_fields__)
-        check_names(where, "size of an image", self.image, ImageSizes.__struct_fields__)
         try:
             behaviour = changed(behaviour_at(self.version), self.behaviour)
         except InputError as error:
@@ -95,37 +94,55 @@ class ReleaseFile(msgspec.Struct, forbid_unknown_fields=True):
         )
 
 
-def _read(name: str, data: bytes, where: str) -> ReleaseFile:
-    file = decode_toml(data, ReleaseFile, where)
-    file.name = file.name or name
+def read_release(source: Source) -> ReleaseFile:
+    """What one file says. InputError names file and key of what does not exist."""
+    file = decode_toml(source.data, ReleaseFile, source.where)
+    file.name = source.name
+    check_config(f"{source.where}: config", file.config)
+    check_names(f"{source.where}: behaviour", "behaviour", file.behaviour, Behaviour.__struct_fields__)
+    if file.parameters:
+        check_names(f"{source.where}: parameters", "list of parameters", [file.parameters], listed_builds())
+    try:
+        re.compile(file.match)
+    except re.error as error:
+        raise InputError(f"{source.where}: match: not a regular expression: {error}") from error
+    check_names(f"{source.where}: image", "size of an image", file.image, ImageSizes.__struct_fields__)
     return file
 
 
-def _files() -> dict[str, ReleaseFile]:
-    return {name: _read(name, data, f"releases/{name}.toml") for name, data in data_files("releases")}
-
-
-def resolved(file: ReleaseFile, known: Callable[[str], ReleaseFile], seen: tuple[str, ...] = ()) -> ReleaseFile:
-    """``file`` over all that it extends. InputError when that is unknown, or the file itself."""
-    if file.name in seen:
-        raise InputError(f"kernel release {file.name!r} extends itself through {' -> '.join(seen)}")
-    if file.name == BASE:
+def resolve(source: Source, find: Callable[[Source, str], Source], seen: tuple[str, ...] = ()) -> ReleaseFile:
+    """A file over all that it extends. InputError when that is unknown, or the file itself."""
+    file = read_release(source)
+    if source.name in seen:
+        raise InputError(f"{source.where}: kernel {source.name!r} extends itself through {' -> '.join(seen)}")
+    if source.name == BASE:
         return file.over(ReleaseFile())
-    parent = resolved(known(file.extends or BASE), known, (*seen, file.name))
-    return file.over(parent)
+    return file.over(resolve(find(source, file.extends or BASE), find, (*seen, source.name)))
 
 
 def release_names() -> list[str]:
     """Names of the releases that come with minikern, sorted."""
-    return [name for name, _ in data_files("releases") if name != BASE]
+    return [source.name for source in data_files("kernels") if source.name != BASE]
 
 
-def load_release(name: str) -> Release:
-    """The release called ``name``; InputError lists the known ones."""
-    files = _files()
-    if name not in files or name == BASE:
-        raise InputError(f"unknown kernel release {name!r}: expected one of {', '.join(release_names())}")
-    return resolved(files[name], files.__getitem__).release(f"releases/{name}.toml")
+def own_release_names() -> list[str]:
+    """Names of the releases in the user's folders."""
+    return [source.name for source in known_files("kernels").values() if source.own]
+
+
+def load_release(text: str) -> Release:
+    """The release called ``text``, or the one a TOML file describes. InputError: there is none, or it is wrong."""
+    known = known_files("kernels")
+    named = {name: source for name, source in known.items() if name != BASE}
+    source = find_source(text, named, "kernel")
+
+    def find(file: Source, name: str) -> Source:
+        found = known.get(name) or beside(file, name)
+        if found is None:
+            raise unknown(f"{file.where}: extends", "kernel", name, named)
+        return found
+
+    return resolve(source, find).release(source.where)
 
 
 def release_for_version(version_line: str) -> str | None:
@@ -133,8 +150,9 @@ def release_for_version(version_line: str) -> str | None:
     found = re.search(r"Linux version (\S+)", version_line)
     word = found.group(1) if found else version_line.strip()
     best: tuple[int, str] | None = None
-    for name, file in _files().items():
-        match = re.match(file.match, word) if file.match else None
+    for source in known_files("kernels").values():
+        pattern = read_release(source).match
+        match = re.match(pattern, word) if pattern else None
         if match and (best is None or match.end() > best[0]):
-            best = (match.end(), name)  # the pattern that says most about the word
+            best = (match.end(), source.name)  # the pattern that says most about the word
     return best[1] if best else None

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
 from hw.errors import InputError
-from minikern.core.config import ConfigValue
-from minikern.core.data_files import data_files
+from hw.spelling import check_names, unknown
+from hw.toml_file import decode_toml
+from minikern.core.behaviour import Behaviour
+from minikern.core.config import ConfigValue, check_config
+from minikern.core.data_files import Source, beside, find_source, known_files
 from minikern.core.experiment import Experiment
+from minikern.core.forks import behaviour_at, changed
+
+SOME_VERSION = "6.12"  # any will do to see whether a behaviour's value is one
 
 
 class Variant(msgspec.Struct, forbid_unknown_fields=True):
     """One way to boot: changes over a release, words for the command line, and what the machine must have for it."""
 
-    name: str
-    title: str
+    name: str = ""  # the file's, unless given
+    title: str = ""
     extends: str = ""
     order: int = 1000  # place on the ladder
     ladder: bool = True
-    against: str = ""  # the rung whose total this one is held against
+    against: str = ""  # the rung whose total this one is held against; unless given, the one it extends
     config: dict[str, ConfigValue] = {}
     behaviour: dict[str, Any] = {}
     append: str = ""
@@ -32,41 +38,72 @@ class Variant(msgspec.Struct, forbid_unknown_fields=True):
     experiment: Experiment = Experiment()  # what no release does
     needs: dict[str, str] = {}  # placeholder in ``append`` -> key of the machine's ``[needs]``
 
+    def over(self, parent: Variant) -> Variant:
+        """This variant on top of what the one it extends changes."""
+        return msgspec.structs.replace(
+            self,
+            config={**parent.config, **self.config},
+            behaviour={**parent.behaviour, **self.behaviour},
+            experiment=parent.experiment if self.experiment == Experiment() else self.experiment,
+            append=" ".join(part for part in (parent.append, self.append) if part),
+            remove=parent.remove + self.remove,
+            uart_clock_hz=self.uart_clock_hz or parent.uart_clock_hz,
+            needs={**parent.needs, **self.needs},
+        )
+
+
+def read_variant(source: Source) -> Variant:
+    """What one file says. InputError names file and key of what does not exist."""
+    variant = decode_toml(source.data, Variant, source.where)
+    variant.name = source.name
+    variant.title = variant.title or variant.name
+    variant.against = variant.against or variant.extends
+    check_config(f"{source.where}: config", variant.config)
+    check_names(f"{source.where}: behaviour", "behaviour", variant.behaviour, Behaviour.__struct_fields__)
+    try:
+        changed(behaviour_at(SOME_VERSION), variant.behaviour)
+    except InputError as error:
+        raise InputError(f"{source.where}: {error}") from error
+    unused = [name for name in variant.needs if "{" + name + "}" not in variant.append]
+    if unused:
+        raise InputError(f"{source.where}: needs: {unused[0]!r}: expected {{{unused[0]}}} somewhere in append")
+    return variant
+
+
+Find = Callable[[Source, str, str], Source]  # the file that a key of another one names
+
+
+def resolve(source: Source, find: Find, seen: tuple[str, ...] = ()) -> Variant:
+    """The variant with what it extends. InputError when that, or what it is held against, does not exist."""
+    variant = read_variant(source)
+    if source.name in seen:
+        raise InputError(f"{source.where}: variant {source.name!r} extends itself through {' -> '.join(seen)}")
+    if variant.extends:
+        parent = resolve(find(source, "extends", variant.extends), find, (*seen, source.name))
+        variant = variant.over(parent)
+    if variant.against:
+        find(source, "against", variant.against)
+    return variant
+
 
 def load_variants() -> dict[str, Variant]:
-    """All variants by name, inheritance resolved, in ladder order.
-
-    Raises InputError when a variant extends one that does not exist or itself.
-    """
-    raw = {name: msgspec.toml.decode(data, type=Variant) for name, data in data_files("variants")}
-    resolved = {name: _resolve(name, raw, ()) for name in raw}
-    return dict(sorted(resolved.items(), key=lambda item: (item[1].order, item[0])))
+    """All variants by name, minikern's and the user's, in ladder order. InputError: one of them is wrong."""
+    known = known_files("variants")
+    found = [_named(source, known) for source in known.values()]
+    return {one.name: one for one in sorted(found, key=lambda one: (one.order, one.name))}
 
 
-def _resolve(name: str, raw: Mapping[str, Variant], seen: tuple[str, ...]) -> Variant:
-    if name in seen:
-        raise InputError(f"variant {name!r} extends itself through {' -> '.join(seen)}")
-    if name not in raw:
-        raise InputError(f"variant {seen[-1]!r} extends unknown variant {name!r}")
-    variant = raw[name]
-    if not variant.extends:
-        return variant
-    parent = _resolve(variant.extends, raw, (*seen, name))
-    return msgspec.structs.replace(
-        variant,
-        config={**parent.config, **variant.config},
-        behaviour={**parent.behaviour, **variant.behaviour},
-        experiment=parent.experiment if variant.experiment == Experiment() else variant.experiment,
-        append=" ".join(part for part in (parent.append, variant.append) if part),
-        remove=parent.remove + variant.remove,
-        uart_clock_hz=variant.uart_clock_hz or parent.uart_clock_hz,
-        needs={**parent.needs, **variant.needs},
-    )
+def load_variant(text: str) -> Variant:
+    """The variant called ``text``, or the one a TOML file describes. InputError: there is none, or it is wrong."""
+    known = known_files("variants")
+    return _named(find_source(text, known, "variant"), known)
 
 
-def load_variant(name: str) -> Variant:
-    """The variant called ``name``; InputError lists the known ones."""
-    variants = load_variants()
-    if name not in variants:
-        raise InputError(f"unknown variant {name!r}: expected one of {', '.join(variants)}")
-    return variants[name]
+def _named(source: Source, known: Mapping[str, Source]) -> Variant:
+    def find(file: Source, key: str, name: str) -> Source:
+        found = known.get(name) or beside(file, name)
+        if found is None:
+            raise unknown(f"{file.where}: {key}", "variant", name, known)
+        return found
+
+    return resolve(source, find)

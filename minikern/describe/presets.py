@@ -7,7 +7,11 @@ from pathlib import Path
 
 from hw.errors import InputError
 from hw.pci.spec import PciSpec
+from hw.spelling import check_names
 from hw.toml_file import decode_toml
+from minikern.core.cost_table import default_costs
+from minikern.core.release import own_release_names, release_names
+from minikern.core.user_files import is_file_name, user_files
 from minikern.describe.capture import is_capture, spec_from_capture
 from minikern.describe.case import Case, read_case
 from minikern.describe.dmesg_machine import spec_from_dmesg
@@ -33,10 +37,27 @@ def load_preset(name: str) -> Case:
     return spec
 
 
+def machine_names() -> list[str]:
+    """Names of the presets, then of the machines in the user's folders."""
+    presets = preset_names()
+    return [*presets, *sorted(user_files("machines", presets))]
+
+
 def load_machine(name: str) -> Case:
-    """The machine a user named. InputError says what was tried when there is no such machine."""
-    if name in preset_names():
+    """The machine a user named. InputError says what was tried when there is no such machine, or what it gets wrong."""
+    spec = _load(name)
+    check_names(f"{name}: costs", "kind of work", spec.costs, default_costs())
+    if not is_file_name(spec.release):
+        check_names(f"{name}: release", "kernel", [spec.release], [*release_names(), *own_release_names()])
+    return spec
+
+
+def _load(name: str) -> Case:
+    presets = preset_names()
+    if name in presets:
         return load_preset(name)
+    if name in (own := user_files("machines", presets)):
+        return read_case(own[name])
     if name == STANDARD_INPUT:
         return spec_from_dmesg(Path("/dev/stdin"), load_preset)
     if "\0" in name:
@@ -51,7 +72,7 @@ def load_machine(name: str) -> Case:
     log, colon, which = name.rpartition(":")
     if colon and which.isdigit() and len(which) < 4 and Path(log).is_file():
         return spec_from_dmesg(Path(log), load_preset, int(which))
-    known = ", ".join(preset_names())
+    known = ", ".join(machine_names())
     raise InputError(
         f"unknown machine {name!r:.200}: expected {known}, a TOML file, a boot log or a captured folder"
         " (- reads a boot log from standard input)"

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-import msgspec
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 from hw.errors import InputError
 from minikern.core.forks import behaviour_at
 from minikern.core.image import linked, with_layout
-from minikern.core.release import Release, ReleaseFile, load_release, release_names, resolved
+from minikern.core.release import load_release, release_for_version, release_names
 
-PARENT = ReleaseFile(name="parent", version="6.12.3", behaviour={"hvo_head_required": True}, parameters="6.12",
-                     config={"CONFIG_HZ": 100}, image={"bss_kib": 1})  # fmt: skip
+PARENT = """
+version = "6.12.3"
+parameters = "6.12"
+config.CONFIG_HZ = 100
+behaviour.hvo_head_required = true
+image.bss_kib = 1
+"""
+Write = Callable[..., str]
 
 
-def finished(file: ReleaseFile, *others: ReleaseFile) -> Release:
-    base = ReleaseFile(name="base", config={"CONFIG_HZ": 250, "CONFIG_NR_CPUS": 64}, image=dict(IMAGE))
-    known = {other.name: other for other in (base, *others)}
-    return resolved(file, known.__getitem__).release("mine.toml")
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    def one(text: str, name: str = "mine") -> str:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(text)
+        return str(path)
 
-
-IMAGE: dict[str, int | str] = {
-    **dict.fromkeys(("code_kib", "rwdata_kib", "rodata_kib", "init_kib", "bss_kib", "brk_bytes"), 1 << 10),
-    "text_start": 1 << 24, "brk_start": 1 << 25, "percpu_static_bytes": 4096, "node_data_bytes": 8192,
-    "source": "made up",
-}  # fmt: skip
+    return one
 
 
 @pytest.mark.parametrize("name", release_names())
@@ -35,44 +40,64 @@ def test_what_does_not_follow_from_the_version_is_a_change(name: str) -> None:
     assert differs == set(release.changes)
 
 
-def test_a_version_alone_is_whole() -> None:
-    release = finished(ReleaseFile(name="mine", version="6.9"))
+def test_banner_finds_its_own_release() -> None:
+    for name in ("debian-6.1", "debian-6.12", "debian-7.2", "lpc2023"):
+        assert release_for_version(load_release(name).banner) == name
+
+
+def test_a_version_alone_is_whole(write: Write) -> None:
+    release = load_release(write('version = "6.9"'))
+    assert release.name == "mine" and release.title == "Linux 6.9" and not release.match
     assert release.banner == "Linux version 6.9.0-generic (minikern) (gcc, GNU ld) #1 SMP"
-    assert release.title == "Linux 6.9" and not release.match
     assert release.behaviour == behaviour_at("6.9")
-    assert release.config == {"CONFIG_HZ": 250, "CONFIG_NR_CPUS": 64}
+    assert release.config["CONFIG_HZ"] == 250 and release.image.write_protect_kib == 26624
 
 
-def test_a_version_over_another_release() -> None:
-    release = finished(ReleaseFile(name="mine", extends="parent", version="6.13-rc2"), PARENT)
+def test_a_version_over_another_release(write: Write) -> None:
+    write(PARENT, "parent")
+    release = load_release(write('extends = "parent"\nversion = "6.13-rc2"'))
     assert release.config["CONFIG_HZ"] == 100 and release.image.bss_kib == 1 and release.parameters == "6.12"
     assert "6.13.0-rc2-generic" in release.banner
     assert not release.changes, "what the parent took early belongs to its series"
-    near = finished(ReleaseFile(name="mine", extends="parent", version="6.12.9"), PARENT)
+    near = load_release(write('extends = "parent"\nversion = "6.12.9"'))
     assert near.behaviour.hvo_head_required and near.changes == {"hvo_head_required": True}
 
 
-def test_what_extends_itself_is_refused() -> None:
-    first, second = ReleaseFile(name="a", extends="b"), ReleaseFile(name="b", extends="a")
-    with pytest.raises(InputError, match="'a' extends itself through a -> b"):
-        finished(first, second, first)
+def test_what_extends_itself_is_refused(write: Write) -> None:
+    write('extends = "mine"', "hers")
+    with pytest.raises(InputError, match="'mine' extends itself through mine -> hers"):
+        load_release(write('extends = "hers"'))
 
 
 @pytest.mark.parametrize(
-    ("change", "text"),
+    ("text", "says"),
     [
-        ({"behaviour": {"hugetlb_paralel": True}}, "'hugetlb_paralel' is no behaviour: did you mean hugetlb_parallel?"),
-        ({"behaviour": {"memoryless": "loud"}}, "behaviour: Invalid enum value 'loud' - at `\\$.memoryless`"),
-        ({"image": {"code_kb": 1}}, "'code_kb' is no size of an image: did you mean code_kib?"),
-        ({"image": {"code_kib": "large"}}, "image: Expected `int`, got `str` - at `\\$.code_kib`"),
-        ({"version": "six"}, "'six': no kernel version"),
-        ({"version": ""}, "'': no kernel version"),
+        ('versoin = "6.9"', "'versoin' is no key: did you mean version?"),
+        ('[behaviour]\nhugetlb_paralel = true', "behaviour: 'hugetlb_paralel' is no behaviour: did you mean huge"),
+        ('[behaviour]\nmemoryless = "loud"', "behaviour: 'loud' is no value of memoryless: expected one of"),
+        ("[image]\ncode_kb = 1", "image: 'code_kb' is no size of an image: did you mean code_kib?"),
+        ('[image]\ncode_kib = "large"', "image: Expected `int`, got `str` - at `$.code_kib`"),
+        ("[config]\nCONFIG_HX = 1", "config: 'CONFIG_HX' is no option of this kernel: did you mean CONFIG_HZ?"),
+        ('extends = "debian-6.11"', "extends: 'debian-6.11' is no kernel: did you mean debian-6.1?"),
+        ('match = "6.("', "match: not a regular expression"),
+        ('parameters = "6.2"', "parameters: '6.2' is no list of parameters: "),
+        ('version = "six"', "'six': no kernel version"),
+        ("", "'': no kernel version"),
     ],
 )
-def test_misspelt_parts_are_named(change: dict[str, object], text: str) -> None:
-    file = msgspec.convert({"name": "mine", "version": "6.9", **change}, ReleaseFile)
-    with pytest.raises(InputError, match=f"mine.toml: {text}"):
-        finished(file)
+def test_misspelt_parts_are_named(write: Write, text: str, says: str) -> None:
+    version = "" if "version" in text or not text or "versoin" in text else 'version = "6.9"\n'
+    path = write(version + text)
+    with pytest.raises(InputError) as error:
+        load_release(path)
+    assert str(error.value).startswith(f"{path}: {says}")
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(InputError, match=r"unknown kernel 'debian-6\.11': did you mean debian-6\.1\?"):
+        load_release("debian-6.11")
+    with pytest.raises(InputError, match="unknown kernel 'base'"):
+        load_release("base")
 
 
 def test_gaps_follow_from_what_lies_before_them() -> None:

@@ -89,7 +89,7 @@ BAD = [
     (["--flip", "nothing:0"], "EINVAL: segment"),
     (["--initrd", "/does/not/exist"], "--initrd: /does/not/exist: cannot be read"),
     (["--append", "x" * 3000], "EINVAL: command line"),
-    (["--release", "none"], "unknown kernel release"),
+    (["--release", "none"], "unknown kernel"),
 ]
 
 

@@ -44,7 +44,7 @@ def test_json_has_both_lists() -> None:
 
 def test_an_unknown_release_is_refused() -> None:
     result = call("kernel", "params", "linux-9")
-    assert result.exit_code == 2 and result.stderr.startswith("minikern: unknown kernel release 'linux-9'")
+    assert result.exit_code == 2 and result.stderr.startswith("minikern: unknown kernel 'linux-9'")
 
 
 @pytest.mark.parametrize("command", [["boot"], ["compare", "--variants", "deferred"], ["blame"], ["proc", "meminfo"]])
