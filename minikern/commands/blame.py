@@ -20,7 +20,7 @@ from minikern.commands.common import (
 @click.command()
 @machine_options
 @fit_options
-@click.option("--variant", default="", metavar="NAME", help="Boot as this rung of the ladder.")
+@click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung of the ladder.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 @reported

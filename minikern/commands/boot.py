@@ -23,7 +23,7 @@ from minikern.commands.common import (
 @click.command()
 @machine_options
 @fit_options
-@click.option("--variant", default="", metavar="NAME", help="Boot as this rung of the ladder.")
+@click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung of the ladder.")
 @click.option("--check", is_flag=True, help="Verify the whole memory map after the boot.")
 @click.option("--json", "as_json", is_flag=True, help="Lines with their times, phases and the ledger as JSON.")
 @click.option("--explain", is_flag=True, help="Say under the lines what they mean and what prints them.")

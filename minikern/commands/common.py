@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 import click
@@ -36,7 +37,8 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--numa-distance", multiple=True, metavar="SRC,DST=VAL", help="Distance of two nodes."),
         click.option("--fault", multiple=True, metavar="KIND=CPUS[:N]", help="Break CPUs: dead=3, slow=2:15 (ms), ..."),
         click.option("--append", "-a", default="", metavar="WORDS", help="Words added to the kernel command line."),
-        click.option("--kernel", default="", metavar="RELEASE", help="Kernel release instead of the machine's own."),
+        click.option("--kernel", default="", metavar="NAME|FILE", help="Kernel instead of the machine's own."),
+        click.option("--costs", default="", metavar="FILE", help="Unit costs over the machine's: ns, source."),
         click.option(
             "--vmemmap",
             type=click.Choice(["auto", "full", "window"]),
@@ -120,14 +122,19 @@ def _drop_output() -> None:
 
 def load_machine_fields(fields: dict[str, Any]) -> tuple[Case, BootOptions]:
     from hw.faults import add_fault, without_effect
+    from hw.spelling import check_names
     from minikern.commands.fitting import spooled, timed_spec
+    from minikern.core.cost_table import load_costs
     from minikern.core.kernel import BootOptions
     from minikern.describe.adjust import Adjustments, adjust
     from minikern.describe.presets import load_machine
+    from minikern.lab.figures_table import figure_names
 
     if "fit" in fields:
         fields["machine"] = spooled(fields["machine"])
     spec = load_machine(fields["machine"])
+    if spec.figures:
+        check_names(f"{fields['machine']}: figures", "set of published figures", [spec.figures], figure_names())
     for note in spec.notes:
         click.echo(f"minikern: {note}", err=True)
     if "fit" in fields:
@@ -139,6 +146,8 @@ def load_machine_fields(fields: dict[str, Any]) -> tuple[Case, BootOptions]:
         click.echo(f"minikern: {line}", err=True)
     if fields.get("times") == "host":
         _measure_costs(spec)
+    if fields.get("costs"):
+        spec.costs = {**spec.costs, **load_costs(Path(fields["costs"]))}
     return spec, BootOptions(vmemmap=fields["vmemmap"])
 
 

@@ -22,7 +22,7 @@ from minikern.commands.common import (
 @click.command()
 @machine_options
 @fit_options
-@click.option("--variants", default="", metavar="A,B,...", help="Rungs to boot instead of the whole ladder.")
+@click.option("--variants", default="", metavar="A,B,...", help="Rungs, or files of them, instead of the ladder.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg|png", help="Draw one bar a log line.")
 @click.option("--markdown", is_flag=True, help="Print Markdown tables.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

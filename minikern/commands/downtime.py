@@ -31,7 +31,7 @@ PACKERS = ["gzip", "xz", "zstd", "lz4"]
 @click.option("--packer", type=click.Choice(PACKERS), default="zstd", show_default=True, help="Kernel compression.")
 @click.option("--bandwidth", default=25.0, show_default=True, metavar="GBIT", help="Of a migration's link, Gbit/s.")
 @click.option("--dirty-rate", default="512M", show_default=True, metavar="SIZE", help="What a guest dirties a second.")
-@click.option("--variants", default="", metavar="A,B,...", help="Rungs to boot instead of the whole ladder.")
+@click.option("--variants", default="", metavar="A,B,...", help="Rungs, or files of them, instead of the ladder.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg|png", help="Draw the parts of each variant.")
 @click.option("--markdown", is_flag=True, help="Print Markdown tables.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

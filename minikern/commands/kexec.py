@@ -48,7 +48,7 @@ def without(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 @click.option("--initrd", metavar="FILE", help="Its initial RAM disk.")
 @click.option("--append", metavar="WORDS", help="Its command line; without it, the first kernel's is used again.")
 @click.option("--release", default="", metavar="NAME", help="Release of the first kernel.")
-@click.option("--variant", default="", metavar="NAME", help="Boot as this rung of the ladder.")
+@click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung of the ladder.")
 @click.option(
     "--digest",
     type=click.Choice(DIGESTS),

@@ -15,7 +15,7 @@ VIEW_NAMES = ("buddyinfo", "zoneinfo", "meminfo", "pagetypeinfo", "kpageflags")
 @click.command()
 @click.argument("view", type=click.Choice(VIEW_NAMES))
 @machine_options
-@click.option("--variant", default="", metavar="NAME", help="Boot as this rung of the ladder.")
+@click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung of the ladder.")
 @click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write; needed for kpageflags.")
 @reported
 def proc(view: str, variant: str, output: Path | None, append: str, kernel: str, **machine: Any) -> None:

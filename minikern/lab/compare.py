@@ -15,7 +15,7 @@ import msgspec
 from hw.errors import InputError
 from minikern.core.cost_table import times_of
 from minikern.core.kernel import BootOptions
-from minikern.core.variant import Variant, load_variants
+from minikern.core.variant import Variant, load_variant, load_variants
 from minikern.describe.case import Case
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
 from minikern.lab.run import Boot, boot, choose_release
@@ -74,13 +74,15 @@ class Ladder(msgspec.Struct):
 
 def choose_variants(spec: Case, names: Sequence[str]) -> list[Variant]:
     """The variants asked for in the order given, or the whole ladder less what this machine cannot boot."""
-    known = load_variants()
-    for name in names:
-        if name not in known:
-            raise InputError(f"unknown variant {name!r}: expected one of {', '.join(known)}")
-    if names:
-        return [known[name] for name in dict.fromkeys(names)]
-    return [variant for variant in known.values() if variant.ladder and _possible(spec, variant)]
+    if not names:
+        return [variant for variant in load_variants().values() if variant.ladder and _possible(spec, variant)]
+    chosen: dict[str, Variant] = {}
+    for text in dict.fromkeys(names):
+        variant = load_variant(text)
+        if variant.name in chosen:
+            raise InputError(f"{text}: there is a variant {variant.name!r} already: expected another name")
+        chosen[variant.name] = variant
+    return list(chosen.values())
 
 
 def _possible(spec: Case, variant: Variant) -> bool:
@@ -133,7 +135,7 @@ def run_ladder(
     logs = {result.rung.variant: result.lines for result in finished}
     boundary = "first log line with a running clock to 'Run /init'"
     own = choose_release(spec, release)
-    found = payoffs(rungs, load_variants(), own, f"{spec.append} {append}")
+    found = payoffs(rungs, {one.name: one for one in variants}, own, f"{spec.append} {append}")
     ladder = Ladder(
         spec.name, "simulated", boundary, rungs, talk, times_of(spec.costs), own.name, found, headline(found, own.name),
         prices(rungs),

@@ -66,6 +66,12 @@ class Comparison(msgspec.Struct):
         return abs(self.error) <= self.tolerance
 
 
+def figure_names() -> list[str]:
+    """Names of the sets of published figures, of boots and of downtimes."""
+    names = (entry.name for entry in resources.files("minikern.lab").joinpath("figures").iterdir())
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml") and "-downtime" not in name)
+
+
 def load_figures(name: str) -> Figures:
     """The figures called ``name``; InputError if there are none."""
     path = resources.files("minikern.lab").joinpath("figures").joinpath(f"{name}.toml")
