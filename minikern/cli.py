@@ -21,7 +21,8 @@ COMMANDS = {
     "proc": "Print /proc's view of memory after a boot.",
     "machine": "The machines: list them, show one, write one out as files.",
     "acpi": "ACPI tables: the namespace, values, costs, what two versions differ in.",
-    "kernel": "The kernels: list their parameters.",
+    "kernel": "The kernels: list them, show one, what changed between them, their parameters.",
+    "variant": "The variants: list them, show one.",
 }
 
 

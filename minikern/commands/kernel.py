@@ -5,16 +5,19 @@ from __future__ import annotations
 import click
 
 from minikern.commands.kernel_params import params
+from minikern.commands.kernel_show import kernel_forks, kernel_list, kernel_show
 
 
 @click.group()
 def kernel() -> None:
-    """The kernels: what is known of their parameters.
+    """The kernels: what each is, what changed from one to the next, which parameters they know.
 
     \b
-    Example:
+    Examples:
+      minikern kernel forks 6.1 6.12       what changed in the boot path, and by which commit
       minikern kernel params debian-6.12
     """
 
 
-kernel.add_command(params)
+for command in (kernel_list, kernel_show, kernel_forks, params):
+    kernel.add_command(command)

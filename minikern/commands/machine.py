@@ -24,15 +24,15 @@ def machine() -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print the names and titles as JSON.")
 @reported
 def machine_list(as_json: bool) -> None:
-    """List the machines that come with minikern.
+    """List the machines: those that come with minikern and your own.
 
     \b
     Example:
       minikern machine list
     """
-    from minikern.describe.presets import load_preset, preset_names
+    from minikern.describe.presets import load_machine, machine_names
 
-    rows = [{"name": name, "title": load_preset(name).title} for name in preset_names()]
+    rows = [{"name": name, "title": load_machine(name).title} for name in machine_names()]
     if as_json:
         import json
 
