@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from hw.errors import MachineStopped
 from minikern.core.printk import Level
 from minikern.kho.incoming import ENOENT, RetrieveError, retrieve_subtree
-from minikern.kho.restore import restore_free
+from minikern.kho.restore import NotPreservedError, restore_free
 from minikern.kho.retrieve import phys_to_virt
 from minikern.state.kho_abi import LUO, LUO_COMPATIBLE, LUO_NODE
 
@@ -37,13 +37,16 @@ def liveupdate_early_init(k: Kernel) -> None:
             return
         k.printk(f"luo: failed to retrieve '{LUO_NODE}' from KHO: {error.code}", Level.ERR)
         _fail(k)
-    compatible, number, _, _ = LUO.unpack(phys_to_virt(k, phys, LUO.size))
+    compatible, number, sessions, _ = LUO.unpack(phys_to_virt(k, phys, LUO.size))
     if size != LUO.size or compatible.rstrip(b"\0") != LUO_COMPATIBLE.encode():
         k.printk(f"luo: '{LUO_NODE}' is incompatible with '{LUO_COMPATIBLE}'", Level.ERR)
         _fail(k)
-    k.kho.liveupdate_num = number
+    k.kho.liveupdate_num, k.kho.sessions_phys = number, sessions
     k.printk(f"luo: Retrieved live update data, liveupdate number: {number}")
-    restore_free(k, phys)
+    try:
+        restore_free(k, phys)
+    except NotPreservedError:
+        k.printk("WARNING: CPU: 0 PID: 1 at kernel/liveupdate/kexec_handover.c kho_restore_page", Level.WARNING)
 
 
 def _fail(k: Kernel) -> NoReturn:

@@ -5,15 +5,18 @@ Source: kernel/liveupdate/kexec_handover.c:kho_restore_page() @ v7.2
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from hw.units import PAGE_SHIFT, PAGE_SIZE
 from minikern.mm.buddy.watermarks import managed_pages_changed
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-PAGE_SHIFT = 12
+
+MAX_ORDER = 53 - PAGE_SHIFT  # of a block that has a key
 
 
 class NotPreservedError(Exception):
@@ -39,17 +42,22 @@ def restore_page(k: Kernel, phys: int) -> int:
 
 
 def _take(k: Kernel, phys: int) -> int:
-    # The block leaves the list of those that wait; what lies side by side with it stays.
+    # The block leaves the list of those that wait; what lies side by side with it stays. In the list, which has the
+    # order of the walk, the largest blocks come first.
     found = k.kho.incoming.blocks if k.kho.incoming is not None else []
-    for at, blocks in enumerate(found):
-        size = blocks.size // blocks.count
+    for order in range(MAX_ORDER):
+        at = bisect_right(found, (-order, phys), key=lambda blocks: (-blocks.order, blocks.phys)) - 1
+        if at < 0 or found[at].order != order:
+            continue
+        blocks, size = found[at], PAGE_SIZE << order
         index, inside = divmod(phys - blocks.phys, size)
-        if 0 <= index < blocks.count and not inside:
+        if index < blocks.count and not inside:
             before = replace(blocks, count=index)
             after = replace(blocks, phys=phys + size, count=blocks.count - index - 1)
             found[at : at + 1] = [part for part in (before, after) if part.count]
-            return blocks.order
+            return order
     raise NotPreservedError(f"{phys:#x}")
+
 
 
 def restore_free(k: Kernel, phys: int) -> None:

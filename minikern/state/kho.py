@@ -110,6 +110,7 @@ class KhoState:
     reservations: list[Reservation] = field(default_factory=list)
     incoming: Incoming | None = None
     outgoing: Outgoing | None = None
+    sessions_phys: int = 0  # where the sessions that were handed over are written down
     sessions: list[Session] = field(default_factory=list)
     liveupdate: bool = False
     liveupdate_num: int = 0  # live updates so far, by the orchestrator's count

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from minikern.describe.presets import load_machine
+from minikern.kho import retrieve_files
 from minikern.lab.run import Boot, boot
 from minikern.state.kho_abi import SCRATCH
 from minikern.state.memblock import Flags, Memblock, MemblockType, merge
@@ -123,3 +124,14 @@ def test_memory_comes_from_scratch_only(name: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(Memblock, "find_in_range", watched)
     boot(load_machine(str(CAPTURES / name)))
     assert len(asked) > 50
+
+
+@pytest.mark.parametrize("name", [name for name in HANDED if (CAPTURES / name / "luo-get.txt").is_file()])
+def test_a_real_kernels_memory_file_comes_back(name: str) -> None:
+    kernel = boot(load_machine(str(CAPTURES / name))).kernel
+    rows = lzma.decompress(next((CAPTURES / name / "../kho-ram").glob("memfd-*-folios.txt.xz")).read_bytes()).decode()
+    real = [int(line.split()[1], 16) for line in rows.splitlines() if not line.startswith("#")]
+    sessions = retrieve_files.incoming_sessions(kernel)
+    assert list(sessions) == ["vm0"]
+    assert {token: file.compatible for token, file in sessions["vm0"].items()} == {7: "memfd-v2"}
+    assert len(real) == 16384

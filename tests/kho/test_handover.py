@@ -11,7 +11,7 @@ from hw.errors import InputError
 from minikern.core.variant import load_variant
 from minikern.describe.presets import load_machine, load_preset
 from minikern.kexec.load import Kexec
-from minikern.kho import sessions
+from minikern.kho import retrieve_files, sessions
 from minikern.lab.kexec import Rebooted, reboot
 from minikern.lab.run import Boot, boot
 from minikern.report.dmesg import format_dmesg
@@ -84,6 +84,25 @@ def test_a_memory_file_lies_where_it_lay() -> None:
     memory = second.boot.kernel.machine.bus.memory
     for index, (pfn, _) in enumerate(file.folios):
         assert memory.read(pfn * PAGE, PAGE) == index.to_bytes(8, "little") * 512
+    kernel = second.boot.kernel
+    managed = kernel.page_alloc.totalram_pages
+    back = retrieve_files.retrieve_memfd(kernel, "vm0", 7)
+    assert (back.size, list(back.folios)) == (file.size, list(file.folios))
+    # its folios, one page of their list, one chunk, one page of description
+    assert kernel.page_alloc.totalram_pages - managed == len(file.folios) + 3
+    found = check_memmap(kernel)
+    assert found.ok, found.message
+    with pytest.raises(InputError, match="not preserved"):
+        retrieve_files.retrieve_memfd(kernel, "vm0", 7)
+    for session, token in (("vm1", 7), ("vm0", 8)):
+        with pytest.raises(InputError, match="no file"):
+            retrieve_files.retrieve_memfd(kernel, session, token)
+
+
+def test_folios_are_reserved_until_somebody_asks_for_them() -> None:
+    first = cold()
+    file = kept(first)
+    second = again(first)
     reserved = second.boot.kernel.memblock.reserved_regions()
     for pfn, _ in file.folios:
         assert any(r.base <= pfn * PAGE < r.end and r.flags & Flags.RSRV_NOINIT for r in reserved)
