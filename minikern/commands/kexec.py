@@ -143,6 +143,8 @@ def kexec(
     finally:
         if rounds:
             _show_times(rounds, as_json)
+            for line in (line for each in rounds for line in each.lost if not as_json):
+                click.echo(f"lost in the handover: {line}")
             if purgatory and not as_json:
                 click.echo(f"purgatory {purgatory}: gives up {LOSES[purgatory]}")
 

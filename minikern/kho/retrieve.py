@@ -43,6 +43,7 @@ def _retrieve(k: Kernel, incoming: Incoming) -> bool:
         blocks = Blocks(*decode_key(first), count)
         _reserve(k, blocks)
         incoming.blocks.append(blocks)
+    incoming.found = tuple(incoming.blocks)
     _init_deferred(k, incoming.blocks)
     _mark(k, incoming.blocks)
     return True

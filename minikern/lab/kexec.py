@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -16,6 +16,7 @@ from minikern.init.main import start_kernel
 from minikern.kexec.bzimage import ENTRY_64, BzImage
 from minikern.kexec.load import Image
 from minikern.kexec.reboot import Handover, kernel_kexec
+from minikern.kho.loss import found_by, handed_on, lost
 from minikern.lab.run import Boot, BootStopped
 
 INIT_SIZE = SETUP_HEADER["init_size"][0]
@@ -29,6 +30,7 @@ class Rebooted:
     handover: Handover
     boot: Boot
     boot_ns: int  # simulated, from the kernel's entry to /init
+    lost: list[str] = field(default_factory=list)  # of what Kexec HandOver was to bring over
 
     def downtime_ns(self) -> dict[str, int]:
         """Simulated ns of every part, from the reboot call to /init."""
@@ -71,6 +73,7 @@ def reboot(first: Boot, image: Image, digest: str = "generic", checks: bool = Tr
         handover = kernel_kexec(old, image, digest, checks)
     except MachineStopped as error:
         raise BootStopped(str(error), old) from error
+    handed = handed_on(old)
     machine = old.machine
     chosen = load_release(release) if release else release_of_image(image.bzimage, old.release)
     if image.bzimage is None or not image.bzimage.version():
@@ -87,4 +90,5 @@ def reboot(first: Boot, image: Image, digest: str = "generic", checks: bool = Tr
     except MachineStopped as error:
         raise BootStopped(str(error), new) from error
     boot = Boot(first.spec, first.variant, new, time.perf_counter_ns() - begin)
-    return Rebooted(image, handover, boot, machine.clock.now - entry_ns)
+    gone = lost(handed, found_by(new)) if handed is not None and new.config.enabled("CONFIG_KEXEC_HANDOVER") else []
+    return Rebooted(image, handover, boot, machine.clock.now - entry_ns, gone)

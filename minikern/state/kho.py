@@ -59,7 +59,8 @@ class Incoming:
 
     fdt_phys: int
     tree: Tree
-    blocks: list[Blocks] = field(default_factory=list)
+    blocks: list[Blocks] = field(default_factory=list)  # that nobody has asked for yet
+    found: tuple[Blocks, ...] = ()
 
 
 @dataclass
