@@ -64,6 +64,7 @@ def test_everything_is_put_into_scratch_and_found_again() -> None:
     assert "KHO: exec from: 7.2.13-kho (count 1)" in log
     assert log[-1] == "Run /init as init process"
     kernel = second.boot.kernel
+    assert not second.lost
     assert kernel.kho.scratch == areas, "the first kernel's areas are used for ever"
     assert kernel.kho.reservations == first.kernel.kho.reservations
     found = check_memmap(kernel)
@@ -137,6 +138,7 @@ def test_an_older_layout_is_not_understood() -> None:
     log = texts(second.boot)
     assert f"KHO: setup: handover FDT ({at:#x}) is incompatible with 'kho-v4': 1" in log
     assert "KHO: disabling KHO revival" in log
+    assert [line.split(":")[0] for line in second.lost] == ["everything"]
     assert second.boot.kernel.kho.incoming is None
     assert not any("Revived" in line for line in log)
 
