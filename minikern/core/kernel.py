@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from hw.uart import CLOCK_HZ
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
 from minikern.core.conflicts import met, resolved
 from minikern.core.console import Consoles
-from minikern.core.costs import Place
 from minikern.core.experiment import Experiment
 from minikern.core.forks import changed
 from minikern.core.ledger import Ledger, Phase
@@ -231,7 +231,7 @@ class Kernel:
         if "vmemmap" in self.__dict__:
             self.vmemmap.close()
 
-    def residue(self, at: Place) -> None:
+    def residue(self, at: str) -> None:
         """Let the machine's named unmodelled time of this point of the boot pass, and book it as residue."""
         for item in self._residue:
             if item.at == at:
@@ -243,8 +243,12 @@ class Kernel:
         What a serial console took passes where one is on and listens, as fast as its line now is.
         """
         if item.serial_baud:
-            item = msgspec.structs.replace(item, ms=item.ms * self.consoles.serial_share(item.serial_baud))
+            item = msgspec.structs.replace(item, ms=item.ms * self._serial_share(item.serial_baud))
         self._spend(item, self._phase)
+
+    def _serial_share(self, baud: int) -> float:
+        clock_hz = self.variant.uart_clock_hz if self.variant else 0
+        return self.consoles.serial_share(baud) * (CLOCK_HZ / clock_hz if clock_hz else 1.0)
 
     def _spend(self, item: Residue, phase: Phase) -> None:
         total = round(item.ms * 1_000_000)

@@ -53,7 +53,8 @@ class Counter:
 class Pacer:
     """Lets residue pass at its lines; what belongs to lines that never come passes at the next known one.
 
-    So a variant that prints fewer lines takes the unexplained time all the same.
+    So a variant that prints fewer lines takes the unexplained time all the same; but what a serial console took for
+    lines that never come is not taken: nobody sends them.
     """
 
     def __init__(self, residue: Iterable[Residue]) -> None:
@@ -64,8 +65,8 @@ class Pacer:
 
     def before(self, boot: Halted, text: str) -> None:
         """Let pass what stands before this line, and what should have passed earlier."""
-        last = self._last.get(self._counter.place(text), -1)
-        self._let_pass(boot, last + 1)
+        place = self._counter.place(text)
+        self._let_pass(boot, self._last.get(place, -1) + 1, place)
 
     def before_wait(self, boot: Halted, what: str) -> None:
         """The boot is about to wait for ``what``: let pass what was spent before the real machine slept for it."""
@@ -76,10 +77,12 @@ class Pacer:
         """Let pass what is left."""
         self._let_pass(boot, len(self._items))
 
-    def _let_pass(self, boot: Halted, end: int) -> None:
+    def _let_pass(self, boot: Halted, end: int, place: Place | None = None) -> None:
         while self._next < end:
             item = self._items[self._next]
             self._next += 1
+            if item.serial_baud and Place(item.before, item.nth) != place:
+                continue
             if item.waits:
                 boot.wait_for(item.waits)
             boot.spend_residue(item)
