@@ -36,15 +36,19 @@ def compare(
     Example:
       minikern compare lpc2023 --variants deferred,parallel-smp --plot ladder.svg
     """
-    from minikern.lab.compare import choose_variants, run_ladder
+    from minikern.lab.compare import choose_variants, run_ladder, run_own_ladder
 
     spec, options = load_machine_fields(machine)
     chosen = choose_variants(spec, [name for name in variants.split(",") if name])
     if plot is not None:
         _check_plot_target(plot)
     tell_unmodelled(spec, chosen, append, kernel)
+    own = bool(spec.banner and not kernel)
     with Progress("booting", len(chosen)) as step:
-        ladder, logs = run_ladder(spec, chosen, kernel, append, options, step)
+        if own:  # a real boot: what each change would do to it
+            ladder, logs = run_own_ladder(spec, chosen if variants else [], append, options, step)
+        else:
+            ladder, logs = run_ladder(spec, chosen, kernel, append, options, step)
     if as_json:
         import msgspec
 

@@ -29,6 +29,7 @@ class Variant(msgspec.Struct, forbid_unknown_fields=True):
     order: int = 1000  # place on the ladder
     ladder: bool = True
     against: str = ""  # the rung whose total this one is held against; unless given, the one it extends
+    workload: bool = False  # it adds work that somebody wants done: no optimisation
     config: dict[str, ConfigValue] = {}
     behaviour: dict[str, Any] = {}
     append: str = ""

@@ -6,23 +6,27 @@ import contextlib
 import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 import msgspec
 
-from hw.errors import InputError
-from minikern.core.cost_table import times_of
+from hw.errors import BusError, GeneralProtection, InputError, MachineStopped
+from minikern.core.cost_table import machine_costs, times_of
 from minikern.core.kernel import BootOptions
+from minikern.core.ledger import Entry
 from minikern.core.variant import Variant, load_variant, load_variants
 from minikern.describe.case import Case
+from minikern.lab.bands import Band, band, saving_band, spreads
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
+from minikern.lab.own import AS_LOGGED, offers, own_boot
 from minikern.lab.run import Boot, boot, choose_release
-from minikern.lab.verdict import Payoff, headline, payoffs, prices
+from minikern.lab.verdict import Payoff, headline, own_headline, payoffs, prices
 
 PHASES = ("early memory", "smp", "deferred", "acpi", "pci", "hugepages", "rest")
 NS_PER_MS = 1_000_000
+LARGEST = 8  # pieces of unexplained time that are named under the rungs
 
 
 class ResidueItem(msgspec.Struct):
@@ -53,6 +57,9 @@ class Rung(msgspec.Struct):
     against: str
     saved_ms: float | None
     command_line: str
+    band: Band | None = None  # of the total; null where no unit cost states an interval
+    saved_band: Band | None = None
+    failed: str = ""  # why there is no boot
     phases_ms: dict[str, float] = {}  # ``phases``, by a key that says the unit
     gives_up: list[str] = []  # what its options exclude, with when that ends
 
@@ -70,6 +77,8 @@ class Ladder(msgspec.Struct):
     payoffs: list[Payoff] = []
     verdict: str = ""
     prices: list[str] = []  # what rungs cost because their options exclude others
+    there: list[str] = []  # optimisations the boot of a log has already
+    rest: list[ResidueItem] = []  # of the machine's own boot: the largest pieces that no rung touches
 
 
 def choose_variants(spec: Case, names: Sequence[str]) -> list[Variant]:
@@ -100,11 +109,15 @@ class _Order(NamedTuple):
 
 
 class _Finished(NamedTuple):
-    """What a finished boot leaves: its rung (not yet held against another), its lines, its published figures."""
+    """What a finished boot leaves: its rung (not yet held against another), its lines, its published figures.
+
+    ``work_ms`` is the boot CPU's counted work by kind.
+    """
 
     rung: Rung
     lines: list[LinePoint]
     talk: list[Comparison]
+    work_ms: dict[str, float]
 
 
 def run_ladder(
@@ -125,9 +138,13 @@ def run_ladder(
         for order in orders:
             on_rung(order.variant.name)
             finished.append(next(results))
-    rungs: list[Rung] = []
+    if all(result.rung.failed for result in finished):
+        raise MachineStopped(finished[0].rung.failed)
+    spread = spreads(machine_costs(spec.name, spec.costs))
+    done: dict[str, _Finished] = {}
     for result in finished:
-        rungs.append(_held_against(result.rung, rungs))
+        done[result.rung.variant] = result._replace(rung=_held_against(result, done, spread))
+    rungs = [result.rung for result in done.values()]
     talk = [row for result in finished for row in result.talk]
     if spec.figures:
         order_of = {(row.name, row.variant): index for index, row in enumerate(load_figures(spec.figures).row)}
@@ -135,12 +152,39 @@ def run_ladder(
     logs = {result.rung.variant: result.lines for result in finished}
     boundary = "first log line with a running clock to 'Run /init'"
     own = choose_release(spec, release)
-    found = payoffs(rungs, {one.name: one for one in variants}, own, f"{spec.append} {append}")
-    ladder = Ladder(
-        spec.name, "simulated", boundary, rungs, talk, times_of(spec.costs), own.name, found, headline(found, own.name),
-        prices(rungs),
-    )
+    found = payoffs(rungs, {**load_variants(), **{one.name: one for one in variants}}, own, f"{spec.append} {append}")
+    ladder = Ladder(spec.name, "simulated", boundary, rungs, talk, times_of(spec.costs), own.name, found)
+    ladder.prices = prices(rungs)
+    ladder.verdict = headline(found, own.name)
+    if rungs[0].variant == AS_LOGGED:
+        ladder.rest = untouched(rungs)
+        ladder.verdict = own_headline(rungs[0].total_ms, found, ladder.rest)
     return ladder, logs
+
+
+def run_own_ladder(
+    spec: Case,
+    asked: Sequence[Variant],
+    append: str = "",
+    options: BootOptions | None = None,
+    on_rung: Callable[[str], None] = lambda name: None,
+) -> tuple[Ladder, dict[str, list[LinePoint]]]:
+    """The boot of a log, and the same with each optimisation it has not. Raises what boot() raises if none boots."""
+    known = {**load_variants(), **{variant.name: variant for variant in asked}}
+    possible = {name: variant for name, variant in known.items() if _possible(spec, variant)}
+    words = f"{spec.append} {append}"
+    offered = offers(possible, [variant.name for variant in asked], choose_release(spec), words)
+    ladder, logs = run_ladder(spec, [own_boot(), *offered.to_boot], "", append, options, on_rung)
+    ladder.there = offered.there
+    return ladder, logs
+
+
+def untouched(rungs: Sequence[Rung]) -> list[ResidueItem]:
+    """The largest pieces of the first rung's unexplained time that every other rung has too."""
+    booted = [{item.name: item.ms for item in rung.residue} for rung in rungs if not rung.failed]
+    kept = {name: min(pieces.get(name, 0.0) for pieces in booted) for name in booted[0]}
+    largest = sorted(kept.items(), key=lambda piece: -piece[1])[:LARGEST]
+    return [ResidueItem(name, ms) for name, ms in largest if ms > 0]
 
 
 def _boot_all(orders: Sequence[_Order]) -> Generator[_Finished, None, None]:
@@ -160,22 +204,37 @@ def _boot_all(orders: Sequence[_Order]) -> Generator[_Finished, None, None]:
 def _boot_one(order: _Order) -> _Finished:
     try:
         done = boot(order.spec, order.variant, order.release, order.append, order.options)
-    except Exception as error:
-        error.__dict__.pop("kernel", None)  # a whole kernel does not travel between processes
-        raise
+    except (InputError, MachineStopped, BusError, GeneralProtection) as error:
+        return _Finished(_no_rung(order.variant, str(error)), [], [], {})
     lines = [LinePoint(line.ts_ns / NS_PER_MS, line.phase, line.text) for line in done.kernel.log.lines]
     figures = load_figures(order.spec.figures) if order.spec.figures else None
     talk = compare_figures(figures, {order.variant.name: done}) if figures else []
     rung = _rung(done, order.variant)
+    work = {e.kind: e.total_ns / NS_PER_MS for e in done.kernel.ledger.entries() if e.critical}
     done.kernel.release_memory()
-    return _Finished(rung, lines, talk)
+    return _Finished(rung, lines, talk, work)
 
 
-def _held_against(rung: Rung, earlier: Sequence[Rung]) -> Rung:
-    base = next((other for other in earlier if other.variant == rung.against), None)
-    if base is None:
+def _by_name(entries: Sequence[Entry]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for entry in entries:
+        sums[entry.kind] = sums.get(entry.kind, 0) + entry.total_ns
+    return sums
+
+
+def _no_rung(variant: Variant, why: str) -> Rung:
+    phases = dict.fromkeys(PHASES, 0.0)
+    return Rung(variant.name, variant.title, 0.0, phases, 0.0, 0.0, [], "", None, "", failed=why)
+
+
+def _held_against(result: _Finished, earlier: Mapping[str, _Finished], spread: Mapping[str, float]) -> Rung:
+    rung = msgspec.structs.replace(result.rung, band=band(result.rung.total_ms, result.work_ms, spread))
+    base = earlier.get(rung.against)
+    if base is None or base.rung.failed:
         return msgspec.structs.replace(rung, against="")
-    return msgspec.structs.replace(rung, saved_ms=round(base.total_ms - rung.total_ms, 3))
+    saved = round(base.rung.total_ms - rung.total_ms, 3)
+    sure = saving_band(saved, base.work_ms, result.work_ms, spread)
+    return msgspec.structs.replace(rung, saved_ms=saved, saved_band=sure)
 
 
 def _rung(done: Boot, variant: Variant) -> Rung:
@@ -195,7 +254,7 @@ def _rung(done: Boot, variant: Variant) -> Rung:
         phases_ms=phases,
         residue_ms=round(residue_ns / NS_PER_MS, 3),
         residue_share=round(residue_ns / done.total_ns, 4) if done.total_ns else 0.0,
-        residue=[ResidueItem(entry.kind, round(entry.total_ns / NS_PER_MS, 3)) for entry in rows],
+        residue=[ResidueItem(name, round(ns / NS_PER_MS, 3)) for name, ns in _by_name(rows).items()],
         against=variant.against,
         saved_ms=None,
         command_line=kernel.cmdline.text,

@@ -10,6 +10,7 @@ import msgspec
 from minikern.core.experiment import Experiment
 from minikern.core.release import Release
 from minikern.core.variant import Variant
+from minikern.lab.bands import Band
 
 WORTH_SAYING = 0.005  # of the total it is held against
 
@@ -22,6 +23,7 @@ class Measured(Protocol):
     against: str
     saved_ms: float | None
     gives_up: list[str]
+    saved_band: Band | None
 
 
 class Payoff(msgspec.Struct):
@@ -35,6 +37,7 @@ class Payoff(msgspec.Struct):
     requires: str  # kernel version, option or word
     in_release: bool  # the machine's own kernel has it
     with_words: str  # it pays only for who boots with these words; empty: for everyone
+    saved_band: Band | None = None
 
 
 def payoffs(rungs: Sequence[Measured], variants: Mapping[str, Variant], release: Release, words: str) -> list[Payoff]:
@@ -50,17 +53,20 @@ def payoffs(rungs: Sequence[Measured], variants: Mapping[str, Variant], release:
             continue
         variant, other = variants[rung.variant], variants[rung.against]
         share = round(rung.saved_ms / before, 4)
-        has = _has(release, words, variant, other)
+        there = has(release, words, variant, other)
         found.append(
-            Payoff(rung.variant, rung.against, before, rung.saved_ms, share, variant.requires, has, other.append)
+            Payoff(
+                rung.variant, rung.against, before, rung.saved_ms, share, variant.requires, there, other.append,
+                rung.saved_band,
+            )
         )
     return sorted(found, key=lambda item: (bool(item.with_words), -item.saved_ms))
 
 
-def _has(release: Release, words: str, variant: Variant, other: Variant) -> bool:
-    # What the variant changes over the rung it is held against is there without it.
-    options = _changes(variant.config, other.config)
-    behaviour = _changes(variant.behaviour, other.behaviour)
+def has(release: Release, words: str, variant: Variant, other: Variant) -> bool:
+    """True if what ``variant`` changes over the rung it is held against is there without it."""
+    options = changes(variant.config, other.config)
+    behaviour = changes(variant.behaviour, other.behaviour)
     added = set(variant.append.split()) - set(other.append.split())
     return (
         variant.experiment in (other.experiment, Experiment())
@@ -70,7 +76,8 @@ def _has(release: Release, words: str, variant: Variant, other: Variant) -> bool
     )
 
 
-def _changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+def changes(new: Mapping[str, Any], old: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of ``new`` that ``old`` has not, or has otherwise."""
     return {key: value for key, value in new.items() if key not in old or old[key] != value}
 
 
@@ -98,3 +105,27 @@ def prices(rungs: Sequence[Measured]) -> list[str]:
             lost = f": {-rung.saved_ms:+.0f} ms against {rung.against}" if rung.saved_ms is not None else ""
             found.append(f"{rung.variant} costs you {what}{lost}")
     return found
+
+
+class Piece(Protocol):
+    """Unexplained time by name."""
+
+    name: str
+    ms: float
+
+
+def own_headline(total_ms: float, found: Sequence[Payoff], rest: Sequence[Piece]) -> str:
+    """What a real boot's ladder says: the saving that is surely one, and where most of the time is in any case."""
+    sure = [item for item in found if item.saved_band is None or item.saved_band.low_ms > 0]
+    largest = rest[0] if rest else None
+    where = ""
+    if largest is not None and largest.ms > WORTH_SAYING * total_ms:
+        share = f"{largest.ms:.0f} ms ({largest.ms / total_ms:.0%})"
+        where = f"; the largest piece no rung touches: {largest.name}, {share}"
+    if not sure:
+        return f"Nothing on the ladder saves more than its band here{where}"
+    best = sure[0]
+    band = f" [{best.saved_band.low_ms:.0f} to {best.saved_band.high_ms:.0f}]" if best.saved_band else ""
+    needs = f"; it needs {best.requires}" if best.requires else ""
+    saved = f"{best.saved_ms:.0f}{band} of {best.against_ms:.0f} ms ({best.share:.0%})"
+    return f"What pays most here: {best.variant} saves {saved}{needs}{where}"

@@ -10,7 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from minikern.core.ledger import Entry
-from minikern.lab.compare import PHASES, Ladder
+from minikern.lab.bands import Band
+from minikern.lab.compare import PHASES, Ladder, Rung
+from minikern.lab.own import AS_LOGGED
 
 NS_PER_MS = 1_000_000
 
@@ -52,6 +54,8 @@ def print_sheets(sheets: Iterable[Sheet], console: Console) -> None:
 
 def ladder_sheets(ladder: Ladder) -> list[Sheet]:
     """The ladder, what pays, the published figures beside it, and the residue by name."""
+    if ladder.rungs and ladder.rungs[0].variant == AS_LOGGED:
+        return own_sheets(ladder)
     sheets = [_rungs(ladder), _payoffs(ladder), _prices(ladder)]
     if ladder.talk:
         sheets.append(_talk(ladder))
@@ -66,6 +70,9 @@ def _rungs(ladder: Ladder) -> Sheet:
     talk = {row.variant: row for row in ladder.talk if row.name == "total"}
     for rung in ladder.rungs:
         row = talk.get(rung.variant)
+        if rung.failed:
+            sheet.rows.append([rung.variant, f"no boot: {rung.failed}"])
+            continue
         sheet.rows.append(
             [
                 rung.variant,
@@ -79,6 +86,33 @@ def _rungs(ladder: Ladder) -> Sheet:
             ]
         )
     return sheet
+
+
+def own_sheets(ladder: Ladder) -> list[Sheet]:
+    """A real boot beside the same with one change each, and where the rest of its time goes."""
+    rungs = Sheet(ladder.verdict, ["ms to init", "total", "80 %", "saved", "80 %", "of total", *PHASES])
+    own = ladder.rungs[0]
+    for rung in ladder.rungs:
+        rungs.rows.append([rung.variant, f"no boot: {rung.failed}"] if rung.failed else _own_row(rung, own))
+    sheets = [rungs]
+    if ladder.there:
+        sheets.append(Sheet("There already, by the log", ["optimisation"], rows=[[name] for name in ladder.there]))
+    rest = Sheet("Where the rest goes: time no rung touches, by the line it ends with", ["", "ms", "of total"])
+    for item in ladder.rest:
+        if item.ms >= 0.05:
+            rest.rows.append([item.name, _ms(item.ms), f"{item.ms / own.total_ms:.0%}" if own.total_ms else ""])
+    return [*sheets, rest] if rest.rows else sheets
+
+
+def _own_row(rung: Rung, own: Rung) -> list[str]:
+    saved = f"{rung.saved_ms:.0f}" if rung.saved_ms is not None else ""
+    share = f"{rung.saved_ms / own.total_ms:.0%}" if rung.saved_ms is not None and own.total_ms else ""
+    figures = [f"{rung.total_ms:.0f}", _band(rung.band), saved, _band(rung.saved_band), share]
+    return [rung.variant, *figures, *(_ms(rung.phases[name]) for name in PHASES)]
+
+
+def _band(band: Band | None) -> str:
+    return f"{band.low_ms:.0f}..{band.high_ms:.0f}" if band is not None else ""
 
 
 def _payoffs(ladder: Ladder) -> Sheet:

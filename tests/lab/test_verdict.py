@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from minikern.core.release import load_release
 from minikern.core.variant import load_variants
+from minikern.lab.bands import Band
 from minikern.lab.verdict import Payoff, headline, payoffs, prices
 
 
@@ -16,6 +17,7 @@ class Rung:
     against: str = ""
     saved_ms: float | None = None
     gives_up: list[str] = field(default_factory=list)
+    saved_band: Band | None = None
 
 
 RUNGS = [
