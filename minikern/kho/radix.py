@@ -54,14 +54,16 @@ def table_shift(level: int) -> int:
 
 
 @jit
-def _set_bits(bits: npt.NDArray[np.uint64], keys: Keys, first: int, end: int) -> None:
+def set_bits(bits: npt.NDArray[np.uint64], keys: Keys, first: int, end: int, mask: int) -> None:
+    """Set the bits whose numbers are ``keys`` [first, end) modulo a power of two, of which ``mask`` is one less."""
     for i in range(first, end):
-        bit = keys[i] & np.uint64((1 << 15) - 1)
+        bit = keys[i] & np.uint64(mask)
         bits[bit >> np.uint64(6)] |= np.uint64(1) << (bit & np.uint64(63))
 
 
 @jit
-def _find_bits(bits: npt.NDArray[np.uint64], base: np.uint64, out: Keys) -> int:
+def find_bits(bits: npt.NDArray[np.uint64], base: np.uint64, out: Keys) -> int:
+    """Put ``base`` plus the number of each bit that is set into ``out``, ascending; returns how many."""
     count = 0
     for word in range(bits.shape[0]):
         rest = bits[word]
@@ -95,7 +97,7 @@ class RadixTree:
             if first < end:
                 leaf = self._leaf(int(keys[first]))
                 bits = np.frombuffer(self._memory.read(leaf, PAGE_SIZE), dtype=ADDRESS).astype(np.uint64)
-                _set_bits(bits, keys, first, end)
+                set_bits(bits, keys, first, end, (1 << BITMAP_LOG2) - 1)
                 self._memory.write(leaf, bits.astype(ADDRESS).tobytes())
 
     def _leaf(self, key: int) -> int:
@@ -137,7 +139,7 @@ def walk(read: Callable[[int], bytes], root: int, max_nodes: int) -> Iterator[Ke
             raise OverflowError("a tree of preserved memory without end")
         words = np.frombuffer(read(address), dtype=ADDRESS).astype(np.uint64)
         if level == 0:
-            yield out[: _find_bits(words, np.uint64(start), out)].copy()
+            yield out[: find_bits(words, np.uint64(start), out)].copy()
             continue
         used = np.flatnonzero(words)[::-1].tolist()
         stack += [(int(words[i]), level - 1, start | i << table_shift(level)) for i in used]

@@ -48,3 +48,9 @@ FOLIO_DIRTY, FOLIO_UPTODATE = 1, 2
 VMALLOC = struct.Struct("<QIHH")  # struct kho_vmalloc: first, total_pages, flags, order
 VMALLOC_ALLOC = 1
 CHUNK_ADDRESSES = 511  # of a page, behind the address of the next one
+
+# the map of preserved memory of kho-v1
+CHUNK_HEAD = struct.Struct("<QII")  # struct khoser_mem_chunk_hdr: next, order, num_elms
+CHUNK_BITMAP = struct.Struct("<QQ")  # struct khoser_mem_bitmap_ptr: phys_start, bitmap
+PRESERVE_BYTES = 512
+PRESERVE_BITS = PRESERVE_BYTES * 8
