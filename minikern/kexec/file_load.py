@@ -14,6 +14,7 @@ from minikern.kexec.bzimage import ENTRY_64, BzImage
 from minikern.kexec.ima import measurement_list
 from minikern.kexec.purgatory import Loaded, digest_segments, mode_of
 from minikern.kexec.segments import Range, Segment, locate_mem_hole, page_align
+from minikern.kho.preserve import finalize
 from minikern.kho.scratch import scratch_array
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def _scratch_placer(k: Kernel, end_used: bool) -> Placer | None:
     # Source: kernel/liveupdate/kexec_handover.c:kho_locate_mem_hole() @ v7.2
     if k.kho.outgoing is None:
         return None
+    finalize(k)
     areas = [Range(area.addr, area.addr + area.size) for area in k.kho.scratch if area.size]
     return Placer(areas, False, end_used, scratch=True)
 

@@ -7,10 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hw.units import PAGE_SIZE
 from minikern.core.printk import Level
 from minikern.kho.retrieve import phys_to_virt
 from minikern.state.fdt import U64
-from minikern.state.kho_abi import METADATA, METADATA_NODE, METADATA_VERSION, SUB_TREE_PROP, SUB_TREE_SIZE_PROP
+from minikern.state.kho_abi import (
+    KHO_V1,
+    METADATA,
+    METADATA_NODE,
+    METADATA_VERSION,
+    SUB_FDT_PROP_V1,
+    SUB_TREE_PROP,
+    SUB_TREE_SIZE_PROP,
+)
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -34,6 +43,11 @@ def retrieve_subtree(k: Kernel, name: str) -> tuple[int, int]:
     offset = incoming.tree.subnode_offset(name)
     if offset < 0:
         raise RetrieveError(ENOENT)
+    if k.behaviour.kho_compatible == KHO_V1:
+        place = incoming.tree.getprop_u64(offset, SUB_FDT_PROP_V1)
+        if place is None:
+            raise RetrieveError(EINVAL)
+        return place, PAGE_SIZE
     found = [incoming.tree.getprop(offset, prop) for prop in (SUB_TREE_PROP, SUB_TREE_SIZE_PROP)]
     if any(value is None or len(value) != U64.size for value in found):
         raise RetrieveError(EINVAL)

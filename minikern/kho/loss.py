@@ -34,6 +34,9 @@ def handed_on(k: Kernel) -> Handed | None:
         return None
     out, memory = outgoing_of(k), k.machine.bus.memory
     pages = k.memblock.phys_mem_size() // PAGE_SIZE
+    if out.tracked is not None:
+        blocks = [Blocks(number << order + PAGE_SHIFT, order) for order in out.tracked for number in out.tracked[order]]
+        return Handed(list(k.kho.scratch), sorted(blocks), list(k.kho.reservations))
     found = [
         Blocks(*decode_key(first), count)
         for keys in walk(lambda address: memory.read(address, PAGE_SIZE), out.map_phys, pages)
@@ -65,13 +68,24 @@ def lost(before: Handed, after: Handed) -> list[str]:
     gone, new = _without(sent, came), _without(came, sent)
     lines += [f"preserved pages: {_total(gone)} from {gone[0][0]:#x} on"] if gone else []
     lines += [f"free pages: {_total(new)} from {new[0][0]:#x} on are taken for preserved"] if new else []
-    if not (gone or new) and before.blocks != after.blocks:
+    if not (gone or new) and _singly(before.blocks) != _singly(after.blocks):
         lines.append("blocks: the same pages in other orders")
     lines += [f"named region {held.name!r}" for held in before.reservations if held not in after.reservations]
     for what in ("liveupdate_num", "kexec_count"):
         if getattr(before, what) != getattr(after, what):
             lines.append(f"{what}: {getattr(before, what)} became {getattr(after, what)}")
     return lines
+
+
+def _singly(blocks: list[Blocks]) -> list[tuple[int, int, int]]:
+    # By order and place, what lies side by side as one, however it was listed.
+    merged: list[list[int]] = []
+    for item in sorted(blocks, key=lambda item: (item.order, item.phys)):
+        if merged and merged[-1][0] == item.order and merged[-1][2] == item.phys:
+            merged[-1][2] += item.size
+        else:
+            merged.append([item.order, item.phys, item.phys + item.size])
+    return [(order, start, end) for order, start, end in merged]
 
 
 def _ranges(blocks: list[Blocks]) -> list[tuple[int, int]]:

@@ -14,6 +14,7 @@ from minikern.kho import preserve
 from minikern.state import fdt
 from minikern.state.kho import Outgoing
 from minikern.state.kho_abi import (
+    KHO_V1,
     LUO,
     LUO_COMPATIBLE,
     LUO_NODE,
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
 def kho_init(k: Kernel) -> None:
     """An empty memory map, the root tree, and who this kernel is; by an fs_initcall."""
     if not k.kho.enabled:
+        return
+    if k.behaviour.kho_compatible == KHO_V1:
+        place = preserve.get_zeroed_page(k)
+        k.kho.outgoing = Outgoing(place, 0, bytearray(), tracked={})
+        preserve.preserve_pages(k, place >> PAGE_SHIFT, 1)
         return
     map_phys = preserve.get_zeroed_page(k)
     fdt_phys = preserve.get_zeroed_page(k)
@@ -65,8 +71,8 @@ def add_blob(k: Kernel, name: str, data: bytes) -> int:
 
 
 def luo_late_startup(k: Kernel) -> None:
-    """The orchestrator's header, if it is offered; by a late initcall."""
-    if not k.kho.liveupdate or k.kho.outgoing is None:
+    """The orchestrator's header, if it is offered; by a late initcall. That of kho-v1's time is not modelled."""
+    if not k.kho.liveupdate or k.kho.outgoing is None or k.kho.outgoing.tracked is not None:
         return
     flbs = preserve.alloc_preserve(k, PAGE_SIZE)
     k.machine.bus.memory.write(flbs, (1).to_bytes(8, "little"))  # pages of the table, which is empty

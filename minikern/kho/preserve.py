@@ -12,10 +12,19 @@ import numpy as np
 
 from hw.errors import MachineStopped
 from hw.units import PAGE_SHIFT, PAGE_SIZE
+from minikern.kho.chunks import serialize
 from minikern.kho.radix import RadixTree, blocks_of_range, encode_key
-from minikern.state.fdt import add_subnode, u64
+from minikern.state.fdt import Node, add_subnode, string, u64, write
 from minikern.state.kho import Outgoing
-from minikern.state.kho_abi import CHUNK_ADDRESSES, SUB_TREE_PROP, SUB_TREE_SIZE_PROP, VMALLOC, VMALLOC_ALLOC
+from minikern.state.kho_abi import (
+    CHUNK_ADDRESSES,
+    MEMORY_MAP_PROP,
+    SUB_FDT_PROP_V1,
+    SUB_TREE_PROP,
+    SUB_TREE_SIZE_PROP,
+    VMALLOC,
+    VMALLOC_ALLOC,
+)
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -44,6 +53,14 @@ def tree_of(k: Kernel) -> RadixTree:
 
 def preserve_blocks(k: Kernel, blocks: Iterable[tuple[int, int]]) -> int:
     """Mark blocks given as (pfn, order); returns how many. Charges ``kho_preserve_block``."""
+    tracked = outgoing_of(k).tracked
+    if tracked is not None:
+        count = 0
+        for pfn, order in blocks:
+            tracked.setdefault(order, set()).add(pfn >> order)
+            count += 1
+        k.charge("kho_preserve_block", count)
+        return count
     keys = np.array(sorted(encode_key(pfn << PAGE_SHIFT, order) for pfn, order in blocks), dtype=np.uint64)
     tree_of(k).add_keys(keys)
     k.charge("kho_preserve_block", len(keys))
@@ -84,5 +101,21 @@ def preserve_vmalloc(k: Kernel, pages: list[int]) -> bytes:
 def add_subtree(k: Kernel, name: str, phys: int, size: int) -> None:
     """Put a blob's place and size into the root tree, under its name. FdtError: it is there, or the page is full."""
     out = outgoing_of(k)
+    if out.tracked is not None:
+        out.blobs.append((name, phys))
+        return
     add_subnode(out.page, name, [u64(SUB_TREE_PROP, phys), u64(SUB_TREE_SIZE_PROP, size)])
+    k.machine.bus.memory.write(out.fdt_phys, bytes(out.page))
+
+
+def finalize(k: Kernel) -> None:
+    """Write memory map and root tree down, as kernels of kho-v1 do at the end. Source: kho_finalize() @ v6.16"""
+    out = outgoing_of(k)
+    if out.tracked is None:
+        return
+    numbers = [(order, np.array(sorted(found), dtype=np.uint64)) for order, found in out.tracked.items()]
+    out.map_phys = serialize(k.machine.bus.memory, numbers, lambda size: get_zeroed_page(k))
+    properties = [string("compatible", k.behaviour.kho_compatible), u64(MEMORY_MAP_PROP, out.map_phys)]
+    nodes = [Node(name, [u64(SUB_FDT_PROP_V1, phys)]) for name, phys in out.blobs]
+    out.page = write(Node("", properties, nodes), PAGE_SIZE)
     k.machine.bus.memory.write(out.fdt_phys, bytes(out.page))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from hw.errors import MachineStopped
 from minikern.core.printk import Level
 from minikern.kho import scratch
+from minikern.kho.chunks import walk_chunks
 from minikern.kho.radix import decode_key, runs, walk
 from minikern.mm.page.mmzone import PAGES_PER_SECTION
 from minikern.state.kho import Blocks, Incoming
-from minikern.state.kho_abi import KHO_PAGE_MAGIC, MEMORY_MAP_PROP, PAGE_SIZE
+from minikern.state.kho_abi import KHO_PAGE_MAGIC, KHO_V1, MEMORY_MAP_PROP, PAGE_SIZE
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -58,12 +59,13 @@ def walk_incoming(k: Kernel, seen: Callable[[int], object] = lambda address: Non
     root = incoming.tree.getprop_u64(0, MEMORY_MAP_PROP) if incoming is not None else None
     pages = k.memblock.phys_mem_size() // PAGE_SIZE
 
-    def read(address: int) -> bytes:
+    def read(address: int, size: int = PAGE_SIZE) -> bytes:
         seen(address)
-        return phys_to_virt(k, address, PAGE_SIZE)
+        return phys_to_virt(k, address, size)
 
+    chunks = k.behaviour.kho_compatible == KHO_V1
     try:
-        for keys in walk(read, root or 0, pages):
+        for keys in walk_chunks(read, root or 0, pages) if chunks else walk(read, root or 0, pages):
             yield from runs(keys)
     except OverflowError as error:
         raise MachineStopped(f"the walk of preserved memory never ends: {error}") from error

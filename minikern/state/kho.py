@@ -74,6 +74,8 @@ class Outgoing:
     map_phys: int
     page: bytearray
     luo_phys: int = 0
+    tracked: dict[int, set[int]] | None = None  # kho-v1: block numbers by order, written down when all are known
+    blobs: list[tuple[str, int]] = field(default_factory=list)  # kho-v1: names and addresses, written down with them
 
 
 @dataclass

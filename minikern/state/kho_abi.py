@@ -54,3 +54,4 @@ CHUNK_HEAD = struct.Struct("<QII")  # struct khoser_mem_chunk_hdr: next, order, 
 CHUNK_BITMAP = struct.Struct("<QQ")  # struct khoser_mem_bitmap_ptr: phys_start, bitmap
 PRESERVE_BYTES = 512
 PRESERVE_BITS = PRESERVE_BYTES * 8
+KHO_V1, SUB_FDT_PROP_V1 = "kho-v1", "fdt"
