@@ -109,6 +109,22 @@ def test_folios_are_reserved_until_somebody_asks_for_them() -> None:
         assert any(r.base <= pfn * PAGE < r.end and r.flags & Flags.RSRV_NOINIT for r in reserved)
 
 
+def test_kernels_of_kho_v1_list_chunks() -> None:
+    spec, variant = load_preset("laptop"), load_variant("kho-6.18")
+    first = boot(spec, variant, "linux-6.16", "reserve_mem=1M:4096:keep")
+    kernel = bytes(make_bzimage(init_size=0x3000000, version=b"6.18.0 (x@y) #1 SMP"))
+    image = Kexec(first.kernel).kexec_file_load(kernel, b"initrd" * 999, first.kernel.cmdline.text)
+    second = reboot(first, image)
+    log = texts(second.boot)
+    assert "KHO: found kexec handover data." in log
+    assert "Revived memory reservation 'keep' from KHO" in log
+    assert not any(line.startswith("KHO: exec from") for line in log), "that came with the radix tree"
+    assert not second.lost
+    assert second.boot.kernel.kho.reservations == first.kernel.kho.reservations
+    found = check_memmap(second.boot.kernel)
+    assert found.ok, found.message
+
+
 def test_sessions_have_names_and_need_the_orchestrator() -> None:
     first = cold("kho=on")
     with pytest.raises(InputError, match="liveupdate=on"):
