@@ -10,6 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minikern.core.cmdline import CommandLine
+from minikern.describe.adjust import Adjustments, adjust
+from minikern.describe.presets import load_preset
+from minikern.lab.run import boot as run
 from minikern.mm.early.crashkernel import reserve_crashkernel
 from minikern.mm.early.swiotlb import parse_swiotlb
 from minikern.state.memblock import Memblock
@@ -114,3 +117,13 @@ def test_any_text_leaves_memblock_sound(text: str, wording: str, high: int) -> N
     assert success == (k.memblock.reserved.total() > before)
     for region in k.memblock.reserved_regions():
         assert region.base % MIB == 0 or region.base < MIB
+
+
+@pytest.mark.parametrize(("release", "reserved"), [("linux-5.4", False), ("linux-5.10", False), ("debian-6.1", True)])
+def test_memory_is_rounded_up_since_6_0(release: str, reserved: bool) -> None:
+    """4094 MiB are no 4 GiB to a kernel that compares what it was given."""
+    spec = load_preset("tiny")
+    adjust(spec, Adjustments(memory="4G"))
+    lines = [line.text for line in run(spec, None, release, "crashkernel=4G-64G:256M").kernel.log.lines]
+    assert any(line.startswith("Reserving 256MB of memory") for line in lines) == reserved
+    assert ("crashkernel size resulted in zero bytes" in lines) != reserved
