@@ -41,8 +41,9 @@ def acpi_boot_table_init(k: Kernel, rsdp: int | None = None) -> AcpiState:
         state.disabled = True
         state.tables.clear()
         return state
-    for table in state.tables:
-        _reserve(k, table)
+    if k.behaviour.acpi_reserve_lines:
+        for table in state.tables:
+            _reserve(k, table)
     return state
 
 

@@ -82,6 +82,9 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     fallback_self: bool
     """A node without memory stands in its own fallback order."""
 
+    swiotlb_areas: bool
+    """Bounce buffers are split into areas."""
+
     # zones and page flags
 
     managed_estimate: bool
@@ -119,6 +122,20 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The log buffer's size is told together with that of its records."""
     vmalloc_huge_whole: bool
     """A large table is mapped by huge pages if it is as large as one, not if each node's share is."""
+    hash_order: Literal["floor", "ceiling"]
+    """How the order of a table is told whose size is no power of two."""
+    hash_kinds: Literal["none", "plain", "hugepage"]
+    """Whether a table's line says how it was allocated: not, by which allocator, or also by which pages."""
+    tcp_listen_hash: bool
+    """Listening sockets have a table by port and address whose size follows memory."""
+    ip_idents_hash: bool
+    """The table of IP identifiers follows memory."""
+    table_perturb: bool
+    """The table that picks source ports is allocated."""
+    tcp_bind_bucket_bytes: int
+    """What a port takes in TCP's table of bound ones; with two tables, in both."""
+    mptcp_hash: bool
+    """Multipath TCP has a table."""
     posixtimer_hash: bool
     """POSIX timers have a table of their own."""
     futex_node_tables: bool
@@ -138,6 +155,10 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     # huge pages
 
+    hugetlb_lines: Literal["registered", "vmemmap"]
+    """How sizes are told: that they are registered, or also what of their memory map could be freed."""
+    hugetlb_none_asked: bool
+    """The time that allocation took is told even where no pages were asked for."""
     hugetlb_tail_skip: bool
     """Struct pages that HVO frees are never initialised."""
     hvo_batch: bool
@@ -218,6 +239,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     acpi_core_revision: str
     """Version of ACPICA, as a date."""
+    acpi_reserve_lines: bool
+    """Memory of the tables is reserved, which is logged."""
     acpi_osi_scp: bool
     """"3.0 _SCP Extensions" is announced to the firmware."""
     acpi_checksum_reports: Literal["correct", "difference"]

@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-import re
-
 import msgspec
 
-from hw.errors import InputError
-from minikern.core.forks import behaviour_at, changed
+from minikern.core.forks import changed
 from minikern.core.image import PAGE_KIB, ImageSizes, linked
 from minikern.core.kernel_facts import KernelFacts
 from minikern.core.release import Release
 
 IMAGE_FIELDS = ("code_kib", "rwdata_kib", "rodata_kib", "init_kib", "bss_kib")
-LOGGED_BEHAVIOUR = ("fallback_lines", "unavailable_lines", "efi_mmio_removed")
+LOGGED_BEHAVIOUR = (
+    "fallback_lines", "unavailable_lines", "efi_mmio_removed", "srat_cpu_lines", "acpi_reserve_lines", "ip_idents_hash",
+    "table_perturb", "swiotlb_areas", "posixtimer_hash", "log_buf_usage_line",
+)  # fmt: skip
 BETWEEN_KIB = 64  # lock list and alignment between data and bss
 SMALL_NR_CPUS = 512  # distributions with fewer CPUs than MAXSMP keep the default of 64 nodes
-MECHANISMS = ("initramfs_async", "smp_scheme")  # of a version that another release's file stands in for
-
-
-def at_own_version(release: Release, banner: str) -> Release:
-    """``release`` with the mechanisms of the version that the log's first line names, where that is another one."""
-    found = re.search(r"Linux version (\d+\.\d+(?:\.\d+)?(?:-rc\d+)?)", banner)
-    if not found:
-        return release
-    try:
-        own = behaviour_at(found[1])
-    except InputError:
-        return release
-    told = {name: getattr(own, name) for name in MECHANISMS if name not in release.changes}
-    return msgspec.structs.replace(release, behaviour=changed(release.behaviour, told))
 
 
 def with_kernel_facts(release: Release, facts: KernelFacts | None) -> Release:
@@ -56,6 +42,8 @@ def with_kernel_facts(release: Release, facts: KernelFacts | None) -> Release:
         image = msgspec.structs.replace(image, kernel_end=0)  # measured in another one
     if facts.log_buf_shift:
         config["CONFIG_LOG_BUF_SHIFT"] = facts.log_buf_shift
+    if facts.mptcp is not None:
+        config["CONFIG_MPTCP"] = facts.mptcp
     if facts.ram_disks is not None:
         config["CONFIG_BLK_DEV_RAM"] = facts.ram_disks
     if facts.intel_iommu is not None:

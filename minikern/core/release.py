@@ -22,7 +22,7 @@ from minikern.core.forks import behaviour_at, changed
 from minikern.core.image import ImageSizes, with_layout
 from minikern.core.kernel_facts import KernelFacts
 from minikern.core.parameters import listed_builds
-from minikern.core.version import kernel_release, series
+from minikern.core.version import banner_version, kernel_release, series
 
 GENERIC = "-generic (minikern) (gcc, GNU ld) #1 SMP"  # ends the banner of a kernel that has none of its own
 BASE = "base"  # the file of what most kernels have in common; no release of its own
@@ -143,6 +143,18 @@ def load_release(text: str) -> Release:
         return found
 
     return resolve(source, find).release(source.where)
+
+
+def at_version(release: Release, banner: str) -> Release:
+    """``release`` with the behaviour of the version that a ``Linux version`` line tells.
+
+    What the file says of its own version beyond what follows from it is kept within its series.
+    """
+    version = banner_version(banner)
+    changes = release.changes if series(version) == series(release.version) else {}
+    return msgspec.structs.replace(
+        release, version=version, banner=banner, behaviour=changed(behaviour_at(version), changes), changes=changes
+    )
 
 
 def release_for_version(version_line: str) -> str | None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from hw.errors import InputError
 
 _WORD = re.compile(r"(?:Linux version )?(\d+)\.(\d+)(?:\.(\d+))?(?:-rc(\d+))?")
+_TAKEN_IN = re.compile(r"(?:Debian |Ubuntu \S+ )(\d+\.\d+\.\d+)")
 FINAL = 1 << 16  # a candidate's number once it is none any more
 
 
@@ -44,6 +45,16 @@ def series(text: str) -> tuple[int, int] | None:
     """What the stable tree is named by: 6.1 for 6.1.192; None for what is no version."""
     match = _WORD.match(text.strip())
     return (int(match[1]), int(match[2])) if match else None
+
+
+def banner_version(banner: str) -> str:
+    """The version a ``Linux version`` line tells of: distributions name the stable update they took in beside it."""
+    found = _WORD.match(banner)
+    word = found[0].removeprefix("Linux version ") if found else banner
+    for told in _TAKEN_IN.findall(banner):
+        if series(told) == series(word):
+            return str(told)
+    return word
 
 
 def kernel_release(text: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from hw.spec import MAX_CPUS
 from minikern.core.kernel_facts import KernelFacts
 from minikern.describe.dmesg_log import RANGE, Log
@@ -14,7 +16,23 @@ _LINES = {
     "fallback_lines": r"^Fallback order for Node ",
     "unavailable_lines": r"^On node \d+, zone .*unavailable ranges",
     "efi_mmio_removed": r"^efi: (?:Remove|Not removing) mem\d+: MMIO range",
+    "srat_cpu_lines": r"^SRAT: PXM \d+ -> APIC ",
+    "acpi_reserve_lines": r"^ACPI: Reserving \S+ table memory",
+    "ip_idents_hash": r"^IP idents hash table",
+    "table_perturb": r"^Table-perturb hash table",
+    "swiotlb_areas": r"^software IO TLB: area num",
+    "posixtimer_hash": r"^posixtimers hash table",
+    "log_buf_usage_line": r"^printk: log buffer data \+ meta data",
 }
+# Of some the line beside them shows that they are not there.
+_BESIDE = {
+    "acpi_reserve_lines": r"^(?:ACPI: Local APIC address |No NUMA configuration found|Zone ranges:)",
+    "ip_idents_hash": r"^TCP established hash table",
+    "table_perturb": r"^TCP established hash table",
+    "log_buf_usage_line": r"^printk: log_buf_len: ",
+}
+_HASH = re.compile(r"^(.+) hash table entries: (\d{1,10}) \((?:order: \d+, )?(\d{1,12}) bytes")
+MAX_BUCKET_BYTES = 1024
 
 
 def kernel_facts(log: Log) -> KernelFacts:
@@ -25,7 +43,11 @@ def kernel_facts(log: Log) -> KernelFacts:
         facts.zone_dma = log.first(r"^  DMA +(?:\[mem|empty)") is not None
         facts.zone_dma32 = log.first(r"^  DMA32 +(?:\[mem|empty)") is not None
         facts.zone_device = log.first(r"^  Device +(?:\[mem|empty)") is not None
-    facts.lines = {name: True for name, pattern in _LINES.items() if log.first(pattern)}
+    facts.lines = {name: False for name, pattern in _BESIDE.items() if log.first(pattern)}
+    facts.lines |= {name: True for name, pattern in _LINES.items() if log.first(pattern)}
+    facts.bucket_bytes = _bucket_bytes(log)
+    if "UDP" in facts.bucket_bytes:
+        facts.mptcp = "MPTCP token" in facts.bucket_bytes
     facts.log_buf_shift = _log_buf_shift(log)
     node_data = log.first(rf"^NODE_DATA\(\d+\) allocated {RANGE}")
     if node_data:
@@ -49,6 +71,15 @@ def kernel_facts(log: Log) -> KernelFacts:
     if found := [name for name in names if getattr(facts, name)]:
         log.read.append("of its kernel: " + ", ".join(found))
     return facts
+
+
+def _bucket_bytes(log: Log) -> dict[str, int]:
+    found = {}
+    for match in log.all(_HASH):
+        entries, size = int(match[2]), int(match[3])
+        if entries and size % entries == 0 and 0 < size // entries <= MAX_BUCKET_BYTES:
+            found[match[1]] = size // entries
+    return found
 
 
 def _intel_iommu(log: Log) -> bool | None:

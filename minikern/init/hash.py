@@ -45,8 +45,7 @@ TCP_ESTABLISHED = Table("TCP established", 8, 17, high_limit=512 << 10, param="t
 TCP_BIND = Table("TCP bind", 32, 17, high_limit=64 << 10)
 MPTCP_TOKEN = Table("MPTCP token", 24, 20, high_limit=64 << 10)
 UDP = Table("UDP", 32, 21, low_limit=256, high_limit=64 << 10, param="uhash_entries")
-UDP_LITE = UDP._replace(name="UDP-Lite")
-UDP_HASH4 = UDP._replace(bucket_bytes=64)  # with room for connected sockets, and alone; Source: net/ipv4/udp.c @ v7.2
+UDP_HASH4 = UDP._replace(bucket_bytes=64)  # with room for connected sockets; Source: net/ipv4/udp.c @ v6.13
 POSIX_TIMERS = Table("posixtimers", 16, 0)  # Source: kernel/time/posix-timers.c:struct timer_hash_bucket @ v7.2
 FUTEX_BUCKET_BYTES = 64
 
@@ -104,20 +103,37 @@ def as_asked(k: Kernel, table: Table) -> Table:
 def alloc_large_system_hash(k: Kernel, table: Table, early: bool = False) -> int:
     """Allocate one table and log it; returns its entries."""
     table = as_asked(k, table)
+    table = table._replace(bucket_bytes=k.release.facts.bucket_bytes.get(table.name, table.bucket_bytes))
     entries = hash_entries(nr_kernel_pages(k), k.totals.nr_all_pages, table)
     size = entries * table.bucket_bytes
-    order = max(0, (size - 1).bit_length() - PAGE_SHIFT)
     kind = "linear"
     if early:
         k.memblock.alloc(size, SMP_CACHE_BYTES)
-    elif hashdist(k) or order > MAX_PAGE_ORDER:
+    elif hashdist(k) or get_order(size) > MAX_PAGE_ORDER:
         # Each online node takes its share, nodes without memory counted. Source: mm/vmalloc.c:__vmalloc_node_range()
         share = size if k.behaviour.vmalloc_huge_whole else size // len(k.nodes)
         huge = share >= PMD_SIZE and not k.cmdline.has("nohugevmalloc")
         kind = "vmalloc hugepage" if huge else "vmalloc"
     k.charge("hash_table_page", -(-size // PAGE_SIZE))
-    k.printk(f"{table.name} hash table entries: {entries} (order: {order}, {size} bytes, {kind})")
+    place = f"order: {_told_order(k, size)}, {size} bytes{_told(k, kind)}"
+    k.printk(f"{table.name} hash table entries: {entries} ({place})")
     return entries
+
+
+def get_order(size: int) -> int:
+    """Order of the smallest block of pages that holds ``size`` bytes."""
+    return max(0, (size - 1).bit_length() - PAGE_SHIFT)
+
+
+def _told_order(k: Kernel, size: int) -> int:
+    return get_order(size) if k.behaviour.hash_order == "ceiling" else max(0, size.bit_length() - 1 - PAGE_SHIFT)
+
+
+def _told(k: Kernel, kind: str) -> str:
+    known = k.behaviour.hash_kinds
+    if known == "none":
+        return ""
+    return f", {kind}" if known == "hugepage" else f", {kind.removesuffix(' hugepage')}"
 
 
 def posixtimer_init(k: Kernel) -> None:
@@ -141,8 +157,7 @@ def _futex_node_tables(k: Kernel) -> None:
     nodes = len(k.nodes)
     entries = 1 << (max(4, 256 * len(k.cpus.possible) // nodes) - 1).bit_length()
     size = entries * FUTEX_BUCKET_BYTES
-    order = max(0, (size - 1).bit_length() - PAGE_SHIFT)
-    kind = "vmalloc" if order > MAX_PAGE_ORDER else "linear"
+    kind = "vmalloc" if get_order(size) > MAX_PAGE_ORDER else "linear"
     k.charge("hash_table_page", nodes * -(-size // PAGE_SIZE))
     total = f"{size} bytes on {nodes} NUMA nodes, total {size * nodes >> 10} KiB"
     k.printk(f"futex hash table entries: {entries} ({total}, {kind}).")
@@ -156,14 +171,21 @@ def dquot_init(k: Kernel) -> None:
 
 def inet_init(k: Kernel) -> None:
     """The network's tables. Source: net/ipv4/af_inet.c:inet_init() @ v6.12"""
-    for table in (IP_IDENTS, TCP_LISTEN, TABLE_PERTURB):
-        alloc_large_system_hash(k, table)
+    has = k.behaviour
+    listen = TCP_LISTEN, has.tcp_listen_hash
+    _alloc_those(k, (IP_IDENTS, has.ip_idents_hash), listen, (TABLE_PERTURB, has.table_perturb))
     established = alloc_large_system_hash(k, TCP_ESTABLISHED)
-    bind = alloc_large_system_hash(k, TCP_BIND._replace(entries=established))
+    bind = alloc_large_system_hash(k, TCP_BIND._replace(bucket_bytes=has.tcp_bind_bucket_bytes, entries=established))
     k.printk(f"TCP: Hash tables configured (established {established} bind {bind})")
-    udp = (UDP_HASH4,) if k.behaviour.udp_hash4 else (UDP, UDP_LITE)
-    for table in (MPTCP_TOKEN, *udp):
-        alloc_large_system_hash(k, table)
+    udp = UDP_HASH4 if has.udp_hash4 else UDP
+    mptcp = has.mptcp_hash and k.config.enabled("CONFIG_MPTCP")
+    _alloc_those(k, (MPTCP_TOKEN, mptcp), (udp, True), (udp._replace(name="UDP-Lite"), has.udp_lite))
+
+
+def _alloc_those(k: Kernel, *tables: tuple[Table, bool]) -> None:
+    for table, there in tables:
+        if there:
+            alloc_large_system_hash(k, table)
 
 
 def vfs_caches_init_early(k: Kernel) -> None:

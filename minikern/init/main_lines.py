@@ -60,7 +60,7 @@ def _info_bytes(k: Kernel) -> int:
 
 
 def log_buf_line(k: Kernel, size: int) -> str:
-    """What the buffer takes, since 6.14 with its records. Source: kernel/printk/printk.c:print_log_buf_usage_stats()"""
+    """What the buffer takes, since 6.13 with its records. Source: kernel/printk/printk.c:print_log_buf_usage_stats()"""
     if not k.behaviour.log_buf_usage_line:
         return f"printk: log_buf_len: {size} bytes"
     meta = (size >> PRB_AVG_BITS) * (PRB_DESC_BYTES + _info_bytes(k))

@@ -6,17 +6,15 @@ import copy
 import time
 from dataclasses import dataclass
 
-import msgspec
-
 from hw.errors import InputError, MachineStopped
 from hw.machine import Machine
-from minikern.core.build_facts import at_own_version, with_kernel_facts
+from minikern.core.build_facts import with_kernel_facts
 from minikern.core.captured_build import built_as
 from minikern.core.cmdline import CommandLine, without_words
 from minikern.core.cost_table import machine_costs
 from minikern.core.experiment import Experiment
 from minikern.core.kernel import BootOptions, Kernel
-from minikern.core.release import Release, load_release, release_for_version
+from minikern.core.release import Release, at_version, load_release, release_for_version
 from minikern.core.variant import Variant
 from minikern.describe.case import Case
 from minikern.init.main import start_kernel
@@ -59,9 +57,8 @@ def choose_release(spec: Case, name: str = "") -> Release:
         fitting = release_for_version(spec.banner)
         if fitting is None:
             raise InputError(f"{spec.name}: no release file fits {spec.banner.split(' (')[0]!r}: give --kernel")
-        own = at_own_version(load_release(fitting), spec.banner)
-        found = built_as(with_kernel_facts(own, spec.kernel), spec.build)
-        return msgspec.structs.replace(found, banner=spec.banner)
+        own = at_version(load_release(fitting), spec.banner)
+        return built_as(with_kernel_facts(own, spec.kernel), spec.build)
     return load_release(spec.release)
 
 

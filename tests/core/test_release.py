@@ -10,7 +10,8 @@ import pytest
 from hw.errors import InputError
 from minikern.core.forks import behaviour_at
 from minikern.core.image import linked, with_layout
-from minikern.core.release import load_release, release_for_version, release_names
+from minikern.core.release import at_version, load_release, release_for_version, release_names
+from minikern.core.version import banner_version
 
 PARENT = """
 version = "6.12.3"
@@ -107,3 +108,25 @@ def test_gaps_follow_from_what_lies_before_them() -> None:
     assert with_layout({"code_kib": 2048, "rodata_kib": 2048}, {}) == {"code_kib": 2048, "rodata_kib": 2048}
     sizes = with_layout({"code_kib": 2048, "rodata_kib": 2048}, {"code_kib": 4096, "write_protect_kib": 7})
     assert sizes["text_rodata_gap_kib"] == sizes["rodata_data_gap_kib"] == 0 and sizes["write_protect_kib"] == 7
+
+
+def test_a_version_line_decides_what_a_kernel_does() -> None:
+    banner = "Linux version 6.13.0-arch1-1 (linux@archlinux) (gcc (GCC) 14.2.1) #1 SMP PREEMPT_DYNAMIC"
+    release = at_version(load_release(release_for_version(banner) or ""), banner)
+    assert release.name == "debian-6.12" and release.version == "6.13.0"
+    assert release.behaviour == behaviour_at("6.13")  # what Debian took into its 6.12 says nothing of a 6.13
+    same = "Linux version 6.12.117+deb12-amd64 (debian-kernel@lists.debian.org) #1 SMP Debian 6.12.117-1~deb12u1"
+    assert at_version(load_release("debian-6.12"), same).behaviour == load_release("debian-6.12").behaviour
+
+
+@pytest.mark.parametrize(
+    ("banner", "version"),
+    [
+        ("Linux version 6.1.0-56-amd64 (debian-kernel) (gcc-12 12.2.0) #1 SMP Debian 6.1.192-2", "6.1.192"),
+        ("Linux version 5.15.0-107-generic (b@x) (gcc 11.4.0) #117 (Ubuntu 5.15.0-107.117-generic 5.15.149)", "5.15.149"),
+        ("Linux version 6.5.0-rc1_next-queue (root@x) (gcc 11.4.1) #1 SMP", "6.5.0-rc1"),
+        ("Linux version 5.9.0 (x@y) (gcc (Debian 9.3.0-18) 9.3.0) #1 SMP", "5.9.0"),
+    ],
+)  # fmt: skip
+def test_version_of_a_banner(banner: str, version: str) -> None:
+    assert banner_version(banner) == version

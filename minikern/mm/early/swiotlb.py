@@ -44,7 +44,9 @@ def parse_swiotlb(k: Kernel, value: str | None) -> bool:
 
 def _adjust_nareas(k: Kernel, areas: int) -> None:
     state = k.swiotlb
-    state.areas = _power_of_two(max(areas, 1))
+    state.areas = _power_of_two(max(areas, 1)) if k.behaviour.swiotlb_areas else 1
+    if not k.behaviour.swiotlb_areas:
+        return
     k.printk(f"software IO TLB: area num {state.areas}.")
     if state.slabs < IO_TLB_SEGSIZE * state.areas:
         state.slabs = IO_TLB_SEGSIZE * state.areas

@@ -169,19 +169,21 @@ def hugetlb_init(k: Kernel) -> None:
 
 
 def report_hugepages(k: Kernel) -> None:
-    """Two lines for each size; the second says what HVO could free, whether it is on or not.
+    """Two lines for each size; the second, since 6.0, says what HVO could free, whether it is on or not.
 
     Source: mm/hugetlb.c:report_hugepages() @ v6.12
     """
     for h in k.hugetlb.hstates:
         name = size_name(h.order)
-        k.printk(f"HugeTLB: registered {name} page size, pre-allocated {len(h.free_pages)} pages")
+        colon = ":" if k.behaviour.hugetlb_lines == "vmemmap" else ""
+        k.printk(f"HugeTLB{colon} registered {name} page size, pre-allocated {len(h.free_pages)} pages")
         if h.invalid:
             h.max_huge_pages -= h.invalid
             plural = "" if h.invalid == 1 else "s"
             k.printk(f"HugeTLB: {name} page size: {h.invalid} invalid page{plural} discarded")
         kib = hugetlb_vmemmap_optimizable_size(h.order) >> 10
-        k.printk(f"HugeTLB: {kib} KiB vmemmap can be freed for a {name} page")
+        if k.behaviour.hugetlb_lines == "vmemmap":
+            k.printk(f"HugeTLB: {kib} KiB vmemmap can be freed for a {name} page")
 
 
 # afterwards

@@ -39,7 +39,7 @@ def hugetlb_hstate_alloc_pages(k: Kernel, h: Hstate) -> None:
             k.printk("HugeTLB: hugetlb_cma is enabled, skip boot time allocation")
         k.hugetlb.cmdline.cma_warned = True
         return
-    if not h.max_huge_pages:
+    if not h.max_huge_pages and (h.gigantic or not k.behaviour.hugetlb_none_asked):
         return
     if any(h.max_huge_pages_node.values()):
         _alloc_specific_nodes(k, h)
