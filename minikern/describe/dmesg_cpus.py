@@ -8,6 +8,7 @@ from hw.cpu_features import FEATURES
 from hw.cpuid import DEFAULT_FEATURES, CpuDescription, build_cpuid
 from hw.msr import IA32_MTRR_DEF_TYPE, IA32_MTRR_PHYSBASE0, IA32_MTRRCAP
 from hw.spec import MAX_CPUS, CpuidDump, CpuSpec
+from minikern.describe.dmesg_bringup import apic_ids, bringup, siblings
 from minikern.describe.dmesg_log import RANGE, Log
 
 THREADS_PER_CORE = r"^CPU topo: Max\. threads per core: +(\d+)"
@@ -76,6 +77,8 @@ def _identify(log: Log, spec: CpuSpec, srat_ids: list[int]) -> None:
     logged = [int(match[1], 16) for match in log.all(_LAPIC)]
     ids = next((found for found in (logged, srat_ids) if len(set(found)) == len(found) == spec.count), None)
     if ids is None:
+        ids = _ids_by_bringup(log, spec)
+    if ids is None:
         spec.cores = max(1, -(-spec.count // (spec.sockets * spec.threads)))
         ids = [place.apic_id for place in spec.topology()]
         log.assumed.append("APIC ids counted up, as the log has none")
@@ -98,6 +101,17 @@ def _identify(log: Log, spec: CpuSpec, srat_ids: list[int]) -> None:
         log.assumed.append("MTRRs that leave uncached what the kernel found uncovered")
     tables = [build_cpuid(description, apic_id) for apic_id in ids]
     spec.cpuid = [CpuidDump([(*at, *registers) for at, registers in table.items()]) for table in tables]
+
+
+def _ids_by_bringup(log: Log, spec: CpuSpec) -> list[int] | None:
+    found = bringup(log)
+    per_package = log.number(r"^CPU topo: Num\. cores per package: +(\d+)", MAX_CPUS) or 0
+    pairs = siblings(log, found, spec.count, per_package * spec.sockets, spec.threads)
+    if not pairs:
+        return None
+    spec.threads = 2
+    log.read.append("which CPUs share a core, from their bring-up")
+    return apic_ids(found, pairs, spec.count, spec.sockets)
 
 
 def _mtrrs(log: Log, phys_bits: int) -> dict[str, int]:

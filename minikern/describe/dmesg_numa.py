@@ -7,14 +7,16 @@ from collections import Counter
 
 from hw.spec import MAX_CPUS, NodeMemory, NodeSpec
 from minikern.describe.case import Case
+from minikern.describe.dmesg_bringup import boot_cpu_node, bringup
 from minikern.describe.dmesg_log import RANGE, Log
 from minikern.describe.dmesg_tables import Affinity, Firmware
+
+MAX_NUMNODES = 1024
 
 _SRAT_CPU = re.compile(r"^SRAT: PXM (\d+) -> APIC 0x([0-9a-f]+) -> Node (\d+)")
 _SRAT_MEMORY = re.compile(rf"^(?:ACPI: )?SRAT: Node (\d+) PXM (\d+) {RANGE}(.*)$")
 _NODE_RANGE = re.compile(rf"^\s*node\s+(\d+): {RANGE}$")
 _FALLBACK = re.compile(r"^Fallback order for Node (\d+): ([\d ]+)$")
-_BRINGUP_NODE = re.compile(r"\.\.\.\. node +#(\d+), CPUs:((?: +#\d+)*)")
 
 
 def affinity(log: Log) -> tuple[list[Affinity], list[tuple[int, int, bool]]]:
@@ -55,23 +57,13 @@ def distances(log: Log) -> list[list[int]]:
     return table
 
 
-def _bringup_nodes(log: Log) -> dict[int, int]:
-    """Node of each CPU but the first, by the bring-up lines."""
-    nodes: dict[int, int] = {}
-    for index, line in enumerate(log.lines):
-        for match in _BRINGUP_NODE.finditer(line):
-            numbers = re.findall(r"#(\d+)", match[2]) + _continued(log.lines, index)
-            nodes |= {int(number): int(match[1]) for number in numbers if len(number) < 6}
-    return nodes
-
-
 def bringup_order(log: Log, cpu_pxm: list[tuple[int, int, bool]]) -> list[int]:
     """APIC ids of the SRAT in the order in which the kernel numbered the CPUs.
 
     The SRAT's order is kept within a node; across nodes the bring-up lines decide, where they fit.
     """
     ids = [apic_id for apic_id, _, _ in cpu_pxm]
-    nodes = _bringup_nodes(log)
+    nodes = bringup(log).nodes
     domains = list(dict.fromkeys(pxm for _, pxm, _ in cpu_pxm))
     queues = {node: [a for a, p, _ in cpu_pxm if p == pxm] for node, pxm in enumerate(domains)}
     counts = Counter(nodes.values())
@@ -84,28 +76,30 @@ def bringup_order(log: Log, cpu_pxm: list[tuple[int, int, bool]]) -> list[int]:
 
 def cpu_nodes(log: Log, firmware: Firmware) -> list[tuple[int, int, bool]]:
     """Which CPU is on which node, by the bring-up lines; else in equal shares over the domains with memory."""
-    domains = list(dict.fromkeys(area.pxm for area in firmware.memory))
-    nodes = _bringup_nodes(log)
-    others = Counter(nodes.values())
+    found = bringup(log)
+    nodes = found.nodes
+    domains = _domains(log, firmware, nodes)
     count = len(firmware.cpus)
-    if len(nodes) >= count - 1 and all(nid < len(domains) for nid in others):
-        # the boot CPU is not in the list: it belongs to the node that is one short
-        nodes.setdefault(0, min(range(len(domains)), key=lambda nid: (others[nid], nid)))
+    if len(nodes) >= count - 1 and all(nid < len(domains) for nid in nodes.values()):
+        nodes.setdefault(0, boot_cpu_node(found, len(domains)))
         log.read.append("the nodes of the CPUs from their bring-up")
     else:
         nodes = {cpu: cpu * len(domains) // count for cpu in range(count)}
         log.assumed.append("CPUs spread evenly over the nodes")
-    return [(apic_id, domains[nodes.get(cpu, 0)], apic_id >= 0xFF) for cpu, apic_id in enumerate(firmware.cpus)]
+    # Domains become nodes in the order in which the table's processors name them.
+    placed = sorted(enumerate(firmware.cpus), key=lambda item: nodes.get(item[0], 0))
+    return [(apic_id, domains[nodes.get(cpu, 0)], apic_id >= 0xFF) for cpu, apic_id in placed]
 
 
-def _continued(lines: list[str], index: int) -> list[str]:
-    # Numbers of further lines of one list, as a log with interleaved output has them.
-    found: list[str] = []
-    for line in lines[index + 1 : index + 65]:
-        if not re.match(r"^\s+#\d+", line):
-            break
-        found += re.findall(r"#(\d+)", line)
-    return found
+def _domains(log: Log, firmware: Firmware, nodes: dict[int, int]) -> list[int]:
+    """The proximity domain of each node, as logged; nodes without memory get domains of their own."""
+    told = {int(match[1]): int(match[2]) & 0xFFFF_FFFF for match in log.all(_SRAT_MEMORY)}
+    told = told or dict(enumerate(dict.fromkeys(area.pxm for area in firmware.memory)))
+    count = max(*told, *nodes.values()) + 1 if nodes else max(told) + 1
+    if count > MAX_NUMNODES:
+        return list(dict.fromkeys(area.pxm for area in firmware.memory))
+    spare = (pxm for pxm in range(2 * MAX_NUMNODES) if pxm not in told.values())
+    return [told[nid] if nid in told else next(spare) for nid in range(count)]
 
 
 def plain_nodes(spec: Case, firmware: Firmware) -> None:
