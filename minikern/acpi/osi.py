@@ -26,6 +26,7 @@ VENDOR_STRINGS = (
 _SINCE = {"Windows 2020": "20210930", "Windows 2021": "20220331", "Windows 2022": "20221020"}
 FEATURE_STRINGS = ("Extended Address Space Descriptor",)
 SCP_STRING = "3.0 _SCP Extensions"
+MAKER_STRINGS = ("Linux-Dell-Video", "Linux-Lenovo-NV-HDMI-Audio", "Linux-HPI-Hybrid-Graphics")
 
 
 class OsiStrings:
@@ -38,6 +39,8 @@ class OsiStrings:
         self.setup = {"Module Device": True, "Processor Device": True, "Processor Aggregator Device": True}
         if k.behaviour.acpi_osi_scp:
             self.setup = {"Module Device": True, "Processor Device": True, SCP_STRING: True} | self.setup
+        if k.behaviour.acpi_osi_makers:
+            self.setup |= dict.fromkeys(MAKER_STRINGS, True)
         self.disabling = ""  # "vendors" or "all"
         self.method = True
         self.linux = False

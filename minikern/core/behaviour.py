@@ -243,6 +243,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Memory of the tables is reserved, which is logged."""
     acpi_osi_scp: bool
     """"3.0 _SCP Extensions" is announced to the firmware."""
+    acpi_osi_makers: bool
+    """Strings that some makers' firmware asks for are announced."""
     acpi_checksum_reports: Literal["correct", "difference"]
     """What a wrong checksum is said to have to be."""
 

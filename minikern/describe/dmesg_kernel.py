@@ -26,6 +26,7 @@ _LINES = {
 }
 # Of some the line beside them shows that they are not there.
 _BESIDE = {
+    "srat_cpu_lines": r"^ACPI: SRAT: Node ",
     "acpi_reserve_lines": r"^(?:ACPI: Local APIC address |No NUMA configuration found|Zone ranges:)",
     "ip_idents_hash": r"^TCP established hash table",
     "table_perturb": r"^TCP established hash table",

@@ -35,7 +35,7 @@ def boot() -> StubKernel:
         bus.write_bytes(address, data)
     for ioapic in spec.acpi.ioapics:
         bus.map_mmio(ioapic.address, 0x1000, StubIoApic(ioapic.version, ioapic.pins))
-    k = StubKernel(bus, acpi_osi_scp=True, acpi_core_revision="20230331")
+    k = StubKernel(bus, acpi_osi_scp=True, acpi_osi_makers=False, acpi_core_revision="20230331")
     tables.acpi_boot_table_init(k)
     madt.acpi_boot_init(k)
     tables.acpi_early_init(k)
