@@ -6,6 +6,8 @@ import copy
 import time
 from dataclasses import dataclass
 
+import msgspec
+
 from hw.errors import InputError, MachineStopped
 from hw.machine import Machine
 from minikern.core.build_facts import with_kernel_facts
