@@ -17,6 +17,7 @@ from hw.errors import InputError
 from hw.spec import CpuSpec
 from minikern.describe.case import Case
 from minikern.describe.dmesg_cpus import cpus, hotplug
+from minikern.describe.dmesg_image import place_image
 from minikern.describe.dmesg_kernel import kernel_facts
 from minikern.describe.dmesg_log import Log
 from minikern.describe.dmesg_map import boot, command_line, e820
@@ -29,7 +30,6 @@ from minikern.describe.dmesg_text import boots, read_log
 from minikern.describe.uarts import uarts_of_log
 
 FIRST_SERVER_CPUS = 17  # with more CPUs, or more nodes, the server preset is nearer than the laptop
-GIB, FOUR_GIB = 1 << 30, 1 << 32
 
 
 def spec_from_dmesg(path: Path, preset: Callable[[str], Case], which: int = 0) -> Case:
@@ -75,7 +75,7 @@ def _spec(log: Log, name: str, preset: Callable[[str], Case]) -> Case:
         kernel=kernel_facts(log),
         uarts=uarts_of_log(log.lines),
     )
-    _place_image(log, spec)
+    place_image(log, spec)
     firmware = Firmware(processors.apic_ids, cpu_pxm, memory, distances(log), hotplug(log))
     firmware.dmar, firmware.ivrs = pci.dmar, pci.ivrs
     _place_tables(log, spec, base, firmware)
@@ -89,15 +89,6 @@ def _banner(log: Log, base: Case) -> str:
         return log.lines[0]
     log.assumed.append(f"kernel release {base.release!r}, as the log lost its first line")
     return ""
-
-
-def _place_image(log: Log, spec: Case) -> None:
-    # With KASLR the image lies anywhere; the log does not say where, only (nokaslr) that it does not.
-    largest = max((entry for entry in spec.e820 if entry.type == 1), key=lambda entry: entry.end - entry.start)
-    if spec.kernel is None or "nokaslr" in spec.append.split() or largest.start < FOUR_GIB:
-        return
-    spec.kernel.image_address = (largest.start + largest.end) // 2 // GIB * GIB
-    log.assumed.append(f"the kernel image at {spec.kernel.image_address:#x} (KASLR)")
 
 
 def _place_tables(log: Log, spec: Case, base: Case, firmware: Firmware) -> None:
