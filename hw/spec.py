@@ -168,6 +168,8 @@ class BootSpec(msgspec.Struct, forbid_unknown_fields=True):
     boot_services: list[MemoryRange] = []  # what the firmware's own code and data took; type as in the EFI memory map
     efi_tables: list[MemoryRange] = []  # boot-services memory with tables the kernel keeps (ESRT, MOK variables)
     efi_runtime: list[MemoryRange] = []  # the firmware's code and data for later calls; type as in the EFI memory map
+    efi_unaccepted: NonNegative = 0  # where the table of unaccepted memory lies, 0: there is none
+    efi_unaccepted_bytes: NonNegative = 0
     efi_memattr: NonNegative = 0  # where the memory attributes table lies
     efi_images: list[MemoryRange] = []  # the same, found later through ACPI (the boot logo of the BGRT)
 

@@ -52,6 +52,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """ACPI tables in memory count for the highest page."""
     efi_mmio_removed: bool
     """Large memory-mapped I/O ranges of EFI's map are taken out of the e820 map."""
+    efi_unaccepted: bool
+    """Pages with the table of unaccepted memory count as memory, and are kept."""
     reserve_first_mib: ReserveFirstMib
     """Whether the first MiB is kept whole: never, only with crashkernel=, always."""
     crashkernel_generic: bool

@@ -33,6 +33,7 @@ def efi_init(k: Kernel) -> None:
 
     Source: arch/x86/platform/efi/efi.c:efi_init(), efi_remove_e820_mmio() @ v6.12
     """
+    _reserve_unaccepted(k)
     if not k.behaviour.efi_mmio_removed or not memmap_enabled(k):
         return
     index = 0
@@ -43,6 +44,17 @@ def efi_init(k: Kernel) -> None:
         index += 1
     if index:
         k.e820.table = e820.e820__update_table(k.e820.table) or k.e820.table
+
+
+def _reserve_unaccepted(k: Kernel) -> None:
+    # The table lies in what e820 calls ACPI data or reserved. Source: drivers/firmware/efi/efi.c:reserve_unaccepted()
+    boot = k.machine.spec.boot
+    if not boot.efi_unaccepted or not k.behaviour.efi_unaccepted or k.cmdline.has("noefi"):
+        return
+    start = boot.efi_unaccepted // PAGE_SIZE * PAGE_SIZE
+    size = -(-(boot.efi_unaccepted + boot.efi_unaccepted_bytes) // PAGE_SIZE) * PAGE_SIZE - start
+    k.memblock.add(start, size)
+    k.memblock.reserve(start, size)
 
 
 def memmap_enabled(k: Kernel) -> bool:
