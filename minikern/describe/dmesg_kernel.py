@@ -41,9 +41,9 @@ def kernel_facts(log: Log) -> KernelFacts:
     facts = KernelFacts(debug_lines=log.first(r"^e820: (?:update|remove) \[mem ") is not None)
     if log.first(r"^Zone ranges:"):
         facts.numa = log.first(r"^(?:NODE_DATA\(|No NUMA configuration|NUMA|Faking a node|Policy zone)") is not None
-        facts.zone_dma = log.first(r"^  DMA +(?:\[mem|empty)") is not None
-        facts.zone_dma32 = log.first(r"^  DMA32 +(?:\[mem|empty)") is not None
-        facts.zone_device = log.first(r"^  Device +(?:\[mem|empty)") is not None
+        facts.zone_dma = log.first(r"^ *DMA +(?:\[mem|empty)") is not None
+        facts.zone_dma32 = log.first(r"^ *DMA32 +(?:\[mem|empty)") is not None
+        facts.zone_device = log.first(r"^ *Device +(?:\[mem|empty)") is not None
     facts.lines = {name: False for name, pattern in _BESIDE.items() if log.first(pattern)}
     facts.lines |= {name: True for name, pattern in _LINES.items() if log.first(pattern)}
     facts.bucket_bytes = _bucket_bytes(log)
@@ -62,7 +62,7 @@ def kernel_facts(log: Log) -> KernelFacts:
     if memory and all(len(memory[at]) < 9 for at in range(1, 6)):
         facts.image_kib = [int(memory[at]) for at in range(1, 6)]
     facts.decrypted_kib = log.number(r"^Freeing unused decrypted memory: (\d+)K", 64 << 10) or 0
-    reserved = log.number(r"^  DMA zone: (\d+) pages reserved", 4096)
+    reserved = log.number(r"^ *DMA zone: (\d+) pages reserved", 4096)
     facts.dma_reserve_pages = -1 if reserved is None else reserved
     unpacking = log.first(r"^(Trying to unpack rootfs image as|Unpacking) initramfs\.\.\.")
     facts.ram_disks = unpacking[1] != "Unpacking" if unpacking else None

@@ -6,6 +6,7 @@ import re
 
 from hw.errors import InputError
 from hw.spec import MAX_E820, BootSpec, MemoryRange, SetupData
+from minikern.describe.acpidump import logged_tables
 from minikern.describe.dmesg_log import RANGE, Log
 
 E820_TYPES = {
@@ -26,8 +27,10 @@ COMMAND_LINE_SIZE = 2048  # Source: arch/x86/include/asm/setup.h
 SETUP_PCI, SETUP_EFI = 3, 4  # Source: arch/x86/include/uapi/asm/setup_data.h
 SETUP_DATA_HEADER = 16
 MIB = 1 << 20
+ACPI_DATA = 3
 MAX_ADDRESS = 1 << 52
 MAX_EFI_KEPT = 64
+UNACCEPTED_UNIT_BYTES, UNACCEPTED_HEAD_BYTES = 2 << 20, 24  # Source: include/linux/efi.h @ v6.5
 EFI_BOOT_SERVICES_DATA = 4  # Source: UEFI 2.10 clause 7.2
 
 _MAP = re.compile(rf"^\s?(?:BIOS-(?:e820|e801|88)|Xen): {RANGE} (.+)$")
@@ -37,6 +40,7 @@ _SETUP_UPDATE = re.compile(rf"^e820: update {RANGE} usable ==> usable$")
 _NODE = re.compile(rf"^\s*node\s+\d+: {RANGE}$")
 _KEPT = re.compile(rf"^e820: update {RANGE} (?:usable ==> reserved|System RAM ==> device reserved)$")
 _EFI_MMIO = re.compile(r"^efi: (?:Remove|Not removing) mem\d+: MMIO range=\[0x([0-9a-f]{1,16})-0x([0-9a-f]{1,16})\]")
+_UNACCEPTED = re.compile(r"^efi:.* Unaccepted=0x([0-9a-f]{1,13})\b")
 _RAMDISK = re.compile(rf"^RAMDISK: {RANGE}")
 
 
@@ -58,6 +62,8 @@ def e820(log: Log) -> list[MemoryRange]:
         rows.append(MemoryRange(start, end, kind))
     if not rows and not dropped:
         rows = _node_ranges(log)
+    elif rows and not dropped and not log.lines[0].startswith("Linux version "):
+        rows = _without_head(log, rows)
     if not any(entry.type == 1 for entry in rows):
         raise InputError(f"{log.where}: no usable memory in its {len(rows)} BIOS-e820 lines: expected at least one")
     log.read.append(f"{len(rows)} ranges of the firmware's memory map")
@@ -68,13 +74,50 @@ def e820(log: Log) -> list[MemoryRange]:
 
 def _node_ranges(log: Log) -> list[MemoryRange]:
     # What is left of the map in a log without its beginning.
+    log.assumed.append("the memory map after the 'Early memory node ranges' lines")
+    return _usable_by_node(log)
+
+
+def _usable_by_node(log: Log) -> list[MemoryRange]:
     pairs = sorted({(int(match[1], 16), int(match[2], 16) + 1) for match in log.all(_NODE)})
     rows: list[MemoryRange] = []
     for start, end in pairs[:MAX_E820]:
         if (rows[-1].end if rows else 0) <= start < end <= MAX_ADDRESS:
             rows.append(MemoryRange(start, end, 1))
-    log.assumed.append("the memory map after the 'Early memory node ranges' lines")
     return rows
+
+
+def _without_head(log: Log, rows: list[MemoryRange]) -> list[MemoryRange]:
+    """The map with what its lost beginning held: memory of the nodes, and pages with ACPI tables.
+
+    InputError: nothing else in the log tells of it.
+    """
+    first = min(entry.start for entry in rows)
+    if first < MIB:
+        return rows
+    lost = f"the log's start is lost inside the memory map, whose first entry is at {first:#x}"
+    low = [entry for entry in _usable_by_node(log) if entry.end <= first]
+    if not low:
+        raise InputError(f"{log.where}: {lost}: expected one at 0, or 'Early memory node ranges' lines")
+    log.assumed.append(f"memory below it after the 'Early memory node ranges' lines, as {lost}")
+    return [*low, *_table_pages(log, low, first), *rows]
+
+
+def _table_pages(log: Log, low: list[MemoryRange], top: int) -> list[MemoryRange]:
+    pages = sorted(
+        (table.address >> 12 << 12, -(-(table.address + table.length) >> 12) << 12)
+        for table in logged_tables("\n".join(log.lines))
+        if table.address >= MIB and table.address + table.length <= top
+    )
+    joined: list[MemoryRange] = []
+    for start, end in pages:
+        if any(entry.start < end and start < entry.end for entry in low):
+            continue
+        if joined and start <= joined[-1].end:
+            joined[-1] = MemoryRange(joined[-1].start, max(end, joined[-1].end), ACPI_DATA)
+        else:
+            joined.append(MemoryRange(start, end, ACPI_DATA))
+    return joined
 
 
 def _type_number(text: str) -> int | None:
@@ -113,10 +156,25 @@ def boot(log: Log, ranges: list[MemoryRange]) -> BootSpec:
         log.read.append(f"{len(boot.efi_mmio)} MMIO ranges of the EFI memory map")
     if boot.efi:
         _efi_kept(log, boot)
+        _unaccepted(log, boot, ranges)
     boot.setup_data = _setup_data(log, ranges)
     if boot.setup_data:
         log.read.append(f"{len(boot.setup_data)} setup_data ranges")
     return boot
+
+
+def _unaccepted(log: Log, boot: BootSpec, ranges: list[MemoryRange]) -> None:
+    # A bit for each 2 MiB from the first to the last unaccepted range; the log gives the table's place alone.
+    found = next((match for line in log.lines if (match := _UNACCEPTED.match(line))), None)
+    if found is None:
+        return
+    boot.efi_unaccepted = int(found[1], 16)
+    page = boot.efi_unaccepted >> 12
+    shown = [int(match[2], 16) + 1 for match in log.all(_NODE) if int(match[1], 16) >> 12 == page]
+    covered = max(entry.end for entry in ranges if entry.type == 1)
+    bitmap = -(-covered // UNACCEPTED_UNIT_BYTES // 8)
+    boot.efi_unaccepted_bytes = shown[0] - boot.efi_unaccepted if shown else UNACCEPTED_HEAD_BYTES + bitmap
+    log.read.append("the place of the table of unaccepted memory")
 
 
 def _efi_kept(log: Log, boot: BootSpec) -> None:

@@ -26,7 +26,7 @@ _IDENTITY = re.compile(
 )
 _BAR = re.compile(r"^(?:reg 0x([0-9a-f]{2,3}): |BAR ([0-5]) |(ROM) )(\[.*\])$")
 _BUSES = re.compile(r"^PCI bridge to \[bus ([0-9a-f]{2})(?:-([0-9a-f]{2}))?\]( \(subtractive decode\))?$")
-_WINDOW = re.compile(r"^  bridge window (\[.*\])$")
+_WINDOW = re.compile(r"^ {1,2}bridge window (\[.*\])$")
 _RANGE = re.compile(r"^\[(io |mem) 0x([0-9a-f]{4,16})(?:-0x([0-9a-f]{4,16}))?( 64bit)?( pref)?( window)?\]$")
 _PME = re.compile(r"^PME# supported from((?: D[0-3](?:hot|cold)?)+)$")
 _LOW_POWER = re.compile(r"^supports((?: D[12])+)$")
