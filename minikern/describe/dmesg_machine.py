@@ -17,6 +17,7 @@ from hw.errors import InputError
 from hw.spec import CpuSpec
 from minikern.describe.case import Case
 from minikern.describe.dmesg_cpus import cpus, hotplug
+from minikern.describe.dmesg_forms import cut_at
 from minikern.describe.dmesg_image import place_image
 from minikern.describe.dmesg_kernel import kernel_facts
 from minikern.describe.dmesg_log import Log
@@ -26,7 +27,7 @@ from minikern.describe.dmesg_namespace import dynamic_loads, namespace_facts
 from minikern.describe.dmesg_numa import affinity, bringup_order, cpu_nodes, distances, plain_nodes
 from minikern.describe.dmesg_pci import pci_from_log
 from minikern.describe.dmesg_tables import Firmware, hardware_facts, logged, spec_from_lines
-from minikern.describe.dmesg_text import boots, read_log
+from minikern.describe.dmesg_text import boots, read_log, read_raw
 from minikern.describe.uarts import uarts_of_log
 
 FIRST_SERVER_CPUS = 17  # with more CPUs, or more nodes, the server preset is nearer than the laptop
@@ -47,6 +48,8 @@ def spec_from_dmesg(path: Path, preset: Callable[[str], Case], which: int = 0) -
     if not 0 <= which <= len(found):
         raise InputError(f"{path}: boot {which} of a log with {len(found)}: expected 1 to {len(found)}")
     log = Log(str(path), found[max(which, 1) - 1])
+    if width := cut_at(read_raw(path)):
+        log.assumed.append(f"nothing of what was cut off at column {width}")
     if len(found) > 1:
         log.read.append(f"boot {max(which, 1)} of {len(found)} in this file (append :N to the name for another)")
     return _spec(log, path.name, preset)

@@ -10,10 +10,14 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
+import zstandard
+
 from hw.errors import InputError
+from minikern.describe.dmesg_forms import plain_lines
 
 MAX_LOG_BYTES = 64 << 20
 MAX_BOOTS = 64
+MAX_WINDOW_BYTES, ZSTD_STEP_BYTES = 128 << 20, 1 << 10
 GZIP_MAGIC, BZIP2_MAGIC, XZ_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
 BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf": "utf-8-sig"}
 
@@ -28,6 +32,7 @@ _STAMP = (
 _SYSLOG = (
     rf"(?:<\d+>)?(?:{_DATE}|\d\d:\d\d:\d\d[,.]\d+|\[ *\d+\.\d+\])"
     r"(?: \S+)?(?: \S+)? kern(?:el|\.\w+)?(?: kernel)?(?:\[\d+\])?: ?|kern *:\w+ *: "
+    r"|<\d+>1 \S+ \S+ kernel \S+ \S+ (?:-|\[[^\]]*\]) (?:\ufeff)?"
 )
 _PREFIX = re.compile(rf"^(?:[\s>|]+(?=[<\[]))?(?:{_SYSLOG})?(?:<\d+>)?(?:(?:{_STAMP}) ?)?")
 _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[()][0-9A-Z]|[=>78M])|\x00")
@@ -61,7 +66,7 @@ def read_raw(path: Path) -> list[str]:
     text = _ESCAPE.sub("", _decoded(data)).replace("\r", "\n")
     if "\n> " in text and _MAP_LINE.search(text) is None:
         text = _QUOTED.sub("", text)
-    return text.split("\n")
+    return plain_lines(text, prefix_length)
 
 
 def _decoded(data: bytes) -> str:
@@ -84,7 +89,8 @@ def _unpacked(path: Path, data: bytes) -> bytes:
         xz = lzma.LZMADecompressor(memlimit=256 << 20)
         return _unpack(path, data, "xz", xz.decompress, lambda: xz.eof)
     if data.startswith(ZSTD_MAGIC):
-        raise InputError(f"{path}: packed with zstd: expected plain text, gzip, bzip2 or xz (zstd -d unpacks it)")
+        zstd = zstandard.ZstdDecompressor(max_window_size=MAX_WINDOW_BYTES).decompressobj()
+        return _unpack(path, data, "zstd", lambda packed, limit: _zstd(zstd, packed, limit), lambda: zstd.eof)
     return data
 
 
@@ -93,11 +99,23 @@ def _unpack(
 ) -> bytes:
     try:
         plain = decompress(data, MAX_LOG_BYTES + 1)
-    except (zlib.error, OSError, lzma.LZMAError, EOFError) as error:
+    except (zlib.error, OSError, lzma.LZMAError, EOFError, zstandard.ZstdError) as error:
         raise InputError(f"{path}: damaged {kind} file: {error}") from None
     if len(plain) <= MAX_LOG_BYTES and not at_end():
         raise InputError(f"{path}: {kind} file ends early, after {len(plain)} bytes of text")
     return plain
+
+
+def _zstd(stream: zstandard.ZstdDecompressionObj, packed: bytes, limit: int) -> bytes:
+    # Small pieces at a time, as there is no limit for what one call unpacks.
+    parts: list[bytes] = []
+    size = 0
+    for at in range(0, len(packed), ZSTD_STEP_BYTES):
+        parts.append(stream.decompress(packed[at : at + ZSTD_STEP_BYTES]))
+        size += len(parts[-1])
+        if size > limit or stream.eof:
+            break
+    return b"".join(parts)
 
 
 def looks_like_log(path: Path) -> bool:
@@ -126,6 +144,8 @@ def boot_ranges(lines: list[str]) -> list[tuple[int, int]]:
     starts = [index for index, line in enumerate(lines) if _VERSION.match(line)][:MAX_BOOTS]
     ends = [*starts[1:], len(lines)]
     parts = list(zip(starts, ends, strict=False))
+    if starts and starts[0]:
+        parts.insert(0, (0, starts[0]))  # the rest of a boot whose beginning is lost
     found = [(start, end) for start, end in parts if any(_MAP_LINE.match(line) for line in lines[start:end])]
     if found:
         return found

@@ -10,6 +10,7 @@ import quopri
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from hw.errors import InputError
 from minikern.describe.dmesg_text import boots, looks_like_log, read_log
@@ -80,9 +81,15 @@ def test_packed(tmp_path: Path, pack: object) -> None:
         read_log(path)
 
 
-def test_zstd_is_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="zstd -d unpacks it"):
-        read_log(log_file(tmp_path, b"\x28\xb5\x2f\xfd" + bytes(20)))
+def test_zstd(tmp_path: Path) -> None:
+    packed = zstandard.ZstdCompressor().compress("\n".join(PLAIN).encode())
+    assert read_log(log_file(tmp_path, packed)) == PLAIN
+    for wrong, message in ((packed[:-4], "ends early"), (packed[:6] + b"\xff" * 40, "damaged zstd")):
+        with pytest.raises(InputError, match=message):
+            read_log(log_file(tmp_path, wrong))
+    bomb = zstandard.ZstdCompressor().compress(bytes(80 << 20))
+    with pytest.raises(InputError, match="at most"):
+        read_log(log_file(tmp_path, bomb))
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig"])
