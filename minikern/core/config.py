@@ -43,6 +43,7 @@ OPTIONS: Final[Mapping[str, type[bool] | type[int] | type[str]]] = {
     "CONFIG_LOG_CPU_MAX_BUF_SHIFT": int,
     "CONFIG_LRU_GEN": bool,
     "CONFIG_MODULES": bool,
+    "CONFIG_MPTCP": bool,
     "CONFIG_NET": bool,
     "CONFIG_NODES_SHIFT": int,
     "CONFIG_NR_CPUS": int,
