@@ -7,11 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from minikern.acpi.aml_load import acpi_load_tables
+from minikern.acpi.ec import acpi_ec_ecdt_probe
 from minikern.acpi.interpreter import Interpreter
 from minikern.acpi.loaded import loaded_interpreter
 from minikern.acpi.osi import OsiStrings
 from minikern.acpi.package_init import init_packages
+from minikern.acpi.reg import execute_reg_methods
 from minikern.acpi.scan import STA_FUNCTIONING, STA_PRESENT, acpi_bus_scan, status
+from minikern.acpi.spaces import PCI_CONFIG
 from minikern.acpi.tables import acpi_early_init as acpi_early_init
 from minikern.core.moduleparam import Parameter, a_bool, module_param
 from minikern.core.printk import Level
@@ -88,6 +91,7 @@ def acpi_bus_init(k: Kernel) -> bool:
     if not acpi_load_tables(k):
         return False
     run = loaded_interpreter(k)
+    acpi_ec_ecdt_probe(k, run)
     acpi_initialize_objects(k, run)
     acpi_early_processor_control_setup(k, run)
     k.printk("ACPI: Interpreter enabled")
@@ -108,6 +112,7 @@ def acpi_initialize_objects(k: Kernel, run: Interpreter) -> None:
         if node is not None and "_INI" in node.children:
             run.evaluate(node, "_INI")
             k.charge("acpi_device_init")
+    execute_reg_methods(run, PCI_CONFIG)
     _initialize_below(k, run, root, 0)
     k.charge("aml_opcode", run.opcodes - before)
 

@@ -98,7 +98,7 @@ def _units(run: Interpreter, frame: Frame, flags: int, end: int) -> list[_Unit]:
             offset += bits
         if offset > MAX_OFFSET_BITS:
             raise ParseError("AE_SUPPORT", f"field offset {offset} bits", lead, frame.pos, resume=end)
-    frame.pos = max(frame.pos, end)
+    frame.pos = end
     return found
 
 

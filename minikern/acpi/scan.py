@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from minikern.acpi import resources
+from minikern.acpi.cmos import RTC_IDS, acpi_install_cmos_rtc
+from minikern.acpi.ec import EC_ID, acpi_ec_add
 from minikern.acpi.ids import hardware_ids as hardware_ids
 from minikern.acpi.interpreter import Interpreter
 from minikern.acpi.loaded import loaded_interpreter
@@ -78,6 +80,10 @@ def acpi_bus_scan(k: Kernel, scan_root: Callable[[PciRoot], None]) -> None:
             acpi_pci_link_add(k, run, node)
         elif is_processor(node, ids):
             acpi_processor_add(k, run, node)
+        elif EC_ID in ids:
+            acpi_ec_add(run, node)
+        elif not RTC_IDS.isdisjoint(ids):
+            acpi_install_cmos_rtc(run)
 
 
 def acpi_pci_root_add(k: Kernel, run: Interpreter, node: Node, hid: str, instance: int) -> PciRoot | None:

@@ -14,7 +14,9 @@ from hw.errors import InputError
 from minikern.acpi.acpi_init import acpi_initialize_objects
 from minikern.acpi.aml_load import acpi_load_tables
 from minikern.acpi.interpreter import Interpreter
+from minikern.acpi.reg import execute_reg_methods
 from minikern.acpi.region_buffers import buffered_spaces
+from minikern.acpi.spaces import EMBEDDED_CONTROL
 from minikern.core.kernel import BootOptions, Kernel
 from minikern.describe.acpidump import MAX_DUMP_BYTES, DumpedTable, read_acpidump
 from minikern.describe.capture import is_capture
@@ -138,6 +140,7 @@ def _loaded(name: str, tables: list[DumpedTable], slack: bool, fill: int) -> Ope
     acpi_load_tables(kernel, slack=slack, spaces=buffered_spaces(fill))
     run = kernel.acpi.interpreter
     assert isinstance(run, Interpreter)
+    execute_reg_methods(run, EMBEDDED_CONTROL)
     acpi_initialize_objects(kernel, run)
     return Opened(name, kernel, run, machine=False)
 

@@ -16,11 +16,14 @@ from typing import Any
 from hw.bus import Bus
 from minikern.acpi.aml_load import acpi_load_tables
 from minikern.acpi.evaluate import evaluate as evaluated
+from minikern.acpi.reg import execute_reg_methods
 from minikern.acpi.spaces import DATA_TABLE, Region, SpaceHandler, table_space
 from minikern.acpi.values import AmlError, IndexRef, NodeRef, RefOf
 from minikern.state.acpi import AcpiState, Table
 from tests.acpi.support import CORPORA, StubKernel
 
+HANDLED_LATE = (3, 4, 9, 10, 0x7F, 0x80, 0x81)
+"""Address spaces the tool installs its own handler for, and says so to _REG, once the tables are loaded."""
 _ELEMENT = re.compile(r"^( *)\[([A-Z][A-Za-z]+(?: Reference| Object| Object Descriptor)?)\] ?(.*)$")
 _BYTES = re.compile(r"[0-9A-F]{4}: ((?:[0-9A-F]{2} ?)+) ")
 _FAILED = re.compile(r"failed with status (AE_\w+)")
@@ -135,6 +138,8 @@ def initialize(k: StubKernel) -> None:
     """What acpiexec does after loading: device initialisation."""
     from minikern.acpi.acpi_init import acpi_initialize_objects
 
+    for space in HANDLED_LATE:
+        execute_reg_methods(k.acpi.interpreter, space)
     acpi_initialize_objects(k, k.acpi.interpreter)  # type: ignore[arg-type]
 
 
