@@ -110,7 +110,7 @@ class Kernel:
             caller=self.config.enabled("CONFIG_PRINTK_CALLER"),
         )
         self.log.finished = self.consoles.log
-        self.ledger = Ledger()
+        self.ledger = Ledger(lambda: self.log.clock_zero_ns is not None)
         self.recorder = Recorder() if self.options.record else None
         self.meter = Meter() if self.options.meter else None
         self.pacer = Pacer(residue) if any(item.before for item in residue) else None

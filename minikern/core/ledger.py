@@ -7,7 +7,7 @@ wants some hundred rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -23,6 +23,7 @@ class Key(NamedTuple):
     phase: str
     cpu: int
     kind: str
+    before: bool = False  # booked before the log's clock ran, so no part of the log's total
 
 
 @dataclass(slots=True)
@@ -37,7 +38,8 @@ class Entry(NamedTuple):
     """One row as a reader sees it.
 
     ``unit_ns`` is the mean cost of one piece of work, ``modelled`` is False for named residue, ``critical`` is True
-    for work of the boot CPU, which is on the path to /init, and False for work that ran beside it.
+    for work of the boot CPU, which is on the path to /init, and False for work that ran beside it or before the log's
+    clock did (``before``).
     """
 
     phase: str
@@ -48,20 +50,23 @@ class Entry(NamedTuple):
     total_ns: int
     modelled: bool
     critical: bool
+    before: bool
 
 
 class Ledger:
-    """Booked work, summed by key in the order of first booking."""
+    """Booked work, summed by key in the order of first booking. ``running`` says whether the log's clock runs."""
 
-    def __init__(self) -> None:
+    def __init__(self, running: Callable[[], bool] = lambda: True) -> None:
+        self._running = running
         self._rows: dict[Key, Row] = {}
         self._residue: set[str] = set()
 
     def book(self, phase: str, cpu: int, kind: str, count: int, total_ns: int) -> None:
         """Add ``count`` pieces of ``kind`` that took ``total_ns`` simulated ns on ``cpu`` during ``phase``."""
-        row = self._rows.get(Key(phase, cpu, kind))
+        key = Key(phase, cpu, kind, not self._running())
+        row = self._rows.get(key)
         if row is None:
-            row = self._rows[Key(phase, cpu, kind)] = Row()
+            row = self._rows[key] = Row()
         row.count += count
         row.total_ns += total_ns
 
@@ -75,7 +80,10 @@ class Ledger:
         for key, row in self._rows.items():
             unit = row.total_ns / row.count if row.count else 0.0
             modelled = key.kind not in self._residue
-            yield Entry(*key, row.count, unit, row.total_ns, modelled, key.cpu == 0)
+            critical = key.cpu == 0 and not key.before
+            yield Entry(
+                key.phase, key.cpu, key.kind, row.count, unit, row.total_ns, modelled, critical, key.before
+            )
 
     def residue_ns(self) -> int:
         """Simulated ns that are residue."""

@@ -116,7 +116,7 @@ def host_parts(done: Boot, packer: str) -> dict[str, int]:
     preserve = k.behaviour.kexec_swap_copy
     plain = 1024 * (image.code_kib + image.rwdata_kib + image.rodata_kib + image.init_kib)
     pages = -(-params.init_size // PAGE_SIZE) + -(-params.ramdisk[1] // PAGE_SIZE)
-    booted = sum(e.total_ns for e in k.ledger.entries() if e.phase == "purgatory" and e.critical)
+    booted = sum(e.total_ns for e in k.ledger.entries() if e.phase == "purgatory" and e.cpu == 0)
     parts = {"purgatory": booted, "boot": done.total_ns}
     steps: dict[Phase, Callable[[], None]] = {
         "shutdown": lambda: shutdown(k),

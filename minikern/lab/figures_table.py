@@ -102,7 +102,7 @@ def measure(how: Measure, boot: Boot) -> float:
     if how.kind == "phase":
         return boot.kernel.phase_ns().get(how.phase, 0)
     if how.kind == "work":
-        rows = (entry for entry in boot.kernel.ledger.entries() if entry.critical and entry.phase == how.phase)
+        rows = (entry for entry in boot.kernel.ledger.entries() if entry.cpu == 0 and entry.phase == how.phase)
         return sum(entry.total_ns for entry in rows if entry.kind in how.work)
     if how.kind == "printed":
         found = [int(m.group(1)) for line in boot.kernel.log.lines if (m := re.search(how.pattern, line.text))]

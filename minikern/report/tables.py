@@ -15,6 +15,7 @@ from minikern.lab.compare import PHASES, Ladder, Rung
 from minikern.lab.own import AS_LOGGED
 
 NS_PER_MS = 1_000_000
+WAITED = "waits for work beside the boot CPU"
 
 
 @dataclass
@@ -164,25 +165,29 @@ def _percent(value: float) -> str:
 
 
 def blame_sheet(entries: Sequence[Entry], total_ns: int, title: str) -> Sheet:
-    """The ledger sorted by time; work beside the boot CPU is marked and has no share of the total."""
+    """The ledger sorted by time. What ran beside the boot CPU or before the log's clock is marked and has no share."""
     heads = ["work", "phase", "on", "count", "ns each", "ms", "share"]
     sheet = Sheet(title, heads, left=3)
     for entry in entries:
-        where = "boot CPU" if entry.critical else "others"
+        where = "boot CPU" if entry.critical else "before the log" if entry.before else "others"
         share = f"{entry.total_ns / total_ns:.1%}" if entry.critical and total_ns else ""
         name = entry.kind if entry.modelled else f"{entry.kind} [unmodelled]"
         sheet.rows.append(
             [name, entry.phase, where, f"{entry.pieces:,}", f"{entry.unit_ns:,.2f}",
              f"{entry.total_ns / NS_PER_MS:,.3f}", share]
         )  # fmt: skip
+    waited_ns = total_ns - sum(entry.total_ns for entry in entries if entry.critical)
+    if waited_ns > 0 and total_ns:
+        share = f"{waited_ns / total_ns:.1%}"
+        sheet.rows.append([WAITED, "", "boot CPU", "", "", f"{waited_ns / NS_PER_MS:,.3f}", share])
     return sheet
 
 
 def blame(entries: Iterable[Entry]) -> list[Entry]:
     """Rows of all CPUs but the boot CPU added up, sorted by time, largest first."""
-    merged: dict[tuple[str, str, bool], Entry] = {}
+    merged: dict[tuple[str, str, bool, bool], Entry] = {}
     for entry in entries:
-        key = (entry.phase, entry.kind, entry.critical)
+        key = (entry.phase, entry.kind, entry.critical, entry.before)
         old = merged.get(key)
         if old is None:
             merged[key] = entry
