@@ -15,6 +15,7 @@ import msgspec
 from hw.acpi.dsdt import Described, build_dsdt
 from hw.errors import InputError
 from hw.spec import CpuSpec
+from minikern.describe.architecture import foreign_architecture
 from minikern.describe.case import Case
 from minikern.describe.dmesg_cpus import cpus, hotplug
 from minikern.describe.dmesg_forms import cut_at
@@ -39,7 +40,10 @@ def spec_from_dmesg(path: Path, preset: Callable[[str], Case], which: int = 0) -
     Of several boots in one file the first one with a memory map is taken, or boot ``which`` (from 1). ``preset`` loads
     a machine by name. InputError: no boot log, damaged, or without a usable memory map.
     """
-    found = boots(read_log(path))
+    lines = read_log(path)
+    if foreign := foreign_architecture(lines):
+        raise InputError(f"{path}: the log of a machine of {foreign[0]} ({foreign[1]!r:.80}): expected one of x86-64")
+    found = boots(lines)
     if not found:
         raise InputError(
             f"{path}: no boot log: expected a 'Linux version' line and BIOS-e820 lines after it, and a name ending in"
