@@ -61,7 +61,7 @@ def acpi_pci_init(k: Kernel) -> None:
             k.printk("ACPI FADT declares the system doesn't support PCIe ASPM, so disable it")
     if state.disabled or k.acpi_options.pci_disabled:
         return
-    if not k.cmdline.get_bool("acpiphp.disable", False):
+    if k.config.get("CONFIG_HOTPLUG_PCI_ACPI", True) and not k.cmdline.get_bool("acpiphp.disable", False):
         k.printk("acpiphp: ACPI Hot Plug PCI Controller Driver version: 0.5")
 
 

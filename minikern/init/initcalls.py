@@ -85,7 +85,8 @@ def arch_initcalls(k: Kernel) -> None:
 
 def subsys_initcalls(k: Kernel) -> None:
     """Level subsys: huge pages, ACPI with the PCI scan, IOMMU classes."""
-    k.printk("kprobes: kprobe jump-optimization is enabled. All kprobes are optimized if possible.")
+    if k.config.get("CONFIG_KPROBES", True):
+        k.printk("kprobes: kprobe jump-optimization is enabled. All kprobes are optimized if possible.")
     with k.phase("hugepages"):
         hugetlb.hugetlb_init(k)
     watermarks.hugepage_init(k)

@@ -80,10 +80,12 @@ def rcu_init(k: Kernel) -> None:
     k.printk("rcu: Preemptible hierarchical RCU implementation.")
     if nr_cpu_ids < nr_cpus:
         k.printk(f"rcu: \tRCU restricting CPUs from NR_CPUS={nr_cpus} to nr_cpu_ids={nr_cpu_ids}.")
-    k.printk("\tTrampoline variant of Tasks RCU enabled.")
+    if k.config.get("CONFIG_TASKS_RCU", True):
+        k.printk("\tTrampoline variant of Tasks RCU enabled.")
     if k.config.enabled("CONFIG_TASKS_RUDE_RCU"):
         k.printk("\tRude variant of Tasks RCU enabled.")
-    k.printk("\tTracing variant of Tasks RCU enabled.")
+    if k.config.get("CONFIG_TASKS_TRACE_RCU", True):
+        k.printk("\tTracing variant of Tasks RCU enabled.")
     delay = max(1, k.config.number("CONFIG_HZ") // 10)
     k.printk(f"rcu: RCU calculated value of scheduler-enlistment delay is {delay} jiffies.")
     if nr_cpu_ids < nr_cpus:
