@@ -9,19 +9,21 @@ from typing import TYPE_CHECKING, Any
 
 from hw.acpi.layout import HEADER
 from minikern.acpi.aml_load import load_definition_block, remove_owned
+from minikern.acpi.messages import error
 from minikern.acpi.operands import load_node, resolve, to_string
 from minikern.acpi.osl import acpi_os_map_memory
 from minikern.acpi.package_init import init_packages
 from minikern.acpi.spaces import MEMORY, Region
 from minikern.acpi.store import store
-from minikern.acpi.tables import MAX_TABLE_BYTES, print_table_header, verify_checksum
+from minikern.acpi.tables import MAX_TABLE_BYTES, fix_string, print_table_header, verify_checksum
 from minikern.acpi.values import AmlError, NodeRef, TableHandle
+from minikern.state.acpi import Table
 from minikern.state.namespace import Node
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter
     from minikern.acpi.stream import Frame
-    from minikern.state.acpi import AcpiState, Table
+    from minikern.state.acpi import AcpiState
 
 DIRECT_MAP = 0xFFFF_8880_0000_0000  # Source: arch/x86/include/asm/page_64_types.h:__PAGE_OFFSET_BASE_L4 @ v6.12
 
@@ -41,8 +43,16 @@ def load_op(run: Interpreter, source: Any) -> TableHandle:
     data = data[:length]
     verify_checksum(run.k, data)
     run.k.printk("ACPI: Dynamic OEM Table Load:")
+    if any(table.data == data for table in run.dynamic_tables.values()):
+        where = f"{fix_string(data[:4], 4)} 0x{DIRECT_MAP + address:016X}"
+        error(run.k, f"AE_ALREADY_EXISTS, {where} Table is already loaded", {"": "tbdata-524"})
+        raise AmlError("AE_ALREADY_EXISTS", "the table is loaded")
     print_table_header(run.k, DIRECT_MAP + address, data)
-    return _load(run, data, None)
+    handle = _load(run, data, None)
+    table = Table(fix_string(data[:4], 4), DIRECT_MAP + address, length, data)
+    run.dynamic_tables[handle.owner] = table
+    run.loaded_once.append(table)
+    return handle
 
 
 def _bytes_of(run: Interpreter, source: Any) -> tuple[int, bytes]:
@@ -66,7 +76,7 @@ def find_table(run: Interpreter, signature: str, oem_id: str, table_id: str) -> 
     Source: drivers/acpi/acpica/tbfind.c:acpi_tb_find_table() @ v6.12
     """
     state: AcpiState = run.k.acpi
-    for table in state.tables:
+    for table in (*state.tables, *run.loaded_once):
         data = table.data
         if data is None or table.signature != signature or len(data) < HEADER.size:
             continue
@@ -79,7 +89,7 @@ def _differs(field: bytes, wanted: str, width: int) -> bool:
     return bool(wanted) and field.rstrip(b"\0 ") != wanted[:width].rstrip("\0 ").encode("latin-1", "replace")
 
 
-def load_table_op(run: Interpreter, frame: Frame, operands: list[Any]) -> bool:
+def load_table_op(run: Interpreter, frame: Frame, operands: list[Any]) -> TableHandle | None:
     """Load a table the root table lists but that is not loaded by itself, by signature and OEM names.
 
     Then come the path of the scope it loads into, the path of an object, and what is stored there.
@@ -91,7 +101,7 @@ def load_table_op(run: Interpreter, frame: Frame, operands: list[Any]) -> bool:
         raise AmlError("AE_AML_STRING_LIMIT", "OEM names are shorter")
     table = find_table(run, signature, oem_id, table_id)
     if table is None or table.data is None:
-        return False
+        return None
     parent = _node_at(run, root_path, frame.scope) if root_path else run.namespace.root
     place = None
     if parameter_path:
@@ -100,10 +110,10 @@ def load_table_op(run: Interpreter, frame: Frame, operands: list[Any]) -> bool:
         raise AmlError("AE_ALREADY_EXISTS", "the table is loaded")
     run.loaded_by_name.add(table.address)
     run.k.printk("ACPI: Dynamic OEM Table Load:")
-    _load(run, table.data, parent)
+    handle = _load(run, table.data, parent)
     if place is not None:
         store(run, parameter, place)
-    return True
+    return handle
 
 
 def _node_at(run: Interpreter, path: str, scope: Node) -> Node:
@@ -127,3 +137,4 @@ def _load(run: Interpreter, data: bytes, scope: Node | None) -> TableHandle:
 def unload_op(run: Interpreter, handle: TableHandle) -> None:
     """Take a table's objects out of the namespace again."""
     remove_owned(run.namespace, handle.owner)
+    run.dynamic_tables.pop(handle.owner, None)

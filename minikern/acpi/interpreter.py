@@ -32,6 +32,7 @@ from minikern.acpi.stream import NAME_START, Frame
 from minikern.acpi.sync import Mutex, Thread
 from minikern.acpi.values import AmlError, MethodAborted, OperandError, ParseError
 from minikern.core.moduleparam import Parameter, setup_param
+from minikern.state.acpi import Table
 from minikern.state.namespace import Kind, Namespace, Node, resolve, shown
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class Interpreter:
         self.patience = PATIENCE
         self.loaded_tables = 0
         self.loaded_by_name: set[int] = set()  # addresses of tables LoadTable has taken
+        self.dynamic_tables: dict[int, Table] = {}  # what Load has loaded, by number
+        self.loaded_once: list[Table] = []  # and what it ever has
         self.owner = 0  # number of the table being loaded
         self.width: int = 8  # bytes of an integer
         self.depth = 0  # methods that run

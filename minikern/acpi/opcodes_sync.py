@@ -153,12 +153,15 @@ TRUTH_SINCE = "20220331"
 """From this revision on Load stores a truth value, before a handle of the table."""
 
 
-def _load_table(run: Interpreter, frame: Frame) -> int:
+def _load_table(run: Interpreter, frame: Frame) -> int | TableHandle:
     """Source: drivers/acpi/acpica/exconfig.c:acpi_ex_load_table_op() @ v6.12"""
     from minikern.acpi.dynamic import load_table_op
 
     operands = [run.term(frame) for _ in range(6)]
-    return mask(frame) if load_table_op(run, frame, operands) else 0
+    handle = load_table_op(run, frame, operands)
+    if handle is None:
+        return 0
+    return mask(frame) if run.revision >= TRUTH_SINCE else handle
 
 
 def _unload(run: Interpreter, frame: Frame) -> None:

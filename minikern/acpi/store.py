@@ -19,6 +19,7 @@ from minikern.acpi.values import (
     IndexRef,
     RefOf,
     Slot,
+    TableHandle,
     Text,
     copy,
     type_name,
@@ -117,7 +118,9 @@ def store_node(run: Interpreter, node: Node, value: Any, by: By) -> None:
     if by is not By.COPY:
         _check_target(run, node, value, by)
     held = node.value
-    if isinstance(held, FieldUnit):
+    if isinstance(value, TableHandle) and node.kind in _CONVERTED:
+        set_object(node, value)
+    elif isinstance(held, FieldUnit):
         write_field(run, held, _plain_source(run, node, value))
     elif isinstance(held, BufferField):
         write_buffer_field(held, _plain_source(run, node, value))
