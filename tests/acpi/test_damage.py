@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import random
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from hw.spec import CpuSpec
 from minikern.acpi import acpi_init, tables
 from minikern.acpi.srat import parse_slit, parse_srat
 from minikern.smp import io_apic, madt
+from tests.acpi import acpiexec
 from tests.acpi.support import StubIoApic, StubKernel
 
 SPEC = AcpiSpec(base=0x10_0000, size=0x1_0000, aml="server", oem_loads=1)
@@ -81,3 +83,20 @@ def test_sound_tables_boot() -> None:
     assert "ACPI: Interpreter enabled" in k.lines
     assert not any("rror" in line for line in k.lines)
     assert static.facs()[:4] == b"FACS"
+
+
+def test_damaged_aml_is_run_whatever_it_says() -> None:
+    sound = next(bytes(content) for _, content in image() if content[:4] == b"DSDT")
+    names = acpiexec.namespace_of(acpiexec.kernel_of([("DSDT", sound)]))
+    draw, changed = random.Random(1), 0
+    for _ in range(80):
+        damaged = bytearray(sound)
+        for _ in range(draw.randint(1, 8)):
+            damaged[draw.randrange(36, len(damaged))] = draw.randrange(256)
+        k = acpiexec.kernel_of([("DSDT", bytes(damaged))])
+        changed += acpiexec.namespace_of(k) != names
+        acpiexec.initialize(k)
+        k.acpi.namespace.check()
+        for node in list(k.acpi.namespace.walk())[:200]:
+            acpiexec.evaluate(k, node.path)
+    assert changed > 20  # the damage was read, not passed over
