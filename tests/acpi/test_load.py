@@ -36,7 +36,8 @@ def test_load_and_unload_as_acpiexec_does(tmp_path: Path) -> None:
     buffer = ", ".join(map(str, more.read_bytes()))
     methods = "\n".join(f"Method (X{number:03X}) {{{body}}}" for number, body in enumerate(BODIES))
     head = 'DefinitionBlock ("main.aml", "DSDT", 2, "MK", "MAIN", 1) {External (DYN0, IntObj)'
-    table = acpiexec.compile_asl(outer, f"{head} External (DYN1, MethodObj) Name (BUFF, Buffer () {{{buffer}}}) Name (HNDL, 0) {methods}}}")
+    body = f"Name (BUFF, Buffer () {{{buffer}}}) Name (HNDL, 0) {methods}"
+    table = acpiexec.compile_asl(outer, f"{head} External (DYN1, MethodObj) {body}}}")
     assert table is not None
     paths = [f"\\X{number:03X}" for number in range(len(BODIES))]
     answers = acpiexec.ask([table], paths)
