@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from minikern.core.variant import Variant, _resolve
+from minikern.core.variant import Variant
 from minikern.lab.run import Boot
 from tests.support import run
 
@@ -42,6 +42,7 @@ def test_what_they_save_is_what_the_line_took(boots: dict[str, Boot]) -> None:
 
 
 def test_a_variant_inherits_what_it_takes_away() -> None:
-    raw = {"a": Variant("a", "", remove=["x"], uart_clock_hz=5), "b": Variant("b", "", extends="a", remove=["y"])}
-    assert _resolve("b", raw, ()).remove == ["x", "y"]
-    assert _resolve("b", raw, ()).uart_clock_hz == 5
+    parent = Variant("a", remove=["x"], uart_clock_hz=5)
+    child = Variant("b", extends="a", remove=["y"]).over(parent)
+    assert child.remove == ["x", "y"]
+    assert child.uart_clock_hz == 5
