@@ -45,6 +45,7 @@ class Residue(msgspec.Struct, forbid_unknown_fields=True):
     before: str = ""
     nth: Annotated[int, Meta(ge=1)] = 1
     waits: Literal["", "initramfs"] = ""
+    spread: Annotated[float, Meta(ge=0)] = 0.0  # of the logarithm of ``ms``; 0: nobody has said
     serial_baud: Annotated[int, Meta(ge=0)] = 0  # time a serial console of this speed took; 0: it is no console's
 
     def __post_init__(self) -> None:
