@@ -11,6 +11,7 @@ _OFFSET = re.compile(r"\+0x[0-9a-f]+/0x[0-9a-f]+")
 _DEVICE = re.compile(r"\b(?:[0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-9a-fA-F]\b")
 _HEX = re.compile(r"0x[0-9a-fA-F]+|\b(?=[0-9a-fA-F]*\d)[0-9a-fA-F]{4,}\b")
 _NUMBER = re.compile(r"\d+(?:\.\d+)*")
+_MODEL = re.compile(r"(?<=CPU#: ).*(?= \(family: )")  # the processor's name
 _SPACE = re.compile(r"\s+")
 
 
@@ -19,4 +20,5 @@ def mask(text: str) -> str:
     """``text`` with addresses, devices and numbers replaced by ``#``, runs of blanks by one."""
     for pattern in (_OFFSET, _DEVICE, _HEX, _NUMBER):
         text = pattern.sub("" if pattern is _OFFSET else "#", text)
+    text = _MODEL.sub("#", text)
     return _SPACE.sub(" ", text).strip()[:MASK_LENGTH]
