@@ -15,6 +15,7 @@ import msgspec
 from hw.acpi.dsdt import Described, build_dsdt
 from hw.errors import InputError
 from hw.spec import CpuSpec
+from minikern.core.families import HYPERVISOR, family_costs, family_of
 from minikern.describe.architecture import foreign_architecture
 from minikern.describe.case import Case
 from minikern.describe.dmesg_cpus import cpus, hotplug
@@ -65,7 +66,8 @@ def _spec(log: Log, name: str, preset: Callable[[str], Case]) -> Case:
     processors = cpus(log, bringup_order(log, cpu_pxm))
     nodes = len({area.pxm for area in memory})
     base = preset("lpc2023" if processors.count >= FIRST_SERVER_CPUS or nodes > 1 else "laptop")
-    log.assumed.append(f"unit costs of preset {base.name!r}; contents of ACPI tables beyond the log")
+    family = family_of(processors, log.first(rf"^(?:{'|'.join(HYPERVISOR)})") is not None)
+    log.assumed.append(f"unit costs of machines of its kind ({family}); contents of ACPI tables beyond the log")
     pci = pci_from_log(log)
     spec = Case(
         name=name,
@@ -77,7 +79,7 @@ def _spec(log: Log, name: str, preset: Callable[[str], Case]) -> Case:
         dmi=[match[0] for match in log.all(re.compile(r"^(?:SMBIOS .* present\.|DMI: .*)$"))],
         e820=ranges,
         pci=pci.spec,
-        costs=base.costs,
+        costs=family_costs(family),
         boot=boot(log, ranges),
         kernel=kernel_facts(log),
         uarts=uarts_of_log(log.lines),
