@@ -12,6 +12,7 @@ from minikern.describe.dmesg_bringup import apic_ids, bringup, siblings
 from minikern.describe.dmesg_log import RANGE, Log
 
 THREADS_PER_CORE = r"^CPU topo: Max\. threads per core: +(\d+)"
+FIRST_DEADLINE = (6, 0x2A)
 LA57_MAX_ARCH_PFN = 1 << 40  # 52 physical bits, with five page-table levels
 MTRR_ENABLED, MTRR_VALID, MTRR_WRITE_BACK, MAX_MTRRS = 0xC00, 1 << 11, 6, 40
 MIB = 1 << 20
@@ -88,7 +89,7 @@ def _identify(log: Log, spec: CpuSpec, srat_ids: list[int]) -> None:
         spec.threads = max(spec.threads, 2)
     cores = max(1, (1 << shift) // spec.threads)
     spec.cores = max(cores, -(-spec.count // (spec.sockets * spec.threads)))
-    features = _features(log)
+    features = _features(log, spec)
     description = CpuDescription(
         vendor="AuthenticAMD" if spec.vendor != "GenuineIntel" else spec.vendor,
         family=spec.family, model=spec.model, stepping=spec.stepping, model_name=spec.model_name, features=features,
@@ -154,11 +155,18 @@ def _package_shift(ids: list[int], sockets: int) -> int:
     return 32
 
 
-def _features(log: Log) -> tuple[str, ...]:
+def _has_deadline(spec: CpuSpec) -> bool:
+    # AMD's local APIC has no such mode, Intel's since Sandy Bridge. Source: SDM vol. 3, 10.5.4.1
+    return spec.vendor == "GenuineIntel" and (spec.family, spec.model) >= FIRST_DEADLINE
+
+
+def _features(log: Log, spec: CpuSpec) -> tuple[str, ...]:
     features = [name for name in DEFAULT_FEATURES if name != "la57"]
     top = log.first(r"^last_pfn = 0x[0-9a-f]+ max_arch_pfn = 0x([0-9a-f]+)")
     if top and int(top[1], 16) >= LA57_MAX_ARCH_PFN and "la57" in FEATURES:
         features.append("la57")
     if log.first(r"^Using GB pages for direct mapping") is None and log.first(r"^last_pfn"):
         features = [name for name in features if name != "pdpe1gb"]
+    if not _has_deadline(spec) and log.first(r"^TSC deadline timer ") is None:
+        features = [name for name in features if name != "tsc_deadline_timer"]
     return tuple(features)
