@@ -28,4 +28,6 @@ class KernelFacts(msgspec.Struct, forbid_unknown_fields=True):
     ram_disks: bool | None = None  # built with CONFIG_BLK_DEV_RAM
     intel_iommu: bool | None = None  # remapping units are used without being asked for; None: the log does not tell
     image_address: NonNegative = 0  # where the kernel image was put in memory
+    preset_lpj: NonNegative = 0  # loops a tick that CPUs do not measure, though the command line has none
+    tsc_reliable: bool = False  # CPUs come up without a test of their TSCs
     deferred: bool | None = None  # struct pages were initialised late; None: the log does not tell

@@ -68,6 +68,7 @@ def kernel_facts(log: Log) -> KernelFacts:
     facts.ram_disks = unpacking[1] != "Unpacking" if unpacking else None
     facts.intel_iommu = _intel_iommu(log)
     facts.deferred = _deferred(log)
+    facts.preset_lpj = log.number(r"^Calibrating delay loop \(skipped\) preset value\.\. .*\(lpj=(\d+)\)", 1 << 40) or 0
     names = ("node_data_bytes", "nr_cpus", "percpu_static_bytes", "image_kib")
     if found := [name for name in names if getattr(facts, name)]:
         log.read.append("of its kernel: " + ", ".join(found))

@@ -52,7 +52,7 @@ def calibrate_delay_on(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event, N
     Source: init/calibrate.c:calibrate_delay() @ v6.12
     """
     maps = k.cpus
-    preset = k.cmdline.get_int("lpj")
+    preset = k.cmdline.get_int("lpj") or k.release.facts.preset_lpj
     known = calibrate_delay_is_known(k, nr)
     if nr in maps.lpj:
         lpj, text = maps.lpj[nr], f"{SKIPPED} already calibrated this CPU"

@@ -96,7 +96,7 @@ def check_tsc_sync_target(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Event
     maps = k.cpus
     if unsynchronized_tsc(k):
         return
-    if tsc_store_and_check_tsc_adjust(k, nr, cpu) or maps.tsc.reliable:
+    if tsc_store_and_check_tsc_adjust(k, nr, cpu) or maps.tsc.reliable or k.release.facts.tsc_reliable:
         return
     source = min(maps.online)
     handoff_ns = max(1, round(k.unit_ns("tsc_sync_handoff")))
