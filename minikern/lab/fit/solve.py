@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import least_squares
+from scipy.optimize import minimize
 
 from minikern.lab.fit.rows import Row
 
@@ -28,11 +28,15 @@ LEAST_NS = 2_000.0  # a kind with less time in all rows is no unknown of its own
 
 @dataclass(frozen=True)
 class Prior:
-    """What is believed of a unit cost before a log is read: ns a piece, spread of its logarithm, its group."""
+    """What is believed of a unit cost before a log is read: ns a piece, spread of its logarithm, its group.
+
+    ``shift`` is ln(believed cost / the cost that the rows were emulated with).
+    """
 
     ns: float
     spread: float
     group: str = ""
+    shift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,10 @@ def solve(rows: Sequence[Row], expected_ns: Sequence[float], priors: Mapping[str
     if not kinds:
         return {kind: Estimate(1.0, prior.spread, False) for kind, prior in priors.items()}
     problem = _Problem(rows, expected_ns, kinds, priors)
-    found = least_squares(problem.residuals, np.zeros(problem.unknowns), problem.jacobian, loss="soft_l1", max_nfev=60)
+    found = minimize(
+        problem.cost, problem.begin, jac=problem.gradient, hess=problem.curvature, method="trust-exact",
+        options={"maxiter": 60, "gtol": 1e-4},
+    )  # fmt: skip
     return problem.estimates(found.x)
 
 
@@ -86,6 +93,12 @@ class _Problem:
                     self._base[index] += spent
         self._real = np.log(np.array([max(row.real_ns, 0) for row in rows]) + GRAIN_NS)
         self._spread = np.array([*self._own(kinds), *self._group_spreads()])
+        self._shift = np.array([*(priors[kind].shift for kind in kinds), *([0.0] * len(self._groups))])
+
+    @property
+    def begin(self) -> Array:
+        """Where the search begins: at what is believed."""
+        return self._shift
 
     @property
     def unknowns(self) -> int:
@@ -113,18 +126,29 @@ class _Problem:
 
     def residuals(self, z: Array) -> Array:
         rows = (np.log(self._modelled(z)) - self._real) * self._weight(z)
-        return np.concatenate([rows, z / self._spread])
+        return np.concatenate([rows, (z - self._shift) / self._spread])
 
     def jacobian(self, z: Array) -> Array:
         share = self._work * np.exp(self._sum @ z) / self._modelled(z)[:, None]
         return np.vstack([share @ self._sum * self._weight(z)[:, None], np.diag(1 / self._spread)])
 
+    def cost(self, z: Array) -> float:
+        """Half the sum of soft_l1 of all residuals: squares of small ones, magnitudes of large ones."""
+        return float(np.sum(np.sqrt(1 + self.residuals(z) ** 2) - 1))
+
+    def gradient(self, z: Array) -> Array:
+        """Of the cost."""
+        residuals = self.residuals(z)
+        return self.jacobian(z).T @ (residuals / np.sqrt(1 + residuals**2))
+
+    def curvature(self, z: Array) -> Array:
+        """Of the cost, as Gauss and Newton have it."""
+        jacobian, residuals = self.jacobian(z), self.residuals(z)
+        return jacobian.T @ (jacobian / np.sqrt(1 + residuals**2)[:, None])
+
     def estimates(self, z: Array) -> dict[str, Estimate]:
         """Means and spreads at the solution, from the curvature there; outliers count as little as they weighed."""
-        jacobian, residuals = self.jacobian(z), self.residuals(z)
-        kept = (1 + residuals**2) ** -0.25
-        scaled = jacobian * kept[:, None]
-        covariance = np.linalg.pinv(scaled.T @ scaled)
+        covariance = np.linalg.inv(self.curvature(z))
         share = self._work * np.exp(self._sum @ z) / self._modelled(z)[:, None]
         rows = dict(zip(self._kinds, (share >= 0.1).sum(axis=0), strict=True))
         found = {}
