@@ -7,12 +7,12 @@ explains varies by ``MEASURED_SPREAD``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import hypot, log
 
 import msgspec
 
-from minikern.core.costs import Cost
+from minikern.core.costs import Cost, Residue
 
 MEASURED_SPREAD = 0.1  # of time that was found in a log and is carried over: from one boot of a machine to the next
 EIGHTY_PERCENT = 1.2816  # standard deviations to either side of the mean
@@ -25,9 +25,10 @@ class Band(msgspec.Struct, frozen=True):
     high_ms: float
 
 
-def spreads(costs: Mapping[str, Cost]) -> dict[str, float]:
-    """Standard deviation of each cost's logarithm, for costs that state an interval."""
-    return {
+def spreads(costs: Mapping[str, Cost], residue: Iterable[Residue] = ()) -> dict[str, float]:
+    """Standard deviation of the logarithm of each cost that states an interval, and of residue that states one."""
+    told = {item.name: item.spread for item in residue if item.spread}
+    return told | {
         kind: log(cost.high / cost.low) / (2 * EIGHTY_PERCENT)
         for kind, cost in costs.items()
         if cost.low is not None and cost.high is not None and 0 < cost.low < cost.high

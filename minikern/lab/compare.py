@@ -140,7 +140,7 @@ def run_ladder(
             finished.append(next(results))
     if all(result.rung.failed for result in finished):
         raise MachineStopped(finished[0].rung.failed)
-    spread = spreads(machine_costs(spec.name, spec.costs))
+    spread = spreads(machine_costs(spec.name, spec.costs), spec.residue)
     done: dict[str, _Finished] = {}
     for result in finished:
         done[result.rung.variant] = result._replace(rung=_held_against(result, done, spread))

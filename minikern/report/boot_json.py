@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from minikern.core.cost_table import times_of
+from minikern.lab.fit.bands import boot_bands
 from minikern.lab.run import Boot
 
 
@@ -22,6 +23,7 @@ def boot_json(boot: Boot) -> str:
         "total_ns": boot.total_ns,
         "residue_ns": kernel.ledger.residue_ns(),
         "phases_ns": dict(sorted(kernel.phase_ns().items())),
+        "bands_80_ns": {name: [round(band.low), round(band.high)] for name, band in sorted(boot_bands(boot).items())},
         "lines": [{"ts_ns": line.ts_ns, "phase": line.phase, "text": line.text} for line in kernel.log.lines],
         "ledger": [entry._asdict() for entry in kernel.ledger.entries()],
     }
