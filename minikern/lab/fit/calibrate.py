@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from math import exp, log
 from pathlib import Path
 
 import msgspec
 
 from hw.errors import InputError
 from minikern.core.cost_table import cost_groups, machine_costs
+from minikern.core.costs import Cost
 from minikern.core.kernel import BootOptions, Kernel
 from minikern.describe.case import Case
 from minikern.describe.stamps import read_stamped
+from minikern.lab.fit.bands import SAME_BOOT, spread_of
 from minikern.lab.fit.console_rate import byte_ns, unpaced
 from minikern.lab.fit.deferral import KINDS as DEFERRED
 from minikern.lab.fit.deferral import deferred_factor
+from minikern.lab.fit.evidence import with_evidence
 from minikern.lab.fit.fitted import FittedMachine, fitted_cost
 from minikern.lab.fit.initramfs import KIND as UNPACK
 from minikern.lab.fit.initramfs import sleeper, unpack_factor
@@ -28,6 +33,8 @@ DEFAULT_SPREAD = 0.8  # of the logarithm of a unit cost nobody has measured on s
 HELD = "time"  # costs the emulated kernel measures its clocks by: it would calibrate itself differently
 EXACT = ("definition", "exact")  # how the source of a cost begins that no machine changes
 FEWEST_ROWS = 10
+BRINGUP = ("sipi_to_alive", "sipi_to_alive_sibling", "microcode_load", "ap_wakeup_unexplained")
+MOVED, LEAST_WAIT_SHARE = 0.3, 0.01  # of a logarithm; of the boot
 
 
 def split_name(name: str) -> tuple[Path, int]:
@@ -47,7 +54,7 @@ def priors_of(spec: Case) -> dict[str, Prior]:
     """What is believed of each unit cost of a machine before its log is read."""
     groups = cost_groups()
     return {
-        kind: Prior(cost.ns, DEFAULT_SPREAD, groups.get(kind, ""))
+        kind: Prior(cost.ns, spread_of(cost) or DEFAULT_SPREAD, groups.get(kind, ""))
         for kind, cost in machine_costs(spec.name, spec.costs).items()
         if cost.ns and not cost.source.startswith(EXACT) and groups.get(kind) != HELD
     }
@@ -65,33 +72,70 @@ def fit_log(name: str, load: Callable[[str], Case], kernel: str = "") -> FittedM
 
 
 def fit(real: Timeline, spec: Case, kernel: str = "") -> FittedMachine:
-    """Unit costs and residue of ``spec`` from a timed log."""
+    """Unit costs and residue of ``spec`` from a timed log.
+
+    Where CPUs that come up side by side turn out faster or slower than believed, others may be waited for: then it is
+    booted and solved once more.
+    """
     slept = sleeper(real)
     if slept is not None and slept[0].gap_ns is not None:
         slept[0].gap_ns -= slept[1]
-    rate = byte_ns(real)
     spec = unpaced(spec)
-    matched = match(real, metered(spec, kernel))
+    found = _solved(real, spec, spec, slept, kernel)
+    shown = with_evidence(spec, found.matched)
+    if shown is not spec:
+        spec = shown
+        found = _solved(real, spec, spec, slept, kernel)
+    elif _bringup_moved(found):
+        costs = _costs(spec, found.absolute, real.where)
+        found = _solved(real, spec, msgspec.structs.replace(spec, costs={**spec.costs, **costs}), slept, kernel)
+    return _fitted(real, spec, found, slept)
+
+
+@dataclass(frozen=True)
+class _Round:
+    """One boot matched and solved: factors over the costs it was booted with, and over those believed before."""
+
+    matched: Matched
+    relative: dict[str, Estimate]
+    absolute: dict[str, Estimate]
+    rate: float
+
+
+def _solved(real: Timeline, spec: Case, booted: Case, slept: tuple[Step, int] | None, kernel: str) -> _Round:
+    matched = match(real, metered(booted, kernel))
     if len(matched.rows) < FEWEST_ROWS:
         raise InputError(f"{real.where}: {len(matched.rows)} stamped lines that a boot of it has too: not fitted")
     if slept is not None:
-        _take_sleep_off(matched, slept[0].text, slept[1])
-    estimates = solve(matched.rows, [row.bytes * rate for row in matched.rows], priors_of(spec))
-    estimates = _measured(estimates, matched)
-    return _fitted(spec, matched, estimates, rate, slept)
+        _take_sleep_off(matched, slept[0], slept[1])
+    rate = byte_ns(real)
+    now = {kind: cost.ns for kind, cost in machine_costs(booted.name, booted.costs).items()}
+    priors = {kind: replace(prior, shift=log(prior.ns / now[kind])) for kind, prior in priors_of(spec).items()}
+    relative = _measured(solve(matched.rows, [row.bytes * rate for row in matched.rows], priors), matched)
+    absolute = {
+        kind: replace(estimate, factor=estimate.factor * exp(-priors[kind].shift) if kind in priors else 1.0)
+        for kind, estimate in relative.items()
+    }
+    return _Round(matched, relative, absolute, rate)
+
+
+def _bringup_moved(found: _Round) -> bool:
+    waited = found.matched.kernel.ledger.total_ns("smp_wait_ns")
+    moved = any(abs(log(found.relative[kind].factor)) > MOVED for kind in BRINGUP if kind in found.relative)
+    return moved and waited > LEAST_WAIT_SHARE * sum(row.real_ns for row in found.matched.rows)
 
 
 def metered(spec: Case, kernel: str = "") -> Kernel:
     """A boot whose lines know the work before them; only log, ledger and meter are left of it."""
-    done = boot(spec, release=kernel, options=BootOptions(meter=True)).kernel
+    done = boot(spec, release=kernel, options=BootOptions(vmemmap="window", meter=True)).kernel
     done.release_memory()
     return done
 
 
-def _take_sleep_off(matched: Matched, text: str, slept_ns: int) -> None:
+def _take_sleep_off(matched: Matched, sleeping: Step, slept_ns: int) -> None:
     steps = matched.timeline.steps
     for row in matched.rows:
-        if any(step.text == text and step.main for step in steps[max(row.first + 1, 0) : row.last + 1]):
+        if any(step is sleeping for step in steps[max(row.first + 1, 0) : row.last + 1]):
             row.real_ns = max(0, row.real_ns - slept_ns)
             return
 
@@ -110,19 +154,18 @@ def _measured(estimates: Mapping[str, Estimate], matched: Matched) -> dict[str, 
     return found
 
 
-def _fitted(
-    spec: Case,
-    matched: Matched,
-    estimates: dict[str, Estimate],
-    rate: float,
-    slept: tuple[Step, int] | None,
-) -> FittedMachine:
-    left = left_over(matched.rows, estimates, rate)
-    priced = prices(matched, left, rate, slept[0] if slept else None)
-    known, where = machine_costs(spec.name, spec.costs), Path(matched.timeline.where).name
-    costs = {kind: fitted_cost(known[kind], estimate, where) for kind, estimate in estimates.items()}
-    found = residue(matched, priced, f"stamps of {where}")
+def _costs(spec: Case, estimates: Mapping[str, Estimate], where: str) -> dict[str, Cost]:
+    known = machine_costs(spec.name, spec.costs)
+    return {kind: fitted_cost(known[kind], estimate, Path(where).name) for kind, estimate in estimates.items()}
+
+
+def _fitted(real: Timeline, spec: Case, solved: _Round, slept: tuple[Step, int] | None) -> FittedMachine:
+    matched = solved.matched
+    left = left_over(matched.rows, solved.relative, solved.rate)
+    priced = prices(matched, left, solved.rate, slept[0] if slept else None)
+    costs = _costs(spec, solved.absolute, real.where)
+    found = residue(matched, priced, f"stamps of {Path(real.where).name}", SAME_BOOT)
     own = msgspec.structs.replace(spec, costs={**spec.costs, **costs}, residue=[*spec.residue, *found])
     total = sum(row.real_ns for row in matched.rows) + (slept[1] if slept else 0)
     explained = total - sum(rest for _, rest in left)
-    return FittedMachine(own, spec, matched, estimates, costs, priced, found, rate, total, explained)
+    return FittedMachine(own, spec, matched, solved.absolute, costs, priced, found, solved.rate, total, explained)
