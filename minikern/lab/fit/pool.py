@@ -1,0 +1,112 @@
+"""Priors from many machines: what their boots were fitted with, drawn together by family.
+
+Boots of one machine count as one. A family's figure is drawn towards what all machines show, the more the fewer
+machines of the family there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, log, sqrt
+from statistics import mean, median
+
+from minikern.core.families import FamilyCost
+from minikern.lab.fit.line_prices import ANY, LINE, PREFIX, WORD, LinePrice, LinePrices, prefix, word
+
+DRAWN = 2.0  # machines that all families together weigh as much as
+LEAST_SPREAD, LONE_SPREAD = 0.2, 0.8  # of the logarithm of a cost; of one that a single machine shows
+OWN_WEIGHT = 3  # of a family's own machines in a line's median
+CUT_NS = 3_000_000.0  # longer stretches say nothing of lines that merely begin alike
+LEAST_NS = 1.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What one fitted boot gives: unit costs its stamps moved, ns, and what its lines took beyond them."""
+
+    machine: str
+    family: str
+    costs: Mapping[str, float]
+    lines: Sequence[tuple[str, float]]  # mask, ns
+
+
+def pooled_costs(samples: Sequence[Sample], family: str, defaults: Mapping[str, float]) -> dict[str, FamilyCost]:
+    """The costs of ``family`` for every kind that any machine shows."""
+    found = {}
+    for kind in sorted({kind for sample in samples for kind in sample.costs}):
+        by_machine = _by_machine(samples, lambda sample, kind=kind: sample.costs.get(kind))  # type: ignore[misc]
+        values = [(name, log(max(ns, 1e-4))) for name, ns in by_machine]
+        found[kind] = _pooled(values, family, defaults.get(kind, 0.0))
+    return found
+
+
+def _pooled(values: Sequence[tuple[str, float]], family: str, default: float) -> FamilyCost:
+    every = [value for _, value in values]
+    if len(every) < 3 and default:
+        every = [*every, log(default)]
+    centre = median(every)
+    own = [value for name, value in values if name == family]
+    at = (sum(own) + DRAWN * centre) / (len(own) + DRAWN)
+    near = own if len(own) > 2 else [value for _, value in values]
+    spread = sqrt(mean((value - at) ** 2 for value in near)) if len(near) > 1 else LONE_SPREAD
+    return FamilyCost(float(f"{exp(at):.5g}"), round(max(spread, LEAST_SPREAD), 3), len(own), len(values) - len(own))
+
+
+def _by_machine(
+    samples: Sequence[Sample], value: Callable[[Sample], float | None]
+) -> list[tuple[str, float]]:
+    """(family, mean over its boots) of each machine that has one."""
+    found: dict[str, tuple[str, list[float]]] = {}
+    for sample in samples:
+        one = value(sample)
+        if one is not None:
+            found.setdefault(sample.machine, (sample.family, []))[1].append(one)
+    return [(family, mean(values)) for family, values in found.values()]
+
+
+def pooled_lines(samples: Sequence[Sample]) -> LinePrices:
+    """The prices of all lines that at least two machines wrote, and of lines that begin alike."""
+    table = {(LINE, key): price for key, price in _prices(samples, lambda mask: mask, False).items()}
+    table |= {(PREFIX, key): price for key, price in _prices(samples, prefix, True).items()}
+    table |= {(WORD, key): price for key, price in _prices(samples, word, True).items()}
+    rest = [price.ns for (kind, _), price in table.items() if kind == PREFIX]
+    table[ANY, ""] = LinePrice(mean(rest) if rest else 0.0, len({sample.machine for sample in samples}))
+    return LinePrices(table)
+
+
+def _prices(samples: Sequence[Sample], key: Callable[[str], str], cut: bool) -> dict[str, LinePrice]:
+    per: dict[str, dict[str, tuple[str, list[float]]]] = {}
+    for sample in samples:
+        mine: dict[str, list[float]] = {}
+        for mask, ns in sample.lines:
+            mine.setdefault(key(mask), []).append(min(ns, CUT_NS) if cut else ns)
+        for name, values in mine.items():
+            machines = per.setdefault(name, {})
+            machines.setdefault(sample.machine, (sample.family, []))[1].append(mean(values))
+    return {
+        name: _price([(family, mean(values)) for family, values in machines.values()])
+        for name, machines in per.items()
+        if len(machines) > 1
+    }
+
+
+def _price(values: Sequence[tuple[str, float]]) -> LinePrice:
+    overall = weighted_median([(ns, 1) for _, ns in values])
+    own = {
+        family: weighted_median([(ns, OWN_WEIGHT if name == family else 1) for name, ns in values])
+        for family in {name for name, _ in values}
+    }
+    differing = {family: ns for family, ns in own.items() if abs(ns - overall) > 0.1 * overall + LEAST_NS}
+    return LinePrice(overall, len(values), differing)
+
+
+def weighted_median(values: Sequence[tuple[float, int]]) -> float:
+    """The value at which half of the weight is reached."""
+    ordered = sorted(values)
+    half, reached = sum(weight for _, weight in ordered) / 2, 0.0
+    for value, weight in ordered:
+        reached += weight
+        if reached >= half:
+            return value
+    raise ValueError("no values")
