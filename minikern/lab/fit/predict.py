@@ -1,38 +1,55 @@
-"""Predict a boot from other boots of its machine: their unit costs and unexplained time, everything else its own.
+"""Predict a boot from other boots of its machine, or from other machines of its kind.
 
-The boot to be predicted tells by its lines what its kernel and drivers do; how long that takes is looked up at the same
-lines of the boots that were fitted.
+The boot to be predicted tells by its lines what its kernel and drivers do; how long that takes beyond counted work is
+looked up at the same lines of the boots that were fitted, and else in the table of what lines usually take.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import median
 
 import msgspec
 
+from minikern.core.costs import Cost
 from minikern.describe.case import Case
-from minikern.lab.fit.align import align
+from minikern.lab.fit.align import Pair, align
+from minikern.lab.fit.bands import SAME_KIND, SAME_MACHINE
 from minikern.lab.fit.calibrate import metered, read_timeline
+from minikern.lab.fit.combine import combine
 from minikern.lab.fit.console_rate import nominal_ns, unpaced
+from minikern.lab.fit.evidence import same_bringup
 from minikern.lab.fit.fitted import FittedMachine
-from minikern.lab.fit.rows import Matched, match
+from minikern.lab.fit.kind import family_of_log
+from minikern.lab.fit.line_prices import LinePrices, load_line_prices
+from minikern.lab.fit.rows import match
 from minikern.lab.fit.timeline import Timeline
 from minikern.lab.fit.unexplained import Price, residue
 
 KEPT_NS = 2_000_000  # a vanished line's time up to this is taken for its neighbours' work, which stays
+USUAL_RATE = 1.02  # of ten bits' time, a byte on a serial line; median of fourteen logs
+COPY_NS, PACKED, LARGEST_BYTES = 0.7, 3, 3 << 30  # of an initramfs: a byte copied, unpacked over packed, unpacked
 
 
-def predict(name: str, fits: Sequence[FittedMachine], spec: Case) -> Case:
-    """``spec``, made from log ``name``, with the times of the fitted boots; the log's own stamps are not looked at."""
-    if not fits:
-        return spec
+def predict(
+    name: str, fits: Sequence[FittedMachine], spec: Case, lines: LinePrices | None = None
+) -> Case:
+    """``spec``, made from log ``name``, with the times of the fitted boots; the log's own stamps are not looked at.
+
+    Without fits its costs stay what they are: those of its family.
+    """
     real = erased(read_timeline(name))
-    spec = msgspec.structs.replace(unpaced(spec), costs={**spec.costs, **fits[0].costs})
+    family = family_of_log(spec, real)
+    fitted = combine(fits) if fits else None
+    costs = fitted.costs if fitted else by_size(spec)
+    spec = msgspec.structs.replace(unpaced(spec), costs={**spec.costs, **costs})
+    if fitted and fitted.matched.timeline.version >= real.version:
+        spec = same_bringup(spec, fitted.spec)
     matched = match(real, metered(spec))
-    priced = price_lines(matched, fits[0])
-    found = residue(matched, priced, f"stamps of {fits[0].matched.timeline.where}")
-    return msgspec.structs.replace(spec, residue=[*spec.residue, *found])
+    priced = Pricer(matched.timeline, fitted, lines or load_line_prices(), family).prices()
+    source = f"stamps of {fitted.matched.timeline.where}" if fitted else f"what such a line takes elsewhere: {family}"
+    spread = SAME_MACHINE if fitted else SAME_KIND
+    return msgspec.structs.replace(spec, residue=[*spec.residue, *residue(matched, priced, source, spread)])
 
 
 def erased(real: Timeline) -> Timeline:
@@ -43,49 +60,74 @@ def erased(real: Timeline) -> Timeline:
     return real
 
 
-def price_lines(matched: Matched, fitted: FittedMachine) -> dict[int, Price]:
-    """What each line of the boot takes beyond counted work, from the fitted boot's same lines."""
-    ours, theirs = matched.timeline.steps, fitted.matched.timeline.steps
-    pairs = align([step.text for step in theirs], [step.text for step in ours])
-    known = {pair.second: fitted.prices[pair.first] for pair in pairs if pair.first in fitted.prices}
-    usual = _usual(fitted)
-    vanished = _vanished(fitted, {pair.first for pair in pairs}, {pair.first: pair.second for pair in pairs})
-    rate = byte_rate(matched.timeline, fitted)
-    waiting, found = 0.0, {}
-    for at, step in enumerate(ours):
-        if step.main:
-            price = known.get(at) or Price(step.text, usual.get(step.mask, usual[""]))
-            found[at] = Price(step.text, price.ns + vanished.get(at, 0.0), waiting * rate, price.waits)
-            waiting = 0.0
-        waiting += step.bytes
-    return found
+def by_size(spec: Case) -> dict[str, Cost]:
+    """What a byte of an initramfs nobody timed takes: its unpacked size is bounded, so a huge one is hardly packed."""
+    known, size = spec.costs.get("initramfs_byte"), spec.boot.ramdisk_bytes
+    if known is None or not size:
+        return {}
+    unpacked = min(PACKED * size, max(size, LARGEST_BYTES))
+    per_unpacked = max(0.0, known.ns - COPY_NS) / (PACKED - 1)
+    ns = COPY_NS + (unpacked - size) / size * per_unpacked
+    scale = ns / known.ns if known.ns else 1.0
+    low, high = ((value or known.ns) * scale for value in (known.low, known.high))
+    return {"initramfs_byte": msgspec.structs.replace(known, ns=ns, low=low, high=high)}
 
 
-def _usual(fitted: FittedMachine) -> dict[str, float]:
-    """The usual price of a line by its mask, and of any line."""
-    by_mask: dict[str, list[float]] = {}
-    for at, price in fitted.prices.items():
-        by_mask.setdefault(fitted.matched.timeline.steps[at].mask, []).append(price.ns)
-    found = {key: median(prices) for key, prices in by_mask.items()}
-    return {**found, "": median([price.ns for price in fitted.prices.values()])}
+class Pricer:
+    """Prices the lines of a boot: from a fitted boot's same lines, else from the table."""
+
+    def __init__(self, real: Timeline, fitted: FittedMachine | None, lines: LinePrices, family: str) -> None:
+        self._real, self._fitted, self._lines, self._family = real, fitted, lines, family
+        self._pairs: list[Pair] = []
+        if fitted is not None:
+            theirs = [step.text for step in fitted.matched.timeline.steps]
+            self._pairs = align(theirs, [step.text for step in real.steps])
+
+    def prices(self) -> dict[int, Price]:
+        """By place of the main thread's line."""
+        known, usual, vanished = self._known(), self._usual(), self._vanished()
+        rate = self._byte_rate()
+        waiting, found = 0.0, {}
+        for at, step in enumerate(self._real.steps):
+            if step.main:
+                price = known.get(at) or Price(step.text, self._expected(step.mask, usual))
+                found[at] = Price(step.text, price.ns + vanished.get(at, 0.0), waiting * rate, price.waits)
+                waiting = 0.0
+            waiting += step.bytes
+        return found
+
+    def _expected(self, mask: str, usual: Mapping[str, float]) -> float:
+        return usual[mask] if mask in usual else self._lines.price_ns(mask, self._family)
+
+    def _known(self) -> dict[int, Price]:
+        prices = self._fitted.prices if self._fitted else {}
+        return {pair.second: prices[pair.first] for pair in self._pairs if pair.first in prices}
+
+    def _usual(self) -> dict[str, float]:
+        """The fitted boot's usual price of a line, by its mask."""
+        by_mask: dict[str, list[float]] = {}
+        if self._fitted is not None:
+            for at, price in self._fitted.prices.items():
+                by_mask.setdefault(self._fitted.matched.timeline.steps[at].mask, []).append(price.ns)
+        return {key: median(prices) for key, prices in by_mask.items()}
+
+    def _vanished(self) -> dict[int, float]:
+        """Time of lines that this boot has not: what is small stays, before the next line that it has."""
+        places = dict(self._pairs)
+        found: dict[int, float] = {}
+        waiting = 0.0
+        for at, price in sorted(self._fitted.prices.items()) if self._fitted else ():
+            if at not in places:
+                waiting += price.ns if price.ns <= KEPT_NS else 0.0
+            elif waiting:
+                found[places[at]] = found.get(places[at], 0.0) + waiting
+                waiting = 0.0
+        return found
+
+    def _byte_rate(self) -> float:
+        """Ns a byte on this boot's serial line: as measured where the fitted boot had one too."""
+        if self._fitted is not None and any(self._fitted.matched.timeline.serial.sent):
+            return self._fitted.byte_ns * nominal_ns(self._real) / nominal_ns(self._fitted.matched.timeline)
+        return nominal_ns(self._real) * USUAL_RATE
 
 
-def _vanished(fitted: FittedMachine, seen: set[int], places: dict[int, int]) -> dict[int, float]:
-    """Time of lines the boot has not: what is small stays, before the next line that it has."""
-    found: dict[int, float] = {}
-    waiting = 0.0
-    for at, price in sorted(fitted.prices.items()):
-        if at not in seen:
-            waiting += price.ns if price.ns <= KEPT_NS else 0.0
-        elif waiting:
-            found[places[at]] = found.get(places[at], 0.0) + waiting
-            waiting = 0.0
-    return found
-
-
-def byte_rate(real: Timeline, fitted: FittedMachine) -> float:
-    """Ns a byte on this boot's serial line: as measured where the fitted boot had one too, else its nominal time."""
-    theirs = fitted.matched.timeline
-    if any(theirs.serial.sent):
-        return fitted.byte_ns * nominal_ns(real) / nominal_ns(theirs)
-    return nominal_ns(real)

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from minikern.core.costs import Residue
 from minikern.core.pacing import INITRAMFS_WAIT, Counter, Place
 from minikern.lab.fit.console_words import baud
@@ -17,6 +19,7 @@ NAME_LENGTH = 72
 OWN_NAME_NS, OWN_NAME_SHARE = 2_000_000, 0.2  # a line's part of a stretch that gets a name of its own
 LEAST_NS = 1_000
 CONSOLE = "serial console"
+CONSOLE_SPREAD = 0.06  # of the logarithm of a byte's time; of fourteen logs
 
 
 @dataclass(slots=True)
@@ -75,7 +78,7 @@ def _shares(whole: float, weights: Sequence[float]) -> list[float]:
     return [whole * (weight / total if total else 1 / len(weights)) for weight in weights]
 
 
-def residue(matched: Matched, priced: Mapping[int, Price], source: str) -> list[Residue]:
+def residue(matched: Matched, priced: Mapping[int, Price], source: str, spread: float) -> list[Residue]:
     """The machine's named unexplained time, ``priced`` by place of the real line, before the emulated lines.
 
     The console's time depends on a serial console where the emulated boot has one on; where only the log shows one,
@@ -89,8 +92,13 @@ def residue(matched: Matched, priced: Mapping[int, Price], source: str) -> list[
         steps = [priced[at] for at in main_places(matched, row) if at in priced]
         sleep = next((index for index, step in enumerate(steps) if step.waits), 0)
         for part in (steps[:sleep], steps[sleep:]):
-            found += _items(part, places[row.line], source, speed if row.line in serial else 0)
+            made = _items(part, places[row.line], source, speed if row.line in serial else 0)
+            found += [_doubted(item, spread) for item in made]
     return found
+
+
+def _doubted(item: Residue, spread: float) -> Residue:
+    return msgspec.structs.replace(item, spread=min(spread, CONSOLE_SPREAD) if item.name == CONSOLE else spread)
 
 
 def _places(matched: Matched) -> dict[int, Place]:
