@@ -1,0 +1,38 @@
+"""Fit logs and keep what they give; one JSON file, so that priors can be made over and again."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from bench.predict.logs import machine_logs
+from hw.errors import InputError
+from minikern.describe.presets import load_machine
+from minikern.lab.fit.calibrate import fit_log
+from minikern.lab.fit.pool import Sample
+from minikern.lab.fit.sample import sample_of
+
+
+def collect(folders: list[Path] | None = None) -> list[Sample]:
+    """One sample a log with stamps."""
+    found = []
+    for machine, paths in machine_logs(folders).items():
+        for path in paths:
+            try:
+                found.append(sample_of(fit_log(str(path), load_machine), machine))
+                print(f"{path.name}: {machine}, {found[-1].family}", file=sys.stderr, flush=True)
+            except InputError as error:
+                print(f"{path.name}: left out: {error}", file=sys.stderr)
+    return found
+
+
+def write(samples: list[Sample], path: Path) -> None:
+    """Keep samples."""
+    path.write_bytes(msgspec.json.encode(samples))
+
+
+def read(path: Path) -> list[Sample]:
+    """Kept samples."""
+    return msgspec.json.decode(path.read_bytes(), type=list[Sample])
