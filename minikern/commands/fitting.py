@@ -76,7 +76,7 @@ def _fitted(spec: Case, name: str) -> Case:
             return predict(name, [], spec)
         fitted = fit(real, spec)
     except InputError as error:
-        click.echo(f"minikern: not fitted: {error}", err=True)
+        click.echo(f"minikern: not fitted (--no-fit leaves the stamps alone): {error}", err=True)
         return spec
     for line in (fitted.summary(), *fitted.notes):
         click.echo(f"minikern: {line}", err=True)

@@ -110,12 +110,9 @@ def _keep_order(where: str, lines: list[Stamped], start: int, notes: list[str]) 
     stamps = [(index, at) for index in range(start, len(lines)) if (at := lines[index].at_ns) is not None]
     kept = set(_rising([at for _, at in stamps]))
     if len(stamps) < FEWEST_STAMPS:
-        raise InputError(f"{where}: {len(stamps)} time stamps: too few to fit anything to (--no-fit does without)")
+        raise InputError(f"{where}: {len(stamps)} time stamps: too few to go by")
     if len(kept) < SOUND_SHARE * len(stamps):
-        raise InputError(
-            f"{where}: only {len(kept)} of {len(stamps)} time stamps stand in rising order: not fitted (--no-fit does"
-            " without them)"
-        )
+        raise InputError(f"{where}: only {len(kept)} of {len(stamps)} time stamps stand in rising order")
     for place, (index, _) in enumerate(stamps):
         if place not in kept:
             lines[index].at_ns = None
@@ -166,5 +163,5 @@ def _check_length(where: str, lines: list[Stamped], start: int) -> None:
     if not stamps or stamps[-1] - stamps[0] > LONGEST_BOOT_NS:
         raise InputError(
             f"{where}: its stamps span {(stamps[-1] - stamps[0]) / NS_PER_S if stamps else 0:.0f} s: no boot takes so"
-            " long; are they in another unit than seconds? Not fitted (--no-fit does without them)"
+            " long; are they in another unit than seconds?"
         )
