@@ -21,6 +21,7 @@ from minikern.commands.common import (
 
 @click.command()
 @machine_options
+@click.argument("other", default="", metavar="[OTHER.log]")
 @fit_options
 @click.option("--variants", default="", metavar="A,B,...", help="Rungs, or files of them, instead of the ladder.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg|png", help="Draw one bar a log line.")
@@ -28,14 +29,29 @@ from minikern.commands.common import (
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @reported
 def compare(
-    variants: str, plot: Path | None, markdown: bool, as_json: bool, append: str, kernel: str, **machine: Any
+    variants: str,
+    plot: Path | None,
+    markdown: bool,
+    as_json: bool,
+    append: str,
+    kernel: str,
+    other: str,
+    **machine: Any,
 ) -> None:
     """Boot the ladder of variants and print phases and totals side by side.
 
+    With a second boot log nothing is booted: what differs between the two boots is printed, and where their own time
+    stamps say that one took longer.
+
     \b
-    Example:
+    Examples:
       minikern compare lpc2023 --variants deferred,parallel-smp --plot ladder.svg
+      minikern compare before.log after.log
     """
+    if other:
+        _refuse_options()
+        _two_boots(machine["machine"], other, markdown, as_json)
+        return
     from minikern.lab.compare import choose_variants, run_ladder, run_own_ladder
 
     spec, options = load_machine_fields(machine)
@@ -61,6 +77,43 @@ def compare(
         from minikern.report.plot import plot_ladder
 
         plot_ladder(ladder, logs, plot)
+
+
+def _refuse_options() -> None:
+    # Two finished boots are taken as they are: whatever would change a machine or a boot has no meaning.
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        name = parameter.name or ""
+        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and isinstance(parameter, click.Option) and name not in ("markdown", "as_json"):
+            raise InputError(f"{parameter.opts[0]}: two boot logs are compared as they are: expected one log with it")
+
+
+def _two_boots(first: str, second: str, markdown: bool, as_json: bool) -> None:
+    from minikern.commands.fitting import STANDARD_INPUT, spooled
+    from minikern.describe.presets import is_log
+    from minikern.lab.fit.calibrate import split_name
+    from minikern.lab.two_boots import compare_boots, read_boot
+
+    if first == second == STANDARD_INPUT:
+        raise InputError("-: standard input holds one log: expected the other one's name")
+    boots = []
+    for name in (first, second):
+        path = spooled(name)
+        if not is_log(path):
+            raise InputError(f"{name}: expected a boot log to hold against another: FILE or FILE:N")
+        boots.append(read_boot(name, *split_name(path)))
+    found = compare_boots(*boots)
+    for note in found.notes:
+        click.echo(f"minikern: {note}", err=True)
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        return
+    from minikern.report.two_boots import two_boots_sheets
+
+    show_sheets(two_boots_sheets(found), markdown)
 
 
 def _check_plot_target(path: Path) -> None:
