@@ -65,6 +65,13 @@ def without(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 @click.option("--lockdown", is_flag=True, help="Lock the first kernel down: such a kernel is refused with EPERM.")
 @click.option("--crash", is_flag=True, help="Load it as the crash kernel, then let the first one panic.")
 @click.option("--crashkernel", default="256M", show_default=True, metavar="WORDS", help="Memory kept for --crash.")
+@click.option(
+    "--syscall",
+    type=click.Choice(["file", "load"]),
+    default="file",
+    show_default=True,
+    help="kexec_file_load(), or kexec_load() with the list kexec-tools makes.",
+)
 @click.option("--keep", default="", metavar="SIZE[:ORDER]", help="Keep a memory file for the next kernel: needs KHO.")
 @click.option("--json", "as_json", is_flag=True, help="Segments and times as JSON, no logs.")
 @without("kernel", "append", "times")
@@ -86,6 +93,7 @@ def kexec(
     lockdown: bool,
     crash: bool,
     crashkernel: str,
+    syscall: str,
     keep: str,
     as_json: bool,
     **machine: Any,
@@ -113,6 +121,8 @@ def kexec(
     policy = signature_policy(trusted_cert, sig_enforce, lockdown)
     if crash and times > 1:
         raise InputError("--crash: expected --times 1: the crash kernel keeps no memory for another one")
+    if crash and syscall == "load":
+        raise InputError("--crash: expected --syscall file: a list for a crash kernel is not made here")
     spec, options = load_machine_fields(machine)
     rounds: list[Rebooted] = []
     try:
@@ -125,7 +135,11 @@ def kexec(
         for _ in range(times):
             cmdline = running.kernel.cmdline.text if append is None else append
             flags = KEXEC_FILE_ON_CRASH if crash else 0
-            image = Kexec(running.kernel, policy).kexec_file_load(image_bytes, initrd_bytes, cmdline, flags)
+            loader = Kexec(running.kernel, policy)
+            if syscall == "load":
+                image = loader.kexec_tools_load(image_bytes, initrd_bytes, cmdline)
+            else:
+                image = loader.kexec_file_load(image_bytes, initrd_bytes, cmdline, flags)
             if not as_json:
                 click.echo(segment_table(image))
             for name, offset, bit in flips:

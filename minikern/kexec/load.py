@@ -33,6 +33,7 @@ from minikern.kexec.segments import (
     Segment,
     sanity_check_segment_list,
 )
+from minikern.kexec.tools_load import tools_segments
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -203,6 +204,18 @@ class Kexec:
             at = loaded.kimage.source_of(purgatory + layout.ENTRY64_REGS)
             loaded.entry = layout.read_register(self.k.machine.bus.memory, at - layout.ENTRY64_REGS, "rip")
         return self._keep(loaded)
+
+    def kexec_tools_load(self, kernel: bytes, initrd: bytes | None = None, cmdline: str = "") -> Image:
+        """Load a bzImage as ``kexec -c -l`` does: segments and purgatory made in user space, given to kexec_load()."""
+        text = cmdline.encode() + b"\0"
+        image = load_bzimage(kernel, len(text))
+        made = tools_segments(self.k, image, initrd or b"", text)
+        loaded = self.kexec_load(
+            made.purgatory + layout.ENTRY, made.segments, boot_params=made.boot_params, purgatory=made.purgatory
+        )
+        assert loaded is not None  # there are segments
+        loaded.known, loaded.bzimage = made.known, image
+        return loaded
 
     def unload(self) -> None:
         """Give the loaded image's pages back."""

@@ -54,7 +54,7 @@ class Layout(NamedTuple):
     efi_node: int
     ima_node: int  # 0: a kernel without CONFIG_IMA_KEXEC has no room for it
     kho_node: int  # 0: the same for one without CONFIG_KEXEC_HANDOVER
-    rng_node: int
+    rng_node: int  # 0: whoever loads brings the seed himself
     size: int
 
 
@@ -112,7 +112,7 @@ def build_params(
     if k.kho.outgoing is not None and scratch[1]:
         handed = KHO_DATA.pack(k.kho.outgoing.fdt_phys, PAGE_SIZE, *scratch)
         _add_node(out, address, places.kho_node, SETUP_KEXEC_KHO, handed)
-    if k.behaviour.kexec_rng_seed and rng_is_initialized(k):
+    if places.rng_node and k.behaviour.kexec_rng_seed and rng_is_initialized(k):
         # The seed would be random; from the page's own bytes, so that the same input gives the same boot.
         _add_node(out, address, places.rng_node, SETUP_RNG_SEED, hashlib.sha256(out).digest())
     return bytes(out)

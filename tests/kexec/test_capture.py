@@ -15,9 +15,11 @@ from minikern.kexec.segments import Segment, locate_mem_hole
 from minikern.lab.kexec import reboot
 from minikern.lab.run import boot
 from minikern.report.dmesg import format_dmesg
+from tests.kexec.images import SECTOR, SETUP_SECTS, make_bzimage, put
 from tests.support import CAPTURES, class_lines
 
 FOLDER = CAPTURES / "kexec-q35"
+SETUP_SECTORS = 39  # of the real file: the command line lies 0x5000 behind the page
 NAMES = ["setup_data", "initrd", "kernel", "boot_params", "purgatory"]
 
 pytestmark = [
@@ -83,3 +85,25 @@ def test_the_second_boot_agrees(tmp_path: Path) -> None:
     for kind in ("e820", "zones", "zonelists", "nosave", "acpi-tables", "madt", "smp", "memory", "initmem"):
         assert class_lines(emulated, kind, tmp_path) == class_lines(real, kind, tmp_path), kind
     assert "RAMDISK: [mem 0x7bb4e000-0x7bffffff]" in emulated
+
+
+def test_the_tools_list_and_its_map_follow_from_the_files_sizes(tmp_path: Path) -> None:
+    """What ``kexec -c -l`` made of files of these sizes, segment by segment, and the map the second kernel prints."""
+    real = {name: (row["bufsz"], row["mem"], row["memsz"]) for name, row in zip(NAMES, real_list(), strict=True)}
+    log = (FOLDER / "second" / "dmesg.txt").read_text(errors="replace")
+    banner = re.search(r"Linux version (\S+) .*(#1 SMP.*)", log)
+    assert banner is not None
+    file = make_bzimage(real["kernel"][0], real["kernel"][2], " ".join(banner.groups()).encode())
+    put(file, "setup_sects", SETUP_SECTORS)
+    file[0x800:0x800] = bytes((SETUP_SECTORS - SETUP_SECTS) * SECTOR)
+    initrd = b"\x1f\x8b" * (real["initrd"][0] // 2)
+    cmdline = (FOLDER / "kexec" / "append.txt").read_text().rstrip("\n")
+    first = boot(load_machine(str(FOLDER / "first")))
+    image = Kexec(first.kernel).kexec_tools_load(bytes(file), initrd, cmdline)
+    made = {one.name: (one.bufsz, one.mem, one.memsz) for one in image.kimage.segments}
+    assert list(made) == NAMES
+    assert {**made, "purgatory": made["purgatory"][1:]} == {**real, "purgatory": real["purgatory"][1:]}
+    done = reboot(first, image, "hashlib")
+    emulated = format_dmesg(done.boot.kernel)
+    for kind in ("e820", "zones", "zonelists", "nosave", "acpi-tables", "madt", "smp", "memory", "initmem"):
+        assert class_lines(emulated, kind, tmp_path) == class_lines(log, kind, tmp_path), kind

@@ -141,3 +141,16 @@ def test_memory_is_kept_for_a_kernel_that_can_take_it(tmp_path: Path) -> None:
     for size, variant in (("8M:2", "deferred"), ("8M:11", "kho-7.2"), ("8X", "kho-7.2"), ("1T", "kho-7.2")):
         refused = run(*words, size, "--variant", variant)
         assert isinstance(refused.exception, InputError) or refused.exit_code == 2, refused.output
+
+
+def test_kexec_load_by_the_tools_list(kernel: str) -> None:
+    done = run("--kernel", kernel, "--syscall", "load", "--append", "second=yes")
+    assert done.exit_code == 0, done.output
+    assert "segment[0].buf   = setup_data\n" in done.stdout
+    assert "Command line: second=yes" in done.stdout
+    assert "BIOS-e820: [mem 0x0000000000000400-0x000000000009fbff] usable" in done.stdout
+
+
+def test_kexec_load_makes_no_crash_kernel(kernel: str) -> None:
+    done = run("--kernel", kernel, "--syscall", "load", "--crash")
+    assert isinstance(done.exception, InputError) or "--syscall file" in done.output

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import struct
 
+import pytest
+
 from hw import boot_params
 from hw.efi_map import DESCRIPTOR, EFI_INFO, INFO
 from hw.spec import MemoryRange
 from minikern.describe.case import Case
 from minikern.describe.presets import load_machine
 from minikern.kexec import efi_state
+from minikern.kexec.errors import KexecError
 from minikern.kexec.load import Kexec
 from minikern.kexec.setup_data import SETUP_EFI, SETUP_RNG_SEED
 from minikern.kexec.zeropage import layout_for
@@ -126,3 +129,8 @@ def test_a_table_the_kernel_keeps_whole() -> None:
     spec = machine()
     spec.boot.efi_memattr = 84 * MIB + 0x18
     assert (CODE, 84 * MIB, 256, True) in rows(efi_state.runtime_map(boot(spec).kernel))
+
+
+def test_the_tools_list_hands_no_efi_tables_on() -> None:
+    with pytest.raises(KexecError, match="without EFI"):
+        Kexec(boot(machine()).kernel).kexec_tools_load(bytes(make_bzimage()))
