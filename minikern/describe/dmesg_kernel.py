@@ -68,6 +68,7 @@ def kernel_facts(log: Log) -> KernelFacts:
     facts.ram_disks = unpacking[1] != "Unpacking" if unpacking else None
     facts.intel_iommu = _intel_iommu(log)
     facts.deferred = _deferred(log)
+    facts.late_clock = _late_clock(log)
     facts.preset_lpj = log.number(r"^Calibrating delay loop \(skipped\) preset value\.\. .*\(lpj=(\d+)\)", 1 << 40) or 0
     names = ("node_data_bytes", "nr_cpus", "percpu_static_bytes", "image_kib")
     if found := [name for name in names if getattr(facts, name)]:
@@ -90,6 +91,11 @@ def _intel_iommu(log: Log) -> bool | None:
         return True
     told = log.first(r"^DMAR: DRHD base: ") and log.first(r"^(?:PCI: CLS |PCI-DMA: Using )")
     return False if told else None
+
+
+def _late_clock(log: Log) -> bool:
+    detected, zones = log.places(r"^tsc: Detected \d"), log.places(r"^Built \d+ zonelists")
+    return bool(detected and zones and detected[0] > zones[0])
 
 
 def _deferred(log: Log) -> bool | None:

@@ -29,6 +29,9 @@ def tsc_early_init(k: Kernel) -> bool:
     Source: arch/x86/kernel/tsc.c:tsc_early_init() @ v6.12
     """
     maps = k.cpus
+    if k.release.facts.late_clock:
+        k.printk("tsc: Fast TSC calibration failed")
+        return False
     if not maps.boot.has("tsc") or not _determine_frequencies(k, early=True):
         return False
     _tsc_enable_sched_clock(k)
