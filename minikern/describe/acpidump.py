@@ -128,6 +128,13 @@ def logged_tables(dmesg: str) -> list[LoggedTable]:
     return out
 
 
+def dat_tables(folder: Path) -> list[tuple[str, bytes]]:
+    """The tables of ``acpi/`` with their signatures, the FADT first; empty without that folder."""
+    found = read_dat_folder(folder / "acpi") if (folder / "acpi").is_dir() else {}
+    names = sorted(found, key=lambda name: (name != "FACP", name))
+    return [(name, data) for name in names for data in found[name]]
+
+
 def acpi_from_capture(folder: Path, dmesg_text: str) -> AcpiSpec:
     """The ACPI side of a captured machine: table bytes from ``folder``, their places from its boot log.
 
@@ -150,15 +157,15 @@ def acpi_from_capture(folder: Path, dmesg_text: str) -> AcpiSpec:
     spec = AcpiSpec(
         rsdp_address=rsdp.address,
         rsdp_revision=rsdp.revision,
-        rsdp=_rsdp(rsdp, root),
+        rsdp=rsdp_for(rsdp.revision, rsdp.ids or TableIds(), root.address, root.signature == "XSDT"),
         root_kind="xsdt" if root.signature == "XSDT" else "rsdt",
         raw=raw,
         mp_table=mp_table,
     )
     spec.ioapics = logged_ioapics(dmesg_text) or spec.ioapics
     spec.hpet_period_fs = logged_hpet_period(dmesg_text)
-    _hpet_facts(spec, raw)
-    _fadt_facts(spec, raw)
+    hpet_facts(spec, raw)
+    fadt_facts(spec, raw)
     return spec
 
 
@@ -260,24 +267,24 @@ def _root_table(store: _Store, root: LoggedTable, raw: list[RawTable]) -> bytes:
     return sdt(root.signature, root.revision, body, root.ids or TableIds())
 
 
-def _rsdp(entry: LoggedTable, root: LoggedTable) -> bytes:
-    oem = entry.ids.oem_id if entry.ids else "      "
-    xsdt = root.signature == "XSDT"
+def rsdp_for(revision: int, ids: TableIds, root: int, xsdt: bool) -> bytes:
+    """A root pointer of ``revision`` to the table at ``root``."""
     data = RSDP.pack(
         signature=b"RSD PTR ",
-        oem_id=oem.encode("latin-1"),
-        revision=entry.revision,
-        rsdt=0 if xsdt else root.address,
-        length=RSDP.size if entry.revision >= 2 else 0,
-        xsdt=root.address if xsdt else 0,
+        oem_id=ids.oem_id.ljust(6)[:6].encode("latin-1"),
+        revision=revision,
+        rsdt=0 if xsdt else root,
+        length=RSDP.size if revision >= 2 else 0,
+        xsdt=root if xsdt else 0,
     )
     data = fix_checksum(data, RSDP.offset("checksum"), RSDP_V0_SIZE)
-    if entry.revision < 2:
+    if revision < 2:
         return data[:RSDP_V0_SIZE]
     return fix_checksum(data, RSDP.offset("extended_checksum"), RSDP.size)
 
 
-def _hpet_facts(spec: AcpiSpec, raw: list[RawTable]) -> None:
+def hpet_facts(spec: AcpiSpec, raw: list[RawTable]) -> None:
+    """What the HPET table says of the timer; without one there is none."""
     data = next((table.data for table in raw if table.signature == "HPET"), None)
     if data is None or len(data) < 56:
         spec.hpet_address = 0
@@ -286,7 +293,8 @@ def _hpet_facts(spec: AcpiSpec, raw: list[RawTable]) -> None:
     spec.hpet_address = int.from_bytes(data[44:48], "little")
 
 
-def _fadt_facts(spec: AcpiSpec, raw: list[RawTable]) -> None:
+def fadt_facts(spec: AcpiSpec, raw: list[RawTable]) -> None:
+    """Interrupt, ports and boot flags of the FADT."""
     data = next((table.data for table in raw if table.signature == "FACP"), None)
     if data is None:
         return
