@@ -12,7 +12,8 @@ from hw.toml_file import decode_toml
 from minikern.core.cost_table import default_costs
 from minikern.core.release import own_release_names, release_names
 from minikern.core.user_files import is_file_name, user_files
-from minikern.describe.capture import is_capture, spec_from_capture
+from minikern.describe.capture import is_capture, missing_notes, spec_from_capture, without_tables
+from minikern.describe.capture_archive import is_archive, spec_from_archive
 from minikern.describe.case import Case, read_case
 from minikern.describe.dmesg_machine import spec_from_dmesg
 from minikern.describe.dmesg_text import boots, looks_like_log, read_log
@@ -66,7 +67,9 @@ def _load(name: str) -> Case:
     if path.is_dir():
         if not is_capture(path):
             raise InputError(f"{name}: a folder, but no captured machine: expected boot_params.bin in it")
-        return spec_from_capture(path)
+        return _captured(path)
+    if path.is_file() and is_archive(path):
+        return spec_from_archive(path, _captured)
     if path.is_file():
         return read_case(path) if _is_toml(path) else spec_from_dmesg(path, load_preset)
     log, colon, which = name.rpartition(":")
@@ -79,6 +82,16 @@ def _load(name: str) -> Case:
     )
 
 
+def _captured(folder: Path) -> Case:
+    # An ordinary user cannot read the tables; then the log tells more than the rest of the folder.
+    if without_tables(folder):
+        spec = spec_from_dmesg(folder / "dmesg.txt", load_preset)
+        gone = "the ACPI tables, so that the machine is read from its boot log"
+        spec.notes += [f"missing: {gone}", *missing_notes(folder)]
+        return spec
+    return spec_from_capture(folder)
+
+
 def is_log(name: str) -> bool:
     """True if ``name`` names a boot log (``FILE`` or ``FILE:N``), False for presets, descriptions and folders."""
     if name in preset_names() or "\0" in name:
@@ -87,13 +100,13 @@ def is_log(name: str) -> bool:
     if not path.is_file():
         log, colon, which = name.rpartition(":")
         path = Path(log) if colon and which.isdigit() and len(which) < 4 else path
-    return path.is_file() and not _is_toml(path)
+    return path.is_file() and not _is_toml(path) and not is_archive(path)
 
 
 def further_boots(name: str) -> list[str]:
     """How to name the other boots of a log that holds several, as kexec and kdump leave them; empty for the rest."""
     path = Path(name)
-    if name in preset_names() or "\0" in name or not path.is_file() or _is_toml(path):
+    if name in preset_names() or "\0" in name or not path.is_file() or _is_toml(path) or is_archive(path):
         return []
     return [f"{name}:{number}" for number in range(2, len(boots(read_log(path))) + 1)]
 
