@@ -20,6 +20,7 @@ COMMANDS = {
     "check": "Verify and time an algorithm of your own.",
     "proc": "Print /proc's view of memory after a boot.",
     "machine": "The machines: list them, show one, write one out as files.",
+    "capture": "Print a script that gathers a machine into one archive.",
     "acpi": "ACPI tables: the namespace, values, costs, what two versions differ in.",
     "kernel": "The kernels: list them, show one, what changed between them, their parameters.",
     "variant": "The variants: list them, show one.",
