@@ -15,6 +15,7 @@ from minikern.commands.common import (
     load_named_variant,
     machine_options,
     reported,
+    tell_differences,
     tell_skipped,
     tell_unmodelled,
 )
@@ -75,6 +76,7 @@ def boot(
     else:
         click.echo(explained_dmesg(done.kernel) if explain else format_dmesg(done.kernel), nl=False)
     tell_skipped([done])
+    tell_differences(done)
     if trace is not None:
         write_trace(done, trace)
     if plot is not None:
@@ -96,6 +98,7 @@ def _further_boots(machine: dict[str, Any], variant: str, kernel: str, append: s
         spec, options = load_machine_fields({**machine, "machine": name})
         done = run(spec, load_named_variant(variant), kernel, append, options)
         click.echo(explained_dmesg(done.kernel) if explain else format_dmesg(done.kernel), nl=False)
+        tell_differences(done)
 
 
 def _check(done: Any) -> None:

@@ -144,11 +144,21 @@ def load_machine_fields(fields: dict[str, Any]) -> tuple[Case, BootOptions]:
         add_fault(spec.faults, option)
     for line in without_effect(spec.faults, spec.boot.microcode):
         click.echo(f"minikern: {line}", err=True)
+    if any(fields[name] for name in ("cpus", "memory", "numa", "fault")):
+        spec.told = {}  # it is another machine on purpose
     if fields.get("times") == "host":
         _measure_costs(spec)
     if fields.get("costs"):
         spec.costs = {**spec.costs, **load_costs(Path(fields["costs"]))}
     return spec, BootOptions(vmemmap=fields["vmemmap"])
+
+
+def tell_differences(done: Boot) -> None:
+    """Say in one line which figures of a boot are not those of the log its machine was made from."""
+    from minikern.report.boot_json import unlike_its_log
+
+    if found := unlike_its_log(done):
+        click.echo(f"minikern: not as its log says: {', '.join(found)}", err=True)
 
 
 def _measure_costs(spec: Case) -> None:

@@ -21,6 +21,7 @@ from minikern.describe.acpidump import acpi_from_capture, dat_tables, logged_ioa
 from minikern.describe.capture_build import captured_build
 from minikern.describe.capture_cpu import cpuid_of_cpuinfo, raw_cpuid, raw_msrs
 from minikern.describe.case import Case, read_case
+from minikern.describe.log_facts import log_facts
 from minikern.describe.pci_capture import pci_from_capture, restore_interrupt_links
 from minikern.describe.uarts import uarts_of_capture
 
@@ -103,6 +104,7 @@ def _read_folder(folder: Path) -> Case:
         uarts=uarts_of_capture(_read_text(folder / "ioports.txt", required=False), log.splitlines()),
     )
     spec.acpi = _acpi(folder, log, spec)
+    spec.told = log_facts(log.splitlines())
     iomem = _read_text(folder / "iomem.txt", required=False)
     spec.build = captured_build(_read_text(folder / "config-fragment.txt", required=False), iomem, log)
     bgrt = next((table.data for table in spec.acpi.raw if table.signature == "BGRT"), b"")

@@ -25,6 +25,7 @@ class Case(MachineSpec, forbid_unknown_fields=True):
     figures: str = ""  # published figures to hold a boot of this machine against
     kernel: KernelFacts | None = None  # of the build a boot log came from
     build: CapturedBuild | None = None  # of the kernel that ran on a captured machine
+    told: dict[str, str] = msgspec.field(default_factory=dict)  # figures of the boot log it was made from, by name
     notes: list[str] = msgspec.field(default_factory=list)  # what was read and what was assumed, for the user
 
 

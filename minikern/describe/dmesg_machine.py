@@ -30,6 +30,7 @@ from minikern.describe.dmesg_numa import affinity, bringup_order, cpu_nodes, dis
 from minikern.describe.dmesg_pci import pci_from_log
 from minikern.describe.dmesg_tables import Firmware, hardware_facts, logged, spec_from_lines
 from minikern.describe.dmesg_text import boots, read_log, read_raw
+from minikern.describe.log_facts import log_facts
 from minikern.describe.uarts import uarts_of_log
 
 FIRST_SERVER_CPUS = 17  # with more CPUs, or more nodes, the server preset is nearer than the laptop
@@ -89,6 +90,7 @@ def _spec(log: Log, name: str, preset: Callable[[str], Case]) -> Case:
     firmware.dmar, firmware.ivrs = pci.dmar, pci.ivrs
     _place_tables(log, spec, base, firmware)
     microcode(log, spec)
+    spec.told = log_facts(log.lines)
     spec.notes = [f"read: {item}" for item in log.read] + [f"assumed: {item}" for item in log.assumed]
     return spec
 

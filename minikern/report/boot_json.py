@@ -5,8 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from minikern.core.cost_table import times_of
+from minikern.describe.log_facts import differences
 from minikern.lab.fit.bands import boot_bands
 from minikern.lab.run import Boot
+
+
+def unlike_its_log(boot: Boot) -> list[str]:
+    """Figures that are not those of the machine's log, by name; none for a variant, which is meant to differ."""
+    return [] if boot.variant else differences(boot.spec.told, (line.text for line in boot.kernel.log.lines))
 
 
 def boot_json(boot: Boot) -> str:
@@ -24,6 +30,7 @@ def boot_json(boot: Boot) -> str:
         "residue_ns": kernel.ledger.residue_ns(),
         "phases_ns": dict(sorted(kernel.phase_ns().items())),
         "bands_80_ns": {name: [round(band.low), round(band.high)] for name, band in sorted(boot_bands(boot).items())},
+        "unlike_its_log": unlike_its_log(boot),
         "lines": [{"ts_ns": line.ts_ns, "phase": line.phase, "text": line.text} for line in kernel.log.lines],
         "ledger": [entry._asdict() for entry in kernel.ledger.entries()],
     }
