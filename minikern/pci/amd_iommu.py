@@ -22,6 +22,7 @@ ALL, SELECT, RANGE_START, RANGE_END, ALIAS, ALIAS_RANGE, EXT_SELECT, EXT_RANGE =
 RANGES = (RANGE_START, ALIAS_RANGE, EXT_RANGE)
 CAP_NPCACHE = 1 << 26
 LAST_DEVID = 0xFFFF
+OLD_IVHD, XTSUP = 0x10, 1 << 2  # a block without extended features; Source: drivers/iommu/amd/amd_iommu_types.h @ v6.12
 
 
 @dataclass(eq=False)
@@ -87,6 +88,20 @@ def amd_iommu_enabled(k: Kernel) -> bool:
     if not data or k.pci.access is None:
         return False
     return "off" not in k.cmdline.words("amd_iommu") and "off" not in k.cmdline.words("iommu")
+
+
+def enable_irq_remapping(k: Kernel) -> str | None:
+    """How interrupts are remapped: in "x2apic" mode if a block has 32-bit destinations, else "xapic"; None: not at all.
+
+    Source: drivers/iommu/amd/init.c:amd_iommu_prepare(), init_iommu_one() @ v6.12
+    """
+    if k.cmdline.get("intremap") == "off" or not k.config.enabled("CONFIG_IRQ_REMAP"):
+        return None
+    blocks = list(ivhd_blocks(k.acpi.table("IVRS") or b""))
+    if not blocks or "off" in k.cmdline.words("amd_iommu") or "off" in k.cmdline.words("iommu"):
+        return None
+    told = [int.from_bytes(block[24:32], "little") for block in blocks if block[0] != OLD_IVHD]
+    return "x2apic" if any(features & XTSUP for features in told) else "xapic"
 
 
 def amd_iommu_init(k: Kernel, groups: Groups) -> None:

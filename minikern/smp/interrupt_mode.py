@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hw.errors import MachineStopped
 from minikern.core.moduleparam import Parameter, early_param
 from minikern.core.printk import Level
-from minikern.pci import dmar
+from minikern.pci import amd_iommu, dmar
 from minikern.smp import io_apic
 from minikern.smp.apic import XAPIC_MAX_ID, read_apic_id, x2apic_disable, x2apic_enable, x2apic_enabled
 from minikern.state.cpus import IntrMode
@@ -122,7 +122,7 @@ def enable_ir_x2apic(k: Kernel) -> None:
         k.printk("Not enabling interrupt remapping due to skipped IO-APIC setup")
         return
     supported = maps.boot.has("x2apic") and not maps.apic.nox2apic
-    mode = dmar.enable_irq_remapping(k, supported)
+    mode = dmar.enable_irq_remapping(k, supported) or amd_iommu.enable_irq_remapping(k)
     if not supported:
         return
     if mode != "x2apic":
