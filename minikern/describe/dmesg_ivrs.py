@@ -12,7 +12,8 @@ from hw.pci.spec import Address, HostBridgeSpec, PciFunctionSpec, PciSpec
 from minikern.describe.dmesg_log import Log
 
 VENDOR, CLASS_IOMMU = "1022", 0x080600
-IVHD, IVHD_BYTES = 0x10, 24
+IVHD, IVHD_EXTENDED, IVHD_BYTES = 0x10, 0x11, 24
+XTSUP = 1 << 2  # interrupts with 32-bit destinations
 SELECT, RANGE_START, RANGE_END = 2, 3, 4
 DEFAULT_CAP = 0x40
 REGISTERS, REGISTER_BYTES = 0xFD00_0000, 0x8_0000  # no line tells where they are
@@ -34,8 +35,9 @@ def ivrs_body(log: Log, pci: PciSpec, groups: dict[Address, int]) -> bytes:
     caps = {match[1]: int(match[2], 16) for match in log.all(_CAP)}
     turn = {_root_of(pci.host_bridges, at): number for number, at in reversed(list(enumerate(groups)))}
     iommus.sort(key=lambda one: turn.get(_root_of(pci.host_bridges, one.address()), len(groups)))
+    features = _features(log)
     blocks = [
-        _block(one, number, caps.get(one.bdf, DEFAULT_CAP), _entries(pci, one, groups))
+        _block(one, number, caps.get(one.bdf, DEFAULT_CAP), features, _entries(pci, one, groups))
         for number, one in enumerate(iommus)
     ]
     log.read.append(f"{len(iommus)} IOMMUs and the functions each translates")
@@ -76,8 +78,26 @@ def _entry(first: int, last: int) -> bytes:
     return struct.pack("<BHBBHB", RANGE_START, first, 0, RANGE_END, last, 0)
 
 
-def _block(iommu: PciFunctionSpec, number: int, cap: int, entries: bytes) -> bytes:
+def _features(log: Log) -> int:
+    """The extended features, with x2APIC mode as the log says it is used; 0: none that decides anything here."""
+    if not log.first(r"^(?:AMD-Vi: X2APIC enabled|APIC: Switched APIC routing to: .*x2apic|Switched APIC .*x2apic)"):
+        return 0
+    told = log.first(r"^AMD-Vi: Extended features \((?:0x)?([0-9a-f]{1,16})\b")
+    return (int(told[1], 16) if told else 0) | XTSUP
+
+
+def remapping_only(log: Log) -> bytes:
+    """A body for a log that tells of no IOMMU's function, but that interrupts went through one; else empty."""
+    if not _features(log):
+        return b""
+    fixed = (IVHD_EXTENDED, 0, IVHD_BYTES + 16, 2, DEFAULT_CAP, REGISTERS, 0, 0, 0, XTSUP, 0)
+    return bytes(HEADER_REST) + struct.pack("<BBHHHQHHIQQ", *fixed)
+
+
+def _block(iommu: PciFunctionSpec, number: int, cap: int, features: int, entries: bytes) -> bytes:
     at = iommu.address()
     base = REGISTERS + number * REGISTER_BYTES
-    fixed = (IVHD, 0, IVHD_BYTES + len(entries), at.bus << 8 | at.devfn, cap, base, at.segment, 0, 0)
-    return struct.pack("<BBHHHQHHI", *fixed) + entries
+    rest = struct.pack("<QQ", features, 0) if features else b""
+    kind, size = (IVHD_EXTENDED if features else IVHD), IVHD_BYTES + len(rest) + len(entries)
+    fixed = (kind, 0, size, at.bus << 8 | at.devfn, cap, base, at.segment, 0, 0)
+    return struct.pack("<BBHHHQHHI", *fixed) + rest + entries

@@ -21,6 +21,7 @@ from minikern.describe.case import Case
 from minikern.describe.dmesg_cpus import cpus, hotplug
 from minikern.describe.dmesg_forms import cut_at
 from minikern.describe.dmesg_image import place_image
+from minikern.describe.dmesg_ivrs import remapping_only
 from minikern.describe.dmesg_kernel import kernel_facts
 from minikern.describe.dmesg_log import Log
 from minikern.describe.dmesg_map import boot, command_line, e820
@@ -87,7 +88,7 @@ def _spec(log: Log, name: str, preset: Callable[[str], Case]) -> Case:
     )
     place_image(log, spec)
     firmware = Firmware(processors.apic_ids, cpu_pxm, memory, distances(log), hotplug(log))
-    firmware.dmar, firmware.ivrs = pci.dmar, pci.ivrs
+    firmware.dmar, firmware.ivrs = pci.dmar, pci.ivrs or remapping_only(log)
     _place_tables(log, spec, base, firmware)
     microcode(log, spec)
     spec.told = log_facts(log.lines)
