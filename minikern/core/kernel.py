@@ -304,12 +304,15 @@ class Kernel:
 
     def phase_ns(self) -> dict[str, int]:
         """Simulated ns the boot CPU was in each phase, from the moment the log clock started."""
+        spent: dict[str, int] = {}
+        for name, start, end in self.phase_stretches():
+            spent[name] = spent.get(name, 0) + end - start
+        return spent
+
+    def phase_stretches(self) -> list[tuple[str, int, int]]:
+        """(phase, from, to) on the machine's clock, one after the other, from the moment the log clock started."""
         self._enter(self._phase)
         zero = self.log.clock_zero_ns or 0
-        spent: dict[str, int] = {}
-        for name, start, end in self._phase_spans:
-            if end > zero:
-                spent[name] = spent.get(name, 0) + end - max(start, zero)
-        return spent
+        return [(name, max(start, zero), end) for name, start, end in self._phase_spans if end > zero]
 
 
