@@ -12,6 +12,7 @@ COMMANDS = {
     "boot": "Print the dmesg of one boot.",
     "compare": "Boot the ladder of variants and print phases and totals side by side.",
     "blame": "Print where the simulated time of one boot went, largest first.",
+    "critical-chain": "Print what waited for what on the way to /init.",
     "fit": "A machine with its own unit costs, from the time stamps of its boot logs.",
     "kexec": "Load a kernel, hand over to it, verify it and boot it.",
     "downtime": "The gap in a guest's traffic while its host boots another kernel.",
@@ -30,7 +31,7 @@ COMMANDS = {
 class LazyGroup(click.Group):
     """A group whose commands are imported when they are called, so that ``--help`` costs nothing.
 
-    A command called ``name`` is the object of that name in ``minikern.commands.name``.
+    A command called ``a-name`` is the object ``a_name`` in ``minikern.commands.a_name``.
     """
 
     def invoke(self, ctx: click.Context) -> object:
@@ -49,7 +50,8 @@ class LazyGroup(click.Group):
         """Import and return a command, None if there is none of that name."""
         if cmd_name not in COMMANDS:
             return None
-        command = getattr(import_module(f"minikern.commands.{cmd_name}"), cmd_name)
+        name = cmd_name.replace("-", "_")
+        command = getattr(import_module(f"minikern.commands.{name}"), name)
         assert isinstance(command, click.Command)
         return command
 
