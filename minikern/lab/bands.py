@@ -46,10 +46,13 @@ def band(center_ms: float, work_ms: Mapping[str, float], spread: Mapping[str, fl
 def saving_band(
     saved_ms: float, before_ms: Mapping[str, float], after_ms: Mapping[str, float], spread: Mapping[str, float]
 ) -> Band | None:
-    """The band of a saving: only work that the two boots do not share makes it unsure."""
+    """The band of a saving: only work that the two boots do not share makes it unsure.
+
+    One of the two was never measured, so no part of the difference is surer than ``MEASURED_SPREAD``.
+    """
     if not spread:
         return None
     kinds = before_ms.keys() | after_ms.keys()
     changed = {kind: before_ms.get(kind, 0.0) - after_ms.get(kind, 0.0) for kind in sorted(kinds)}
-    width = EIGHTY_PERCENT * hypot(*(ms * spread.get(kind, MEASURED_SPREAD) for kind, ms in changed.items()))
+    width = EIGHTY_PERCENT * hypot(*(ms * max(spread.get(kind, 0.0), MEASURED_SPREAD) for kind, ms in changed.items()))
     return Band(round(saved_ms - width, 3), round(saved_ms + width, 3))

@@ -8,7 +8,7 @@ from minikern.core.costs import Cost
 from minikern.lab.bands import MEASURED_SPREAD, band, saving_band, spreads
 
 COSTS = {
-    "pages": Cost(10.0, "x", low=9.0, high=11.1),
+    "pages": Cost(10.0, "x", low=8.0, high=12.5),
     "cpus": Cost(1e6, "x", low=0.8e6, high=1.25e6),
     "stated": Cost(5.0, "x"),
 }
@@ -36,7 +36,7 @@ def test_what_two_boots_share_does_not_make_a_saving_unsure() -> None:
     saved = drawn(BEFORE) - drawn(AFTER)
     share = np.mean((saved >= found.low_ms) & (saved <= found.high_ms))
     assert 0.77 <= share <= 0.83
-    assert found.high_ms - found.low_ms < 0.3 * 800.0
+    assert found.high_ms - found.low_ms < 0.5 * 800.0
 
 
 def test_without_intervals_there_is_no_band() -> None:
