@@ -1,0 +1,144 @@
+"""Files that stand beside a log or a description: an ACPI dump, a kernel's configuration, lspci's hexadecimal dump."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hw.acpi.spec import AcpiSpec, RawTable
+from hw.errors import InputError
+from minikern.core.captured_build import CapturedBuild
+from minikern.describe.acpi_places import placed_acpi
+from minikern.describe.acpidump import read_acpidump, read_dat_folder
+from minikern.describe.capture_build import kconfig
+from minikern.describe.case import Case
+from minikern.describe.pci_capture import pci_from_capture
+from minikern.describe.pci_sizes import told_sizes, with_sizes
+
+MAX_FILE_BYTES = 64 << 20
+ROOT_TABLES = ("RSDP", "RSDT", "XSDT")
+
+Tables = list[tuple[str, bytes]]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Names of the files; empty: there is none."""
+
+    acpi: str = ""
+    pci: str = ""
+    config: str = ""
+
+
+def lay_over(spec: Case, files: Beside) -> None:
+    """Put what the files say over ``spec``. InputError: unreadable, none of its kind, or of another machine."""
+    if files.config:
+        _lay_config(spec, Path(files.config))
+    if files.acpi:
+        _lay_acpi(spec, Path(files.acpi))
+    if files.pci:
+        _lay_pci(spec, Path(files.pci))
+
+
+def _text(path: Path) -> str:
+    if not path.is_file():
+        raise InputError(f"{path}: neither a file nor a folder" if path.exists() else f"{path}: no such file")
+    if path.stat().st_size > MAX_FILE_BYTES:
+        raise InputError(f"{path}: {path.stat().st_size} bytes: expected at most {MAX_FILE_BYTES}")
+    try:
+        return path.read_bytes().decode("utf-8", "replace")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+
+
+def _lay_config(spec: Case, path: Path) -> None:
+    found = kconfig(_text(path))
+    if not found:
+        raise InputError(f"{path}: no CONFIG_ lines: expected a kernel's .config")
+    before = spec.build or CapturedBuild()
+    spec.build = CapturedBuild({**before.config, **found}, before.image, before.image_bytes)
+    spec.notes.append(f"read: {len(found)} options of {path.name}")
+
+
+def acpi_tables(path: Path) -> Tables:
+    """The tables of an acpidump text or of a folder of .dat files. InputError: it holds none."""
+    if path.is_dir():
+        by_name = read_dat_folder(path if any(path.glob("*.dat")) else path / "acpi")
+        found = [(name, data) for name in sorted(by_name) for data in by_name[name]]
+    else:
+        found = [(table.signature, table.data) for table in read_acpidump(_text(path), str(path))]
+    if not any(name == "FACP" for name, _ in found):
+        expected = "an acpidump text or a folder of .dat files"
+        raise InputError(f"{path}: no table FACP among {len(found)}: expected {expected}")
+    return found
+
+
+def _lay_acpi(spec: Case, path: Path) -> None:
+    tables = [(name, data) for name, data in acpi_tables(path) if name not in ROOT_TABLES]
+    logged = {table.signature: table for table in reversed(spec.acpi.raw)}
+    if "FACP" in logged:
+        spec.acpi.raw = _at_logged_places(path, spec.acpi, tables)
+    else:
+        placed = placed_acpi(tables, spec.e820)
+        if placed is None:
+            raise InputError(f"{path}: no room for {len(tables)} tables: expected an ACPI range in the memory map")
+        spec.acpi = placed
+    spec.notes.append(f"read: {len(tables)} ACPI tables of {path.name}")
+
+
+def _at_logged_places(path: Path, acpi: AcpiSpec, tables: Tables) -> list[RawTable]:
+    left = list(tables)
+    raw = []
+    for table in acpi.raw:
+        fitting = next((item for item in left if _fits(item, table)), None)
+        if fitting is not None:
+            left.remove(fitting)
+            raw.append(RawTable(table.signature, table.address, fitting[1]))
+        elif table.signature in ("FACP", "DSDT", "APIC"):
+            raise InputError(
+                f"{path}: tables of another machine: the log has {table.signature} of {len(table.data):#x} bytes,"
+                f" here are {_sizes(tables, table.signature)}"
+            )
+        else:
+            raw.append(table)
+    return raw
+
+
+def _fits(item: tuple[str, bytes], table: RawTable) -> bool:
+    return item[0] == table.signature and len(item[1]) == len(table.data)
+
+
+def _sizes(tables: Iterable[tuple[str, bytes]], name: str) -> str:
+    return ", ".join(f"{len(data):#x}" for found, data in tables if found == name) or "none"
+
+
+def _lay_pci(spec: Case, path: Path) -> None:
+    text = _text(path)
+    with tempfile.TemporaryDirectory(prefix="minikern-") as name:
+        folder = Path(name)
+        (folder / "pci").mkdir()
+        (folder / "pci/lspci-xxxx.txt").write_text(text)
+        try:
+            found = pci_from_capture(folder)
+        except InputError as error:
+            raise InputError(str(error).replace(str(folder / "pci/lspci-xxxx.txt"), str(path))) from None
+    if not found.functions:
+        raise InputError(f"{path}: no function with its bytes: expected lspci -xxxx, or -xxx")
+    _same_machine(spec, path, {one.bdf for one in found.functions})
+    logged = {one.bdf: one for one in spec.pci.functions}
+    sizes = told_sizes(text)
+    found.functions = [with_sizes(one, logged.get(one.bdf), sizes) for one in found.functions]
+    if set(logged) != {one.bdf for one in found.functions} or not any(one.bars for one in logged.values()):
+        spec.notes.append(f"assumed: sizes of PCI regions that neither the log nor {path.name} tells, by class")
+    found.ecam_base, found.ecam_start_bus = spec.pci.ecam_base, spec.pci.ecam_start_bus
+    found.ecam_end_bus = spec.pci.ecam_end_bus
+    spec.pci = found
+    spec.notes.append(f"read: {len(found.functions)} PCI functions of {path.name}")
+
+
+def _same_machine(spec: Case, path: Path, addresses: set[str]) -> None:
+    logged = {one.bdf for one in spec.pci.functions}
+    if spec.told.get("PCI functions") and not logged & addresses:
+        raise InputError(f"{path}: functions of another machine: none of the {len(logged)} that the log names is here")

@@ -1,0 +1,68 @@
+"""Sizes of what PCI functions decode, where a dump of their registers shows only addresses.
+
+Of a base address register the bits below its size are zero, so that the lowest one of the address bounds it from above;
+within that what the log says goes first, then the text of lspci -v (``[size=64K]``), then what is usual for the class.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from hw.pci.config import ConfigSpace
+from hw.pci.spec import BarSpec, PciFunctionSpec
+
+KIB, MIB = 1 << 10, 1 << 20
+DISPLAY = 0x03
+USUAL_IO, USUAL_MEM, USUAL_PREFETCH = 32, 16 * KIB, MIB
+USUAL_DISPLAY_MEM, USUAL_DISPLAY_PREFETCH = 16 * MIB, 256 * MIB
+USUAL_ROM = 64 * KIB
+
+_SIZE = re.compile(r"(?:Memory|I/O ports) at ([0-9a-f]{1,16})\b.*\[size=(\d{1,4})([KMG]?)\]")
+_UNIT = {"": 1, "K": KIB, "M": MIB, "G": 1 << 30}
+
+
+def told_sizes(text: str) -> dict[int, int]:
+    """Size by address of all regions an lspci -v text names."""
+    found = (_SIZE.search(line) for line in text.splitlines())
+    return {int(match[1], 16): int(match[2]) * _UNIT[match[3]] for match in found if match and int(match[1], 16)}
+
+
+def with_sizes(function: PciFunctionSpec, logged: PciFunctionSpec | None, told: Mapping[int, int]) -> PciFunctionSpec:
+    """``function`` with a size for each register that holds an address."""
+    space = ConfigSpace(function.raw)
+    known = {bar.index: bar.size for bar in logged.bars} if logged else {}
+    bars, index, count = list[BarSpec](), 0, 2 if space.is_bridge else 6
+    while index < count:
+        low = space.read(0x10 + 4 * index, 4)
+        wide = low & 7 == 4 and index + 1 < count
+        high = space.read(0x14 + 4 * index, 4) if wide else 0
+        address = (high << 32 | low) & (~3 if low & 1 else ~15)
+        if address:
+            kind = "io" if low & 1 else "mem64" if wide else "mem32"
+            usual = known.get(index) or told.get(address) or _usual(space, low)
+            bars.append(BarSpec(index, kind, _fitting(usual, address), bool(low & 8) and not low & 1))  # type: ignore[arg-type]
+        index += 2 if wide else 1
+    rom = (logged.rom_size if logged else 0) or _rom(space)
+    return msgspec.structs.replace(function, bars=bars, rom_size=rom)
+
+
+def _usual(space: ConfigSpace, low: int) -> int:
+    display = space.read(0x0B, 1) == DISPLAY
+    if low & 1:
+        return USUAL_IO
+    if low & 8:
+        return USUAL_DISPLAY_PREFETCH if display else USUAL_PREFETCH
+    return USUAL_DISPLAY_MEM if display else USUAL_MEM
+
+
+def _fitting(size: int, address: int) -> int:
+    return min(1 << (size.bit_length() - 1), address & -address)
+
+
+def _rom(space: ConfigSpace) -> int:
+    address = space.read(0x38 if space.is_bridge else 0x30, 4)
+    base = address & ~0x7FF
+    return min(USUAL_ROM, base & -base) if base else 0
