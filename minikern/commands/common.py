@@ -35,6 +35,9 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--memory", default="", metavar="SIZE", help="Memory size, for instance 4G."),
         click.option("--numa", multiple=True, metavar="SIZE[,cpus=LIST]", help="One NUMA node; repeat for each."),
         click.option("--numa-distance", multiple=True, metavar="SRC,DST=VAL", help="Distance of two nodes."),
+        click.option("--acpi", default="", metavar="FILE|FOLDER", help="ACPI tables: acpidump's text, or .dat files."),
+        click.option("--pci", default="", metavar="FILE", help="PCI functions: lspci -xxxx."),
+        click.option("--config", default="", metavar="FILE", help="The kernel's configuration."),
         click.option("--fault", multiple=True, metavar="KIND=CPUS[:N]", help="Break CPUs: dead=3, slow=2:15 (ms), ..."),
         click.option("--append", "-a", default="", metavar="WORDS", help="Words added to the kernel command line."),
         click.option("--kernel", default="", metavar="NAME|FILE", help="Kernel instead of the machine's own."),
@@ -127,12 +130,14 @@ def load_machine_fields(fields: dict[str, Any]) -> tuple[Case, BootOptions]:
     from minikern.core.cost_table import load_costs
     from minikern.core.kernel import BootOptions
     from minikern.describe.adjust import Adjustments, adjust
+    from minikern.describe.beside import Beside, lay_over
     from minikern.describe.presets import load_machine
     from minikern.lab.figures_table import figure_names
 
     if "fit" in fields:
         fields["machine"] = spooled(fields["machine"])
     spec = load_machine(fields["machine"])
+    lay_over(spec, Beside(fields.get("acpi", ""), fields.get("pci", ""), fields.get("config", "")))
     if spec.figures:
         check_names(f"{fields['machine']}: figures", "set of published figures", [spec.figures], figure_names())
     for note in spec.notes:
