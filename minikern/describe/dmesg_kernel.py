@@ -6,6 +6,7 @@ import re
 
 from hw.spec import MAX_CPUS
 from minikern.core.kernel_facts import KernelFacts
+from minikern.core.subsystem_lines import KNOWN
 from minikern.describe.dmesg_log import RANGE, Log
 
 LOG_CPU_BYTES = 4096  # what a CPU adds to the log buffer; Source: init/Kconfig, LOG_CPU_MAX_BUF_SHIFT
@@ -69,6 +70,9 @@ def kernel_facts(log: Log) -> KernelFacts:
     facts.intel_iommu = _intel_iommu(log)
     facts.deferred = _deferred(log)
     facts.late_clock = _late_clock(log)
+    bridges = log.places(r"^PCI host bridge to bus ")
+    behind = set(log.lines[bridges[0] :]) if bridges else set()
+    facts.subsystems = sorted(behind & KNOWN)
     facts.preset_lpj = log.number(r"^Calibrating delay loop \(skipped\) preset value\.\. .*\(lpj=(\d+)\)", 1 << 40) or 0
     names = ("node_data_bytes", "nr_cpus", "percpu_static_bytes", "image_kib")
     if found := [name for name in names if getattr(facts, name)]:

@@ -5,9 +5,11 @@ Source: init/main.c:do_basic_setup(), do_initcalls() @ v6.12; order inside a lev
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from minikern.acpi import acpi_init
+from minikern.core.subsystem_lines import ACPI_LAST, SUBSYSTEMS
 from minikern.init import hash, initramfs
 from minikern.kho import incoming, outgoing, scratch
 from minikern.mm.buddy import free_reserved, watermarks
@@ -92,11 +94,20 @@ def subsys_initcalls(k: Kernel) -> None:
     watermarks.hugepage_init(k)
     with k.phase("acpi"):
         acpi_init.acpi_init(k, lambda bridge: _scan_root(k, bridge), lambda: root.pci_acpi_crs_quirks(k))
+        say(k, ACPI_LAST)
     with k.phase("pci"):
         iommu.iommu_subsys_init(k)
+        say(k, SUBSYSTEMS)
         resource.pci_subsys_init(k)
     with k.phase("rest"):
         k.residue("subsys_initcalls")
+
+
+def say(k: Kernel, lines: Sequence[str]) -> None:
+    """What built-in subsystems print that do nothing counted: those the log shows."""
+    for text in lines:
+        if text in k.release.facts.subsystems:
+            k.printk(text)
 
 
 def _scan_root(k: Kernel, bridge: PciRoot) -> None:

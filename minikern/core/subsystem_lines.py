@@ -1,0 +1,22 @@
+"""Lines of built-in subsystems that do nothing minikern counts: a log shows which of them a kernel has.
+
+Each is printed by an initcall of level subsys, in the order of the link. Source: drivers/Makefile @ v6.12
+"""
+
+from __future__ import annotations
+
+ACPI_LAST = (
+    "Low-power S0 idle used by default for system suspend",  # drivers/acpi/x86/s2idle.c
+    "ACPI: EC: interrupt unblocked",  # drivers/acpi/ec.c
+    "ACPI: EC: event unblocked",
+)
+SUBSYSTEMS = (
+    "SCSI subsystem initialized",  # drivers/scsi/scsi.c:init_scsi()
+    "libata version 3.00 loaded.",  # drivers/ata/libata-core.c:ata_init()
+    "ACPI: bus type USB registered",  # drivers/usb/core/usb-acpi.c
+    "usbcore: registered new interface driver usbfs",  # drivers/usb/core/devio.c
+    "usbcore: registered new interface driver hub",  # drivers/usb/core/hub.c
+    "usbcore: registered new device driver usb",  # drivers/usb/core/usb.c
+    "PTP clock support registered",  # drivers/ptp/ptp_clock.c:ptp_init()
+)
+KNOWN = frozenset((*ACPI_LAST, *SUBSYSTEMS))
