@@ -16,6 +16,8 @@ from hw.acpi.dsdt import Described, build_dsdt
 from hw.errors import InputError
 from hw.spec import CpuSpec
 from minikern.core.families import HYPERVISOR, family_costs, family_of
+from minikern.core.release import load_release, release_for_version
+from minikern.core.version import banner_version, series
 from minikern.describe.architecture import foreign_architecture
 from minikern.describe.case import Case
 from minikern.describe.dmesg_cpus import cpus, hotplug
@@ -96,8 +98,18 @@ def _spec(log: Log, name: str, preset: Callable[[str], Case]) -> Case:
     return spec
 
 
+def _neighbour(log: Log, banner: str) -> None:
+    # Behaviour follows the version; image and configuration are those of the nearest release there is a file of.
+    name, version = release_for_version(banner), banner_version(banner)
+    if name and series(load_release(name).version) != series(version):
+        log.assumed.append(f"image and configuration of kernel {name!r}, as there is none of {version}")
+    if log.first(r"^(?:Linux version \S*(?:i[3-6]86|-686|\.i686)|\d+MB (?:HIGHMEM|LOWMEM) available)"):
+        log.assumed.append("a 64-bit kernel, where a 32-bit one wrote the log")
+
+
 def _banner(log: Log, base: Case) -> str:
     if log.lines[0].startswith("Linux version "):
+        _neighbour(log, log.lines[0])
         return log.lines[0]
     log.assumed.append(f"kernel release {base.release!r}, as the log lost its first line")
     return ""

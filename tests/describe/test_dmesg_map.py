@@ -93,3 +93,11 @@ def test_a_crash_kernel_lies_in_its_reserve(tmp_path: Path) -> None:
     spec = machine(tmp_path, text)
     assert spec.kernel is not None and spec.kernel.image_address == 0x2E000000
     assert not lines(spec, ".text .data .bss are not marked")
+
+
+def test_a_neighbour_stands_in_and_that_is_said(tmp_path: Path) -> None:
+    for version, said in (("4.15.0-76-generic", "there is none of 4.15.0"), ("6.12.5", ""), ("7.1.0", "none of 7.1.0")):
+        notes = machine(tmp_path, PLAIN.format(version=version, words="")).notes
+        assert [said in note for note in notes if "image and configuration of kernel" in note] == [True] * bool(said)
+    wide = machine(tmp_path, PLAIN.format(version="5.10.0-9-686", words="")).notes
+    assert "assumed: a 64-bit kernel, where a 32-bit one wrote the log" in wide
