@@ -210,7 +210,8 @@ def _boot_one(order: _Order) -> _Finished:
     figures = load_figures(order.spec.figures) if order.spec.figures else None
     talk = compare_figures(figures, {order.variant.name: done}) if figures else []
     rung = _rung(done, order.variant)
-    work = {e.kind: e.total_ns / NS_PER_MS for e in done.kernel.ledger.entries() if e.critical}
+    spent = _by_name([entry for entry in done.kernel.ledger.entries() if entry.critical])
+    work = {kind: ns / NS_PER_MS for kind, ns in spent.items()}
     done.kernel.release_memory()
     return _Finished(rung, lines, talk, work)
 
