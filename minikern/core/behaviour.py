@@ -255,6 +255,9 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     initramfs_async: bool
     """The initial file system is unpacked by a worker, beside the drivers."""
 
+    initcall_usecs: bool
+    """What an initcall took is logged in microseconds, not in units of 1024 ns."""
+
     # PCI
 
     pci_ecam_lines: Literal["mmconfig", "ecam"]
