@@ -12,7 +12,7 @@ from minikern.acpi import acpi_init, fadt, interpreter, osi, rsdp, tables
 from minikern.acpi import options as acpi_options
 from minikern.core.kernel import Kernel
 from minikern.core.moduleparam import Parameter, raw_param
-from minikern.init import hash, initramfs, isolation, main_lines, mm_core, printk_params
+from minikern.init import hash, initcall_debug, initramfs, isolation, main_lines, mm_core, printk_params
 from minikern.kexec import setup_data
 from minikern.kho import cmdline as kho_cmdline
 from minikern.kho import reserve_mem
@@ -27,8 +27,8 @@ from minikern.tty import console_init
 from minikern.tty import options as tty_options
 
 ROOMS = (
-    acpi_init, fadt, interpreter, acpi_options, osi, rsdp, tables, hash, initramfs, isolation, main_lines,
-    mm_core, printk_params, setup_data, kho_cmdline, reserve_mem, free_reserved, watermarks, zones,
+    acpi_init, fadt, interpreter, acpi_options, osi, rsdp, tables, hash, initcall_debug, initramfs, isolation,
+    main_lines, mm_core, printk_params, setup_data, kho_cmdline, reserve_mem, free_reserved, watermarks, zones,
     crashkernel, direct_map, e820_params, early_allocs, efi, memtest, mtrr, numa, swiotlb, hugetlb,
     hugetlb_alloc, hugetlb_cma, page_init, amd_iommu, dmar, iommu, pci_options, osc, bugs, calibrate, clocksource,
     interrupt_mode, limits, microcode, smpboot, tsc, wakeup,

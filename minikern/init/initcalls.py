@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from minikern.acpi import acpi_init
 from minikern.core.subsystem_lines import ACPI_LAST, SUBSYSTEMS
 from minikern.init import hash, initramfs
+from minikern.init.initcall_debug import initcall
 from minikern.kho import incoming, outgoing, scratch
 from minikern.mm.buddy import free_reserved, watermarks
 from minikern.mm.early import e820_resources, efi, swiotlb
@@ -64,11 +65,16 @@ def memory_block_size(k: Kernel) -> int:
 
 def core_initcalls(k: Kernel) -> None:
     """Levels pure, core and postcore."""
-    e820_resources.register_nvs_regions(k)
-    hugetlb_cma.cma_init_reserved_areas(k)
+    with initcall(k, "e820__register_nvs_regions"):
+        e820_resources.register_nvs_regions(k)
+    if k.config.enabled("CONFIG_CMA"):
+        with initcall(k, "cma_init_reserved_areas"):
+            hugetlb_cma.cma_init_reserved_areas(k)
     hash.posixtimer_init(k)
-    hash.futex_init(k)
-    watermarks.init_per_zone_wmark_min(k)
+    with initcall(k, "futex_init"):
+        hash.futex_init(k)
+    with initcall(k, "init_per_zone_wmark_min"):
+        watermarks.init_per_zone_wmark_min(k)
     k.residue("core_initcalls")
     k.printk("cpuidle: using governor menu")
 
@@ -77,8 +83,9 @@ def arch_initcalls(k: Kernel) -> None:
     """Level arch: PCI access, huge page sizes."""
     if k.behaviour.free_smp_locks == "arch_initcall":
         free_reserved.free_smp_locks(k)
-    acpi_init.acpi_pci_init(k)
-    with k.phase("pci"):
+    with initcall(k, "acpi_pci_init"):
+        acpi_init.acpi_pci_init(k)
+    with k.phase("pci"), initcall(k, "pci_arch_init"):
         access.pci_arch_init(k)
     efi.free_boot_services(k)
     with k.phase("rest"):
@@ -89,16 +96,20 @@ def subsys_initcalls(k: Kernel) -> None:
     """Level subsys: huge pages, ACPI with the PCI scan, IOMMU classes."""
     if k.config.get("CONFIG_KPROBES", True):
         k.printk("kprobes: kprobe jump-optimization is enabled. All kprobes are optimized if possible.")
-    with k.phase("hugepages"):
+    with k.phase("hugepages"), initcall(k, "hugetlb_init"):
         hugetlb.hugetlb_init(k)
-    watermarks.hugepage_init(k)
+    with initcall(k, "hugepage_init"):
+        watermarks.hugepage_init(k)
     with k.phase("acpi"):
-        acpi_init.acpi_init(k, lambda bridge: _scan_root(k, bridge), lambda: root.pci_acpi_crs_quirks(k))
+        with initcall(k, "acpi_init"):
+            acpi_init.acpi_init(k, lambda bridge: _scan_root(k, bridge), lambda: root.pci_acpi_crs_quirks(k))
         say(k, ACPI_LAST)
     with k.phase("pci"):
-        iommu.iommu_subsys_init(k)
+        with initcall(k, "iommu_subsys_init"):
+            iommu.iommu_subsys_init(k)
         say(k, SUBSYSTEMS)
-        resource.pci_subsys_init(k)
+        with initcall(k, "pci_subsys_init"):
+            resource.pci_subsys_init(k)
     with k.phase("rest"):
         k.residue("subsys_initcalls")
 
@@ -118,26 +129,31 @@ def _scan_root(k: Kernel, bridge: PciRoot) -> None:
 def fs_initcalls(k: Kernel) -> None:
     """Level fs."""
     e820_resources.reserve_ram_buffers(k)
-    quirks.vga_arb_init(k)
+    with initcall(k, "vga_arb_device_init"):
+        quirks.vga_arb_init(k)
     incoming.kexec_metadata(k)
     outgoing.kho_init(k)
     scratch.free_scratch(k)
     with k.phase("rest"):
         if k.config.get("CONFIG_QUOTA", True):
-            hash.dquot_init(k)
+            with initcall(k, "dquot_init"):
+                hash.dquot_init(k)
         if k.config.get("CONFIG_NET", True):
-            hash.inet_init(k)
+            with initcall(k, "inet_init"):
+                hash.inet_init(k)
         k.residue("fs_initcalls")
     with k.phase("pci"):
-        resource.pcibios_assign_resources(k)
-        resource.pci_apply_final_quirks(k)
+        with initcall(k, "pcibios_assign_resources"):
+            resource.pcibios_assign_resources(k)
+        with initcall(k, "pci_apply_final_quirks"):
+            resource.pci_apply_final_quirks(k)
 
 
 def rootfs_initcalls(k: Kernel) -> None:
     """Level rootfs: the initramfs is unpacked, the IOMMU starts and groups devices."""
-    with k.phase("rest"):
+    with k.phase("rest"), initcall(k, "populate_rootfs"):
         initramfs.populate_rootfs(k)
-    with k.phase("pci"):
+    with k.phase("pci"), initcall(k, "pci_iommu_init"):
         iommu.pci_iommu_init(k)
         swiotlb.pci_iommu_init(k)
     initramfs.announce_worker(k)
@@ -145,12 +161,13 @@ def rootfs_initcalls(k: Kernel) -> None:
 
 def device_initcalls(k: Kernel) -> None:
     """Levels device and late: drivers."""
-    with k.phase("acpi"):
+    with k.phase("acpi"), initcall(k, "acpi_processor_driver_init"):
         acpi_init.acpi_processor_init(k)
     with k.phase("rest"):
         k.residue("device_initcalls")
         k.residue("late_initcalls")
-        microcode.microcode_init(k)
+        with initcall(k, "microcode_init"):
+            microcode.microcode_init(k)
         outgoing.luo_late_startup(k)
         outgoing.reserve_mem_init(k)
         initramfs.wait_for_initramfs(k)
