@@ -12,6 +12,9 @@ from hw.errors import InputError
 
 _WORD = re.compile(r"(?:Linux version )?(\d+)\.(\d+)(?:\.(\d+))?(?:-rc(\d+))?")
 _TAKEN_IN = re.compile(r"(?:Debian |Ubuntu \S+ )(\d+\.\d+\.\d+)")
+_NEXT = re.compile(r"Linux version \d+\.\d+\.0(?:-rc(\d+))?-next-\d{8}")
+LATE_CANDIDATE = 5
+LAST_MINOR = {4: 20, 5: 19, 6: 19}  # after which the major number changes
 FINAL = 1 << 16  # a candidate's number once it is none any more
 
 
@@ -50,11 +53,21 @@ def series(text: str) -> tuple[int, int] | None:
 def banner_version(banner: str) -> str:
     """The version a ``Linux version`` line tells of: distributions name the stable update they took in beside it."""
     found = _WORD.match(banner)
+    if found and (coming := _of_next(banner, int(found[1]), int(found[2]))):
+        return coming
     word = found[0].removeprefix("Linux version ") if found else banner
     for told in _TAKEN_IN.findall(banner):
         if series(told) == series(word):
             return str(told)
     return word
+
+
+def _of_next(banner: str, major: int, minor: int) -> str:
+    # linux-next is named after the last candidate; late in a cycle most of the next merge window is in it.
+    found = _NEXT.match(banner)
+    if found is None or int(found[1] or LATE_CANDIDATE) < LATE_CANDIDATE:
+        return ""
+    return f"{major + 1}.0-rc1" if minor == LAST_MINOR.get(major) else f"{major}.{minor + 1}-rc1"
 
 
 def kernel_release(text: str) -> str:

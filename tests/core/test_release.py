@@ -125,6 +125,9 @@ def test_a_version_line_decides_what_a_kernel_does() -> None:
         ("Linux version 6.1.0-56-amd64 (debian-kernel) (gcc-12 12.2.0) #1 SMP Debian 6.1.192-2", "6.1.192"),
         ("Linux version 5.15.0-107-generic (b@x) (gcc 11.4.0) (Ubuntu 5.15.0-107.117-generic 5.15.149)", "5.15.149"),
         ("Linux version 6.5.0-rc1_next-queue (root@x) (gcc 11.4.1) #1 SMP", "6.5.0-rc1"),
+        ("Linux version 6.11.0-rc5-next-20240829 (x@y) (gcc 9.3.0) #1 SMP", "6.12-rc1"),
+        ("Linux version 6.12.0-rc2-next-20241009 (x@y) (gcc 9.3.0) #1 SMP", "6.12.0-rc2"),
+        ("Linux version 6.19.0-next-20260807 (x@y) (gcc 9.3.0) #1 SMP", "7.0-rc1"),
         ("Linux version 5.9.0 (x@y) (gcc (Debian 9.3.0-18) 9.3.0) #1 SMP", "5.9.0"),
     ],
 )  # fmt: skip
