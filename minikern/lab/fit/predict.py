@@ -11,6 +11,7 @@ from statistics import median
 
 import msgspec
 
+from minikern.core.cost_table import cost_groups
 from minikern.core.costs import Cost
 from minikern.describe.case import Case
 from minikern.lab.fit.align import Pair, align
@@ -20,12 +21,14 @@ from minikern.lab.fit.combine import combine
 from minikern.lab.fit.console_rate import nominal_ns, unpaced
 from minikern.lab.fit.evidence import same_bringup
 from minikern.lab.fit.fitted import FittedMachine
+from minikern.lab.fit.initramfs import KIND as UNPACK
 from minikern.lab.fit.kind import family_of_log
 from minikern.lab.fit.line_prices import LinePrices, load_line_prices
 from minikern.lab.fit.rows import match
 from minikern.lab.fit.timeline import Timeline
 from minikern.lab.fit.unexplained import Price, residue
 
+SHARED_GROUPS = ("mm", "kexec")  # of the machine under a guest
 KEPT_NS = 2_000_000  # a vanished line's time up to this is taken for its neighbours' work, which stays
 USUAL_RATE = 1.02  # of ten bits' time, a byte on a serial line; median of fourteen logs
 COPY_NS, PACKED, LARGEST_BYTES = 0.7, 3, 3 << 30  # of an initramfs: a byte copied, unpacked over packed, unpacked
@@ -41,7 +44,7 @@ def predict(
     real = erased(read_timeline(name))
     family = family_of_log(spec, real)
     fitted = combine(fits) if fits else None
-    costs = fitted.costs if fitted else by_size(spec)
+    costs = _taken_over(fitted, family) if fitted else by_size(spec)
     spec = msgspec.structs.replace(unpaced(spec), costs={**spec.costs, **costs})
     if fitted and fitted.matched.timeline.version >= real.version:
         spec = same_bringup(spec, fitted.spec)
@@ -50,6 +53,14 @@ def predict(
     source = f"stamps of {fitted.matched.timeline.where}" if fitted else f"what such a line takes elsewhere: {family}"
     spread = SAME_MACHINE if fitted else SAME_KIND
     return msgspec.structs.replace(spec, residue=[*spec.residue, *residue(matched, priced, source, spread)])
+
+
+def _taken_over(fitted: FittedMachine, family: str) -> dict[str, Cost]:
+    """The fitted costs, of host and guest only those of work that neither devices nor other CPUs take part in."""
+    if family_of_log(fitted.base, fitted.matched.timeline) == family:
+        return fitted.costs
+    groups = cost_groups()
+    return {kind: cost for kind, cost in fitted.costs.items() if groups.get(kind) in SHARED_GROUPS or kind == UNPACK}
 
 
 def erased(real: Timeline) -> Timeline:
