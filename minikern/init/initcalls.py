@@ -100,9 +100,8 @@ def subsys_initcalls(k: Kernel) -> None:
         hugetlb.hugetlb_init(k)
     with initcall(k, "hugepage_init"):
         watermarks.hugepage_init(k)
-    with k.phase("acpi"):
-        with initcall(k, "acpi_init"):
-            acpi_init.acpi_init(k, lambda bridge: _scan_root(k, bridge), lambda: root.pci_acpi_crs_quirks(k))
+    with k.phase("acpi"), initcall(k, "acpi_init"):
+        acpi_init.acpi_init(k, lambda bridge: _scan_root(k, bridge), lambda: root.pci_acpi_crs_quirks(k))
         say(k, ACPI_LAST)
     with k.phase("pci"):
         with initcall(k, "iommu_subsys_init"):
