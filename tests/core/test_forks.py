@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -72,3 +75,10 @@ def test_changes_are_checked() -> None:
     for values in ({"fallback_line": False}, {"fallback_lines": "no"}, {"memoryless": "loud"}):
         with pytest.raises(InputError, match="behaviour: "):
             changed(old, values)
+
+
+def test_every_behaviour_is_asked_for() -> None:
+    read = set()
+    for path in (Path(__file__).parents[2] / "minikern").rglob("*.py"):
+        read |= {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+    assert not set(Behaviour.__struct_fields__) - read

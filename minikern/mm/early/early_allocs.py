@@ -19,7 +19,6 @@ IOAPIC_RESOURCE_BYTES = 64 + 11  # struct resource and its name; Source: arch/x8
 PCPU_MIN_ALLOC_SIZE = 4  # Source: include/linux/percpu.h
 PCPU_SLOT_BASE_SHIFT = 5  # Source: mm/percpu.c
 PCPU_BLOCK_MD_BYTES, LIST_HEAD_BYTES = 32, 16  # Source: mm/percpu-internal.h, include/linux/types.h
-CPU_MASKS = {"serial-old": 4, "split": 1}  # initialized, callout and callin went with the serial bring-up
 # struct cpu_entry_area in pages: GDT, entry stack, TSS, stacks with their guards, debug store and its buffers.
 # Source: arch/x86/include/asm/cpu_entry_area.h @ v6.12
 CEA_MAPPED_PAGES, CEA_PAGES = 1 + 1 + 5 + 18, 1 + 1 + 5 + 19 + 1 + 32
@@ -83,7 +82,7 @@ def setup_cpu_masks(k: Kernel) -> None:
     """
     if not k.config.get("CONFIG_CPUMASK_OFFSTACK", True):
         return
-    for _ in range(CPU_MASKS[k.behaviour.smp_scheme] + k.numa.nr_node_ids()):
+    for _ in range(k.behaviour.smp_cpu_masks + k.numa.nr_node_ids()):
         k.memblock.alloc(bitmap_bytes(k.cpus.nr_cpu_ids), SMP_CACHE_BYTES)
 
 

@@ -38,43 +38,43 @@ class Sizes:
         return 0
 
 
-def kernel(cpus: int, scheme: str, nodes: int = 1, chunk_bytes: int = 136) -> Any:
+def kernel(cpus: int, nodes: int = 1, **behaviour: object) -> Any:
     return SimpleNamespace(
         memblock=Sizes(),
         cpus=SimpleNamespace(nr_cpu_ids=cpus, possible=list(range(cpus))),
         numa=SimpleNamespace(nr_node_ids=lambda: nodes),
-        behaviour=behaviour_of("debian-6.1", smp_scheme=scheme, pcpu_chunk_bytes=chunk_bytes),
+        behaviour=behaviour_of("debian-6.1", **behaviour),
         config=Config({}),
     )
 
 
 @pytest.mark.parametrize(("chunk_bytes", "chunk"), [(136, 144), (192, 200)])
 def test_the_first_chunk_of_two_cpus(chunk_bytes: int, chunk: int) -> None:
-    k = kernel(2, "split", chunk_bytes=chunk_bytes)
+    k = kernel(2, pcpu_chunk_bytes=chunk_bytes)
     info = AllocInfo(217088, 8192, 28672, 1 << 20, 2 << 20, [[0, 1]])
     early_allocs.pcpu_setup_first_chunk(k, info)
     assert k.memblock.asked == [8, 8, 8, 16, 352, chunk, 256, 264, 64, chunk, 896, 904, 224]
 
 
 def test_masks_grow_with_cpus_and_nodes() -> None:
-    k = kernel(65, "serial-old", nodes=3)
+    k = kernel(65, nodes=3, smp_scheme="split")
     early_allocs.setup_cpu_masks(k)
-    assert k.memblock.asked == [16] * 7
-    later = kernel(64, "split", nodes=3)
+    assert k.memblock.asked == [16] * 7, "a variant's bring-up is not the kernel's build"
+    later = kernel(64, nodes=3, smp_cpu_masks=1)
     early_allocs.setup_cpu_masks(later)
     assert later.memblock.asked == [8] * 4
 
 
 @pytest.mark.parametrize(("cpus", "tables"), [(1, 3), (8, 3), (9, 4), (18, 5), (4500, 3 + 1 + 518)])
 def test_tables_of_the_cpu_entry_areas(cpus: int, tables: int) -> None:
-    k = kernel(cpus, "split")
+    k = kernel(cpus)
     early_allocs.trap_init(k)
     assert k.memblock.asked == [4096] * tables
 
 
 @pytest.mark.parametrize(("cpus", "tables"), [(1, 3), (2, 5), (3, 7), (4, 9)])
 def test_cpu_entry_areas_at_random(cpus: int, tables: int) -> None:
-    k = kernel(cpus, "split")
+    k = kernel(cpus)
     k.behaviour = behaviour_of("debian-6.12", cea_random=True)
     k.boot_params = SimpleNamespace(page=bytes(0x211) + bytes([0x81 | early_allocs.KASLR_FLAG]))
     early_allocs.trap_init(k)
