@@ -22,8 +22,8 @@ Value = bool | int | str
 class Fork(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One change upstream: ``field`` is ``old`` before version ``since`` and ``new`` from then on.
 
-    The commit is named by its subject, and by hash or author date. ``stable`` lists the first updates of older series
-    that took it over.
+    The commit is named by its subject, and by hash or author's date; where it could not be found, ``note`` says what
+    the row rests on instead. ``stable`` lists the first updates of older series that took it over.
     """
 
     field: str
@@ -32,7 +32,7 @@ class Fork(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     new: Value
     commit: str
     hash: str = ""
-    date: str = ""  # the author's, YYYY-MM-DD
+    date: str = ""  # the author's, or that of the posting; YYYY-MM-DD
     stable: tuple[str, ...] = ()
     note: str = ""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from datetime import date
 from pathlib import Path
 
 import msgspec
@@ -11,9 +13,12 @@ import pytest
 from hw.errors import InputError
 from minikern.core.behaviour import Behaviour, sentences
 from minikern.core.forks import Fork, behaviour_at, changed, load_forks
-from minikern.core.version import parse_version
+from minikern.core.version import parse_since, parse_version
 
 ROWS = load_forks()
+COMMIT_UNKNOWN = {
+    *("hugetlb_exact_node", "lowmem_reserve_follows", "memblock_hugetlb_flag", "osc_skipped", "sparse_buffer"),
+}
 
 
 def row(**values: object) -> Fork:
@@ -24,6 +29,23 @@ def row(**values: object) -> Fork:
 def test_every_field_has_a_row_and_a_sentence() -> None:
     assert {fork.field for fork in ROWS} == set(Behaviour.__struct_fields__) == set(sentences())
     assert all(text.endswith(".") for text in sentences().values())
+
+
+@pytest.mark.parametrize("fork", [fork for fork in ROWS if fork.commit], ids=lambda fork: f"{fork.field}-{fork.since}")
+def test_a_row_names_its_commit(fork: Fork) -> None:
+    assert re.fullmatch(r"\S.{10,}\S", fork.commit)
+    assert fork.hash or fork.date, "neither hash nor author's date"
+    assert not fork.hash or re.fullmatch(r"[0-9a-f]{12}", fork.hash)
+    assert not fork.date or date.fromisoformat(fork.date) < date(2026, 12, 1)
+    taken = [parse_version(text) for text in fork.stable]
+    assert len({version.series for version in taken}) == len(taken)
+    assert all(version.patch and version < parse_since(fork.since) for version in taken)
+
+
+def test_a_row_without_a_commit_says_what_it_rests_on() -> None:
+    unnamed = [fork for fork in ROWS if not fork.commit]
+    assert {fork.field for fork in unnamed} == COMMIT_UNKNOWN
+    assert all(re.match("the commit was not found; .*(source|log) of", fork.note) for fork in unnamed)
 
 
 def test_a_row_holds_from_its_version_on_and_in_the_updates_that_took_it() -> None:
