@@ -197,8 +197,9 @@ def test_cma_grammar(text: str, expected: tuple[int, dict[int, int]]) -> None:
     assert parse_hugetlb_cma(text) == expected
 
 
-def cma_boot(memory: list[tuple[int, int, int]], append: str) -> FakeKernel:
-    k = fake_kernel(memory, append=append, vmemmap="window", config={"CONFIG_CMA": True, "CONFIG_DMA_CMA": True})
+def cma_boot(memory: list[tuple[int, int, int]], append: str, **behaviour: Any) -> FakeKernel:
+    config = {"CONFIG_CMA": True, "CONFIG_DMA_CMA": True}
+    k = fake_kernel(memory, append=append, vmemmap="window", config=config, behaviour=behaviour)
     booted(k)
     hugetlb_parse_cmdline(k)
     memblock_free_all(k)
@@ -241,8 +242,14 @@ def cma_boot(memory: list[tuple[int, int, int]], append: str) -> FakeKernel:
     ],
 )
 def test_cma_lines(append: str, lines: list[str]) -> None:
-    k = cma_boot(FOUR_NODES, append)
+    k = cma_boot(FOUR_NODES, append, cma_line_node=True)
     assert [line for line in k.lines if "cma" in line] == lines
+
+
+def test_cma_lines_named_no_node_once() -> None:
+    lines = cma_boot(FOUR_NODES, "cma=64M hugetlb_cma=0:8G").lines
+    assert "cma: Reserved 64 MiB at 0x0000000100200000" in lines
+    assert "cma: Failed to reserve 8192 MiB" in lines and "hugetlb_cma: reservation failed: err -12, node 0" in lines
 
 
 def test_cma_memory_goes_to_the_buddy_lists() -> None:
