@@ -25,7 +25,8 @@ from minikern.core.parameters import listed_builds
 from minikern.core.version import banner_version, kernel_release, series
 
 GENERIC = "-generic (minikern) (gcc, GNU ld) #1 SMP"  # ends the banner of a kernel that has none of its own
-BASE = "base"  # the file of what most kernels have in common; no release of its own
+BASE = "base"  # the file of what most kernels have in common
+PART = re.compile(r"base(-.*)?")  # names of files that are only there to be extended, no release of their own
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -122,7 +123,7 @@ def resolve(source: Source, find: Callable[[Source, str], Source], seen: tuple[s
 
 def release_names() -> list[str]:
     """Names of the releases that come with minikern, sorted."""
-    return [source.name for source in data_files("kernels") if source.name != BASE]
+    return [source.name for source in data_files("kernels") if not PART.fullmatch(source.name)]
 
 
 def own_release_names() -> list[str]:
@@ -133,7 +134,7 @@ def own_release_names() -> list[str]:
 def load_release(text: str) -> Release:
     """The release called ``text``, or the one a TOML file describes. InputError: there is none, or it is wrong."""
     known = known_files("kernels")
-    named = {name: source for name, source in known.items() if name != BASE}
+    named = {name: source for name, source in known.items() if not PART.fullmatch(name)}
     source = find_source(text, named, "kernel")
 
     def find(file: Source, name: str) -> Source:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hw.errors import InputError
+from minikern.core.data_files import data_files
 from minikern.core.forks import behaviour_at
 from minikern.core.image import linked, with_layout
 from minikern.core.release import at_version, load_release, release_for_version, release_names
@@ -39,6 +40,12 @@ def test_what_does_not_follow_from_the_version_is_a_change(name: str) -> None:
     follows, has = behaviour_at(release.version), release.behaviour
     differs = {field for field in has.__struct_fields__ if getattr(has, field) != getattr(follows, field)}
     assert differs == set(release.changes)
+
+
+def test_a_release_is_short() -> None:
+    files = {source.name: source.data.decode().splitlines() for source in data_files("kernels")}
+    assert {name for name in files if not name.startswith("base")} == set(release_names())
+    assert max(len(files[name]) for name in release_names()) <= 25
 
 
 def test_banner_finds_its_own_release() -> None:
@@ -74,7 +81,7 @@ def test_what_extends_itself_is_refused(write: Write) -> None:
     ("text", "says"),
     [
         ('versoin = "6.9"', "'versoin' is no key: did you mean version?"),
-        ('[behaviour]\nhugetlb_paralel = true', "behaviour: 'hugetlb_paralel' is no behaviour: did you mean huge"),
+        ("[behaviour]\nhugetlb_paralel = true", "behaviour: 'hugetlb_paralel' is no behaviour: did you mean huge"),
         ('[behaviour]\nmemoryless = "loud"', "behaviour: 'loud' is no value of memoryless: expected one of"),
         ("[image]\ncode_kb = 1", "image: 'code_kb' is no size of an image: did you mean code_kib?"),
         ('[image]\ncode_kib = "large"', "image: Expected `int`, got `str` - at `$.code_kib`"),
@@ -97,8 +104,9 @@ def test_misspelt_parts_are_named(write: Write, text: str, says: str) -> None:
 def test_unknown_names() -> None:
     with pytest.raises(InputError, match=r"unknown kernel 'debian-6\.11': did you mean debian-6\.1\?"):
         load_release("debian-6.11")
-    with pytest.raises(InputError, match="unknown kernel 'base'"):
-        load_release("base")
+    for part in ("base", "base-server"):
+        with pytest.raises(InputError, match=f"unknown kernel '{part}'"):
+            load_release(part)
 
 
 def test_gaps_follow_from_what_lies_before_them() -> None:
