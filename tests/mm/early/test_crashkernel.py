@@ -119,7 +119,13 @@ def test_any_text_leaves_memblock_sound(text: str, wording: str, high: int) -> N
         assert region.base % MIB == 0 or region.base < MIB
 
 
-@pytest.mark.parametrize(("release", "reserved"), [("linux-5.4", False), ("linux-5.10", False), ("debian-6.1", True)])
+@pytest.mark.parametrize(
+    ("release", "reserved"),
+    [
+        *((release, False) for release in ("linux-5.4", "linux-5.8", "linux-5.10", "linux-5.19")),
+        *((release, True) for release in ("debian-6.1", "linux-6.4", "lpc2023")),
+    ],
+)
 def test_memory_is_rounded_up_since_6_0(release: str, reserved: bool) -> None:
     """4094 MiB are no 4 GiB to a kernel that compares what it was given."""
     spec = load_preset("tiny")
