@@ -26,8 +26,9 @@ def fit(logs: tuple[str, ...], output: Path | None, explain: bool, markdown: boo
       minikern fit server-dmesg.txt.gz -o my-server.toml && minikern boot my-server.toml
       dmesg | minikern fit - --explain
     """
-    from minikern.commands.fitting import fit_all, spooled
+    from minikern.commands.fitting import spooled
     from minikern.lab.fit.combine import combine
+    from minikern.lab.fit.timed import fit_all
     from minikern.lab.fit.write import write_spec
     from minikern.report import fit as report
     from minikern.report.output import write_file
