@@ -29,7 +29,7 @@ from minikern.core.printk import Level, Printk
 from minikern.core.recorder import Recorder
 from minikern.core.release import Release
 from minikern.core.variant import Variant
-from minikern.mm.page.mmzone import Pglist
+from minikern.mm.page.mmzone import Pglist, Zone
 from minikern.mm.page.vmemmap import Vmemmap
 from minikern.state.acpi import AcpiState
 from minikern.state.acpi_options import AcpiOptions
@@ -143,6 +143,11 @@ class Kernel:
         if self.cmdline.has("no5lvl"):
             return False
         return self.config.enabled("CONFIG_X86_5LEVEL") and bool(self.machine.boot_cpu.cpuid(7).ecx >> 16 & 1)
+
+    @property
+    def zones(self) -> list[Zone]:
+        """The populated zones of all nodes, by node and from low to high."""
+        return [zone for node in self.nodes for zone in node.zones if zone.present_pages]
 
     def max_physmem_bits(self) -> int:
         """Physical address bits the kernel can use. Source: arch/x86/include/asm/sparsemem.h:MAX_PHYSMEM_BITS"""
