@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 # Who stands on whom, highest first: a room imports only from rooms below it.
 HOUSE = (
-    "top", "commands", "testing", "learn", "report", "lab", "init", "kexec", "kho",
+    "top", "commands", "testing", "api", "learn", "report", "lab", "init", "kexec", "kho",
     "mm.hugetlb", "mm.map", "mm.early", "mm.buddy", "smp", "pci", "acpi", "tty",
     "describe", "verify", "core", "state", "mm.page", "host", "hw",
 )  # fmt: skip
