@@ -44,10 +44,10 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--costs", default="", metavar="FILE", help="Unit costs over the machine's: ns, source."),
         click.option(
             "--vmemmap",
-            type=click.Choice(["auto", "full", "window"]),
+            type=click.Choice(["auto", "full", "window", "counted"]),
             default="auto",
             show_default=True,
-            help="Keep the whole memory map, or compute it into a rotating window.",
+            help="Keep the whole memory map, compute it into a rotating window, or only count its pages.",
         ),
         click.option(
             "--times",

@@ -58,7 +58,7 @@ if TYPE_CHECKING:
 class BootOptions:
     """How the host runs the boot; none of it may change what the kernel does or logs."""
 
-    vmemmap: str = "auto"  # full, window or auto
+    vmemmap: str = "auto"  # full, window, counted or auto
     kernel: str = ""  # struct-page kernel by name; empty means the fastest
     record: bool = False  # keep every span of work and every mark, for traces and plots
     meter: bool = False  # keep the work done before each line, for holding the boot against real stamps

@@ -1,4 +1,4 @@
-"""How much of the memory map this computer holds: all of it, or a window that is written round and round."""
+"""How much of the memory map this computer holds: all of it, a window that is written round and round, or nothing."""
 
 from __future__ import annotations
 
@@ -11,14 +11,12 @@ MIB = 1 << 20
 WINDOW_BYTES = 128 * MIB
 LLC_FALLBACK_BYTES = 64 * MIB
 WINDOW_LIMIT_BYTES = 1024 * MIB
-BACKINGS = ("auto", "full", "window")
-
-
+BACKINGS = ("auto", "full", "window", "counted")
 ROW_BYTES = 64  # one struct page
 
 
 def choose_slots(sections: int, section_bytes: int, backing: str) -> int | None:
-    """How many ``struct page`` to hold for a map of ``sections`` of ``section_bytes`` each; None means all.
+    """How many ``struct page`` have a place in a map of ``sections`` of ``section_bytes`` each; None means all.
 
     ``auto`` keeps the whole map when it fits into a quarter of the memory this computer has available.
     Raises InputError for an unknown backing.
@@ -26,7 +24,7 @@ def choose_slots(sections: int, section_bytes: int, backing: str) -> int | None:
     if backing not in BACKINGS:
         raise InputError(f"unknown memory-map backing {backing!r}: expected one of {', '.join(BACKINGS)}")
     size = sections * section_bytes
-    if backing == "full" or (backing == "auto" and size <= available_bytes() // 4):
+    if backing in ("full", "counted") or (backing == "auto" and size <= available_bytes() // 4):
         return None
     return window_bytes() // ROW_BYTES
 

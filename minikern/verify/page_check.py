@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hw.errors import InputError
 from minikern.host.jit import jit
 from minikern.mm.page.struct_page import STRUCT_PAGE, Words, format_page
 from minikern.verify.page_check_lists import Wrong, check_accounting, check_folds, check_free_lists
@@ -87,7 +88,10 @@ def check_memmap(k: Kernel) -> CheckResult:
     Before that the free lists (each block on one list, aligned, inside its zone, disjoint, not mergeable, counted), the
     zones' page counts and the folded memory map of huge pages are verified. In a window only what is still there is
     compared. Deferred memory that is not initialised yet, and memory map that HVO gave back, has no content.
+    InputError: the map was counted, so there is nothing to compare.
     """
+    if k.vmemmap.backing == "counted":
+        raise InputError("a counted memory map has no pages to check: expected --vmemmap window or full")
     result = CheckResult()
     try:
         result.free_blocks = check_free_lists(k)

@@ -15,6 +15,7 @@ from minikern.core.config import Config
 from minikern.core.moduleparam import Parameter, early_param
 from minikern.mm.buddy.zones import memory_pfn_ranges
 from minikern.mm.page.mmzone import PAGEBLOCK_NR_PAGES, PAGES_PER_SECTION, Pglist, Zone
+from minikern.mm.page.page_count import PageCount
 from minikern.mm.page.page_flags import BITS_PER_LONG, LAST_PID_SHIFT, LRU_GEN_WIDTH, PageFlags, zones_width
 from minikern.mm.page.page_kernels import algorithm
 from minikern.mm.page.page_map import PageMap
@@ -101,7 +102,8 @@ def memmap_init(k: Kernel) -> None:
     ``struct_page_init``. Source: mm/mm_init.c:memmap_init() @ v6.12
     """
     flags = page_flags_layout(k.config, k.behaviour)
-    pages = PageMap(k.vmemmap, flags, algorithm(k.options.kernel))
+    made = PageCount if k.vmemmap.backing == "counted" else PageMap
+    pages = made(k.vmemmap, flags, algorithm(k.options.kernel))
     k.page_alloc = PageAlloc(pages, k.nodes, k.vmemmap.groups[-1].end_pfn)
     areas = k.kho.scratch if k.kho.incoming is not None else ()
     k.page_alloc.cma_scratch = [(area.addr // PAGE_SIZE, (area.addr + area.size) // PAGE_SIZE) for area in areas]

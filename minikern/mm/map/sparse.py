@@ -185,7 +185,8 @@ def vmemmap_init(k: Kernel, memmaps: Sequence[Memmap]) -> None:
     for entry in preinit:
         sections += range(entry.head // PAGES_PER_SECTION, (entry.head + entry.pages) // PAGES_PER_SECTION)
     slots = choose_slots(len(sections), SECTION_MAP_SIZE, k.options.vmemmap)
-    k.vmemmap = Vmemmap(sections, vmemmap_start(k.pgtable_l5_enabled()), slots)
+    counted = k.options.vmemmap == "counted"
+    k.vmemmap = Vmemmap(sections, vmemmap_start(k.pgtable_l5_enabled()), slots, counted)
     k.vmemmap.memmaps = list(memmaps)
     for entry in preinit:
         k.vmemmap.fold_early(entry)

@@ -3,7 +3,8 @@
 Linux maps 2 MiB of ``struct page`` for each present 128 MiB section. Here the present sections are laid side by side in
 one arena (``full``), or written round and round into a smaller one (``window``) when the whole map would not fit into
 this computer's memory: every ``struct page`` is computed and stored either way, but a window only remembers the last
-ones. A pfn's place is ``index % slots``, its index counting pages of present sections.
+ones. A ``counted`` map has places and no content: its pages are counted, none is stored. A pfn's place is ``index %
+slots``, its index counting pages of present sections.
 
 Source: mm/sparse.c, mm/sparse-vmemmap.c @ v6.12
 """
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hw.errors import InputError
+from hw.units import PAGE_SIZE
 from minikern.host.arena import arena_pool
 from minikern.mm.page.held_ranges import HeldRanges
 from minikern.mm.page.mmzone import PAGES_PER_SECTION
@@ -32,6 +34,12 @@ from minikern.mm.page.struct_page import (
 
 SECTION_MAP_SIZE = PAGES_PER_SECTION * STRUCT_PAGE_SIZE  # 2 MiB, one PMD
 RESET_STRUCT_PAGES = 3  # head, first and second tail; Source: mm/hugetlb_vmemmap.c:NR_RESET_STRUCT_PAGE @ v6.12
+
+_WHY_GONE = {
+    "full": "was never initialised",
+    "window": "is not in the window (any more)",
+    "counted": "was counted, not stored: boot with --vmemmap window or full",
+}
 
 
 class PageStateGone(InputError):  # noqa: N818 - the name says what happened
@@ -77,7 +85,13 @@ class Vmemmap:
     as there are pages in present sections), ``start`` the virtual address of page 0's ``struct page``.
     """
 
-    def __init__(self, sections: Iterable[int], start: int = VMEMMAP_START_4LEVEL, slots: int | None = None) -> None:
+    def __init__(
+        self,
+        sections: Iterable[int],
+        start: int = VMEMMAP_START_4LEVEL,
+        slots: int | None = None,
+        counted: bool = False,
+    ) -> None:
         self.start = start
         self.sections = sorted(set(sections))
         self.total = len(self.sections) * PAGES_PER_SECTION
@@ -86,13 +100,13 @@ class Vmemmap:
         if slots is not None and (slots <= 0 or slots % PAGES_PER_SECTION):
             raise InputError(f"window of {slots} struct pages: expected a positive multiple of {PAGES_PER_SECTION}")
         self.slots = self.total if slots is None else min(slots, self.total)
-        self.backing = "full" if self.slots == self.total else "window"
+        self.backing = "counted" if counted else "full" if self.slots == self.total else "window"
         self.groups = _groups(self.sections)
         self._group_starts = [group.start_pfn for group in self.groups]
-        self.arena = arena_pool().take(self.slots * STRUCT_PAGE_SIZE)
+        self.arena = arena_pool().take(PAGE_SIZE if counted else self.slots * STRUCT_PAGE_SIZE)
         if self.backing == "window":
             self.arena.want_huge(0, self.slots * STRUCT_PAGE_SIZE)
-        self.words = self.arena.words(self.slots)
+        self.words = self.arena.words(0 if counted else self.slots)
         self.held = HeldRanges()
         self.memmaps: list[Memmap] = []
         self.preinit: dict[int, PreinitMap] = {}  # by head pfn
@@ -166,6 +180,8 @@ class Vmemmap:
 
     def claim(self, run: Run) -> None:
         """Record that a run is (about to be) written whole."""
+        if self.backing == "counted":
+            return
         if self.backing == "full":
             self.arena.want_huge(run.slot * STRUCT_PAGE_SIZE, run.pages * STRUCT_PAGE_SIZE)
         self.held.claim(run.slot, run.slot + run.pages, self._index(run.pfn) // self.slots)
@@ -199,8 +215,7 @@ class Vmemmap:
         head = self._head_of_folded(pfn)
         row = self.row(pfn if head is None else head + pfn % PAGES_PER_MEMMAP_PAGE)
         if row is None:
-            why = "was never initialised" if self.backing == "full" else "is not in the window (any more)"
-            raise PageStateGone(f"struct page of pfn {pfn:#x} {why}")
+            raise PageStateGone(f"struct page of pfn {pfn:#x} {_WHY_GONE[self.backing]}")
         record: np.void = row.copy().view(STRUCT_PAGE)[0]
         return record
 
