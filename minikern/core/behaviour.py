@@ -155,6 +155,13 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     smp_cpu_masks: int
     """Masks of CPUs that are allocated when NR_CPUS is large."""
 
+    # deferred struct pages
+
+    deferred_threads: Literal["one", "cpus"]
+    """Who initialises a node's deferred pages: one kernel thread, or one for each CPU of the node."""
+    deferred_line_pages: bool
+    """The line about a node's deferred pages says how many they were."""
+
     # huge pages
 
     hugetlb_lines: Literal["registered", "vmemmap"]

@@ -1,4 +1,4 @@
-"""page_alloc_init_late(): the deferred part of the memory map, initialised and freed by many threads on each node.
+"""page_alloc_init_late(): the deferred part of the memory map, initialised and freed by threads of each node.
 
 Simulated threads (one SimPy process each) take chunks; how long a chunk takes follows from its pages, the cost of a
 page and the node's store bandwidth. The rows themselves are written by a pool of host threads; which host thread writes
@@ -216,6 +216,7 @@ def _pgdatinit(k: Kernel, node: DeferredNode, work: WorkPool, host: HostPool) ->
     store = NodeStore(env, k.unit_ns("deferred_page_init"), k.unit_ns("node_store_per_page"))
     tick_ns = NS_PER_S // k.config.number("CONFIG_HZ")
     start_jiffy = int(env.now) // tick_ns
+    threads = len(node.cpus) if k.behaviour.deferred_threads == "cpus" else 1
 
     def chunk(worker: int, start: int, end: int) -> Generator[simpy.Event, Any, None]:
         pieces = node.pieces(start, end)
@@ -231,10 +232,14 @@ def _pgdatinit(k: Kernel, node: DeferredNode, work: WorkPool, host: HostPool) ->
         for low, high in pieces:
             deferred_free_pages(k.page_alloc, node.zone, low, high)
 
-    for job in node.jobs(max(len(node.cpus), 1)):
+    for job in node.jobs(max(threads, 1)):
         yield from padata_do_multithreaded(env, job, work, chunk)
     spent = (int(env.now) // tick_ns - start_jiffy) * tick_ns // 1_000_000
-    k.printk(f"node {node.nid} deferred pages initialised in {spent}ms")
+    if k.behaviour.deferred_line_pages:
+        count = sum(end - start for start, end in node.free)
+        k.printk(f"node {node.nid} initialised, {count} pages in {spent}ms")
+    else:
+        k.printk(f"node {node.nid} deferred pages initialised in {spent}ms")
 
 
 def deferred_free_pages(page_alloc: PageAlloc, zone: Zone, start: int, end: int) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,18 @@ def test_bandwidth_limits_many_threads() -> None:
     spent = k.charges["deferred_page_init"] * COSTS["node_store_per_page"] / 1e6
     ms = int(k.lines[-1].rsplit(" ", 1)[1].removesuffix("ms"))
     assert 0 <= spent - ms < 4.1
+
+
+@pytest.mark.parametrize("cpus", [1, 4])
+def test_one_thread_takes_as_long_as_a_node_with_one_cpu(cpus: int) -> None:
+    memory = [(4 * GIB, 8 * GIB, 0)]
+    behaviour = {"deferred_threads": "one", "deferred_line_pages": True}
+    k = late(fake_kernel(memory, vmemmap="window", cpus_per_node=cpus, behaviour=behaviour))
+    pages = k.charges["deferred_page_init"]
+    found = re.fullmatch(r"node 0 initialised, (\d+) pages in (\d+)ms", k.lines[-1])
+    assert found is not None and int(found[1]) == pages
+    assert 0 <= pages * COSTS["deferred_page_init"] / 1e6 - int(found[2]) < 4.1
+    assert {entry.cpu for entry in k.ledger.entries() if entry.kind == "deferred_page_init"} == {0}
 
 
 def test_nothing_deferred_prints_nothing() -> None:
