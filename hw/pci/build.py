@@ -33,6 +33,8 @@ BAR_TYPE = {"io": 1, "mem32": 0, "mem64": 4}
 INTEL, CLASS_ISA_BRIDGE = 0x8086, 0x0601
 PIIX_IDS = frozenset({0x122E, 0x7000, 0x7110})  # with four links instead of eight
 PME_BITS = {"D0": 0x0800, "D1": 0x1000, "D2": 0x2000, "D3hot": 0x4000, "D3cold": 0x8000}
+ACS_DOUBLE_WORDS = ((0xA110, 0xA11F), (0xA167, 0xA16A), (0xA290, 0xA29F), (0xA2E7, 0xA2EE), (0x9D10, 0x9D1B))
+ACS_DOUBLE_WORD_CONTROL = 8
 ACS_BITS = 0x1D  # source validation, request and completion redirect, upstream forwarding
 DECODE_32_BIT_IO, DECODE_64_BIT_MEMORY = 0x1, 0x1
 HEADER_CARDBUS = 2
@@ -78,6 +80,8 @@ def _encode(spec: PciFunctionSpec, multifunction: bool) -> ConfigSpace:
         _encode_ext_capabilities(space, spec)
     if spec.assigned:
         encode_assignment(space, spec)
+    for register in spec.registers:
+        space.put(register.offset, 4, register.value)
     return space
 
 
@@ -199,7 +203,18 @@ def install_masks(space: ConfigSpace, bars: list[BarSpec], rom_size: int) -> Non
         if number in EXT_IDS:
             space.allow_structure(EXT_IDS[number], at)
         if number == EXT_ID[ACS.name]:
-            space.allow(at + ACS["control"].offset, 2, space.get(ACS, "cap", at) & 0x7F)
+            space.allow(at + acs_control(space), 2, space.get(ACS, "cap", at) & 0x7F)
+
+
+def acs_control(space: ConfigSpace) -> int:
+    """Where in the access control services the control register lies: after four bytes of capability in some PCHs.
+
+    Source: Intel 100 Series Chipset Family PCH datasheet, volume 2, 12.1.46 and 12.1.47; specification updates of the
+    200 series (erratum 22) and of the 7th and 8th generation's mobile PCHs (erratum 22)
+    """
+    vendor, device = space.get(COMMON, "vendor"), space.get(COMMON, "device")
+    wide = vendor == INTEL and any(first <= device <= last for first, last in ACS_DOUBLE_WORDS)
+    return ACS_DOUBLE_WORD_CONTROL if wide else ACS["control"].offset
 
 
 def _bar_mask(space: ConfigSpace, register: int, bar: BarSpec) -> None:

@@ -120,6 +120,13 @@ class VirtualFunctions(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     device: Annotated[int, Meta(ge=0, le=0xFFFF)] = 0xFFFF
 
 
+class RegisterSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Four bytes of a described function's own registers, behind its header."""
+
+    offset: Annotated[int, Meta(ge=0x40, le=0xFFC)]
+    value: Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
+
+
 class LinkSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A PCI Express link: what it could do and what it was trained to. Speeds are 1 (2.5 GT/s) to 6 (64 GT/s)."""
 
@@ -161,6 +168,7 @@ class PciFunctionSpec(msgspec.Struct, forbid_unknown_fields=True):
     bridge_control: Annotated[int, Meta(ge=0, le=0xFFFF)] = 0
     virtual: VirtualFunctions | None = None
     link: LinkSpec | None = None
+    registers: list[RegisterSpec] = []
     ari_next: Byte | None = None  # next function where device numbers count as functions; 0: the last one
 
     def address(self) -> Address:
