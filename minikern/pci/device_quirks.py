@@ -1,0 +1,68 @@
+"""The table of devices that do not say all about themselves, ``device_quirks.toml``.
+
+Source: drivers/pci/quirks.c @ v6.18
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from importlib import resources
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from hw.toml_file import decode_toml
+from minikern.state.pci import PciDev
+
+IdRange = Annotated[str, Meta(pattern=r"^[0-9a-f]{4}(-[0-9a-f]{4})?$")]
+Vendor = Annotated[str, Meta(pattern=r"^[0-9a-f]{4}$")]
+AcsRule = Literal[
+    "isolates", "integrated", "root-port", "port", "port-not", "never", "southbridge", "pch", "pch-double-words"
+]
+AliasRule = Literal["function-0", "function-1", "device-1", "mic-x200", "all-slots"]
+
+
+class _Row(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True):
+    """Devices of one vendor, all of them if none is listed."""
+
+    what: str
+    vendor: Vendor
+    devices: list[IdRange] = []
+
+    def matches(self, dev: PciDev) -> bool:
+        """True if the row is about ``dev``."""
+        return dev.vendor == int(self.vendor, 16) and (not self.devices or any(_in(dev.device, r) for r in self.devices))
+
+
+class AcsQuirk(_Row, frozen=True):
+    """Whether devices keep their neighbours apart; ``fork`` names the behaviour that turns the row on."""
+
+    rule: AcsRule
+    fork: str = ""
+
+
+class AliasQuirk(_Row, frozen=True):
+    """Under which other functions' ids devices send; ``subsystems`` narrows them down."""
+
+    rule: AliasRule
+    subsystems: list[str] = []
+
+
+class DeviceQuirks(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """The whole table."""
+
+    acs: list[AcsQuirk]
+    alias: list[AliasQuirk]
+
+
+def _in(device: int, span: str) -> bool:
+    first, _, last = span.partition("-")
+    return int(first, 16) <= device <= int(last or first, 16)
+
+
+@lru_cache(maxsize=1)
+def device_quirks() -> DeviceQuirks:
+    """The table as it is in the package."""
+    path = resources.files("minikern.pci").joinpath("device_quirks.toml")
+    return decode_toml(path.read_bytes(), DeviceQuirks, "device_quirks.toml")
