@@ -289,6 +289,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A guest's IOMMU without scalable mode is warned about."""
     amd_iommu_cap_line: bool
     """An AMD IOMMU's capability is logged."""
+    acs_integrated_endpoints: bool
+    """Intel's endpoints inside the root complex are known not to talk to each other."""
 
     # Kexec HandOver
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.pci.acs import pci_acs_init
 from minikern.pci.bars import COMMAND, pci_read_bases, pci_read_bridge_windows
 from minikern.pci.caps import (
     CAP_EA,
@@ -24,7 +25,6 @@ from minikern.pci.caps import (
     EXP_FLAGS,
     EXP_LNKCAP,
     EXP_SLTCAP,
-    EXT_ACS,
     EXT_AER,
     EXT_ARI,
     EXT_ATS,
@@ -36,6 +36,7 @@ from minikern.pci.caps import (
     pci_find_capability,
     pci_find_ext_capability,
 )
+from minikern.pci.dma_alias import fixup_aliases
 from minikern.pci.iov import pci_iov_init
 from minikern.pci.link import pcie_report_downtraining
 from minikern.pci.quirks import fixup_header, legacy_ide
@@ -53,7 +54,6 @@ HOST_BRIDGE = 0x0600
 INTX_DISABLE = 0x400
 EXT_TAG = 0x20
 ARI_FORWARDING = 0x20
-ACS_WANTED = 0x1D  # source validation, request and completion redirect, upstream forwarding
 PME_STATES = ((0x0800, "D0"), (0x1000, "D1"), (0x2000, "D2"), (0x4000, "D3hot"), (0x8000, "D3cold"))
 OTHER_EXT_CAPS = (EXT_ATS, EXT_PRI, EXT_PASID)
 LATE_EXT_CAPS = (EXT_PTM, EXT_AER, EXT_DPC)
@@ -174,6 +174,7 @@ def pci_device_add(k: Kernel, dev: PciDev) -> None:
     """Configure a device that was set up, and put it on its bus. Source: probe.c:pci_device_add() @ v6.12"""
     _pci_configure_device(k, dev)
     fixup_header(k, dev)
+    fixup_aliases(k, dev)
     _pci_init_capabilities(k, dev)
     dev.bus.devices.append(dev)
     k.pci.devices.append(dev)
@@ -205,7 +206,7 @@ def _pci_init_capabilities(k: Kernel, dev: PciDev) -> None:
     pci_iov_init(k, dev)
     for capability in OTHER_EXT_CAPS:
         pci_find_ext_capability(dev, capability)
-    _pci_acs_init(k, dev)
+    pci_acs_init(k, dev)
     for capability in LATE_EXT_CAPS:
         pci_find_ext_capability(dev, capability)
     pcie_report_downtraining(k, dev)
@@ -240,15 +241,6 @@ def _pci_configure_ari(k: Kernel, dev: PciDev) -> None:
     bridge.ari_enabled = bool(pci_find_ext_capability(dev, EXT_ARI))
     wanted = control | ARI_FORWARDING if bridge.ari_enabled else control & ~ARI_FORWARDING
     bridge.write(bridge.pcie_cap + EXP_DEVCTL2, 2, wanted)
-
-
-def _pci_acs_init(k: Kernel, dev: PciDev) -> None:
-    """Find ACS; turn it on if an IOMMU asked for isolation. Source: drivers/pci/pci.c:pci_acs_init() @ v6.12"""
-    dev.acs_cap = pci_find_ext_capability(dev, EXT_ACS)
-    if dev.acs_cap and k.pci.acs_requested:
-        capabilities = dev.read(dev.acs_cap + 4, 2)
-        control = dev.read(dev.acs_cap + 6, 2)
-        dev.write(dev.acs_cap + 6, 2, control | capabilities & ACS_WANTED)
 
 
 def ext_config_below(bridge: PciDev) -> bool:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from minikern.core.moduleparam import Parameter, early_param, needs_bool
 from minikern.core.printk import Level
+from minikern.pci.acs import pci_acs_enabled
 from minikern.pci.amd_iommu import amd_iommu_enabled, amd_iommu_init
 from minikern.pci.dmar import (
     ATSR,
@@ -21,23 +22,13 @@ from minikern.pci.dmar import (
     dmar_table_init,
     intel_iommu_enabled,
 )
+from minikern.pci.dma_alias import are_aliases
 from minikern.state.dmar import DmarState, RemappingUnit
-from minikern.state.pci import (
-    TYPE_DOWNSTREAM,
-    TYPE_PCI_BRIDGE,
-    TYPE_PCIE_BRIDGE,
-    TYPE_RC_EC,
-    TYPE_RC_END,
-    TYPE_ROOT_PORT,
-    PciDev,
-)
+from minikern.state.pci import TYPE_PCI_BRIDGE, TYPE_PCIE_BRIDGE, PciDev
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-ACS_SV, ACS_RR, ACS_CR, ACS_UF, ACS_EC = 0x01, 0x04, 0x08, 0x10, 0x20
-REQ_ACS_FLAGS = ACS_SV | ACS_RR | ACS_CR | ACS_UF
-INTEL = 0x8086
 GLOBAL_COMMAND, GLOBAL_STATUS, ROOT_TABLE = 0x18, 0x1C, 0x20
 QI_ENABLE, ROOT_POINTER, TRANSLATION = 1 << 26, 1 << 30, 1 << 31
 
@@ -148,6 +139,7 @@ class Groups:
     """
 
     def __init__(self, k: Kernel) -> None:
+        self.k = k
         self.count = 0
         self._isolated: dict[PciDev, bool] = {}
         self._slots: dict[tuple[int, int, int], list[PciDev]] = {}
@@ -168,19 +160,45 @@ class Groups:
             owner = bridge
             if owner.iommu_group is not None:
                 return owner.iommu_group
-        shared = self._function_group(owner)
+        seen: set[int] = set()
+        shared = self._alias_group(owner, seen)
+        if shared is None:
+            shared = self._function_group(owner, seen)
         if shared is not None:
             return shared
         self.count += 1
         return self.count - 1
 
-    def _function_group(self, dev: PciDev) -> int | None:
+    def _alias_group(self, dev: PciDev, seen: set[int]) -> int | None:
+        """The group of the device or of one it shares a requester id with; ``seen`` holds the devfns looked at.
+
+        Source: drivers/iommu/iommu.c:get_pci_alias_group() @ v6.12
+        """
+        if dev.devfn in seen:
+            return None
+        seen.add(dev.devfn)
+        if dev.iommu_group is not None:
+            return dev.iommu_group
+        for other in dev.bus.devices:
+            if other is dev or not are_aliases(dev, other):
+                continue
+            group = self._alias_group(other, seen)
+            if group is None:
+                group = self._function_group(other, seen)
+            if group is not None:
+                return group
+        return None
+
+    def _function_group(self, dev: PciDev, seen: set[int]) -> int | None:
         """Source: drivers/iommu/iommu.c:get_pci_function_alias_group() @ v6.12"""
         if not dev.multifunction or self.isolated(dev):
             return None
         for other in self._slots[dev.bus.segment, dev.bus.number, dev.devfn >> 3]:
-            if other is not dev and other.iommu_group is not None and not self.isolated(other):
-                return other.iommu_group
+            if other is dev or self.isolated(other):
+                continue
+            group = self._alias_group(other, seen)
+            if group is not None:
+                return group
         return None
 
     def _path_isolated(self, dev: PciDev) -> bool:
@@ -193,30 +211,10 @@ class Groups:
         return True
 
     def isolated(self, dev: PciDev) -> bool:
-        """True if the device can not reach its peers past the IOMMU. Source: drivers/pci/pci.c:pci_acs_enabled()"""
+        """True if the device can not reach its peers past the IOMMU."""
         if dev not in self._isolated:
-            self._isolated[dev] = _acs_enabled(dev)
+            self._isolated[dev] = pci_acs_enabled(self.k, dev)
         return self._isolated[dev]
-
-
-def _acs_enabled(dev: PciDev) -> bool:
-    # Root complex integrated endpoints of this vendor do not talk to each other.
-    # Source: drivers/pci/quirks.c:pci_quirk_rciep_acs() @ v6.12
-    if dev.vendor == INTEL and dev.is_pcie and dev.pcie_type == TYPE_RC_END:
-        return True
-    if not dev.is_pcie or dev.pcie_type in (TYPE_PCI_BRIDGE, TYPE_PCIE_BRIDGE, TYPE_RC_EC):
-        return False
-    if dev.pcie_type in (TYPE_ROOT_PORT, TYPE_DOWNSTREAM) or dev.multifunction:
-        return _acs_flags_enabled(dev)
-    return True
-
-
-def _acs_flags_enabled(dev: PciDev) -> bool:
-    """What the device implements of the wanted controls must be on. Source: pci.c:pci_acs_flags_enabled()"""
-    if not dev.acs_cap:
-        return False
-    wanted = REQ_ACS_FLAGS & (dev.read(dev.acs_cap + 4, 2) | ACS_EC)
-    return dev.read(dev.acs_cap + 6, 2) & wanted == wanted
 
 
 def _dma_aliases(dev: PciDev) -> Iterator[PciDev]:

@@ -72,6 +72,7 @@ def _pci_word(k: Kernel, word: str) -> None:
         options.msi = False
     elif word.startswith("noats"):
         k.printk("PCIe: ATS is disabled")
+        options.ats = False
     elif word.startswith("noari"):
         options.ari = False
     elif word.startswith("pcie_scan_all"):

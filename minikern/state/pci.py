@@ -105,6 +105,8 @@ class PciDev:
     pcie_version: int = 0
     cfg_size: int = 256
     acs_cap: int = 0
+    acs_by_quirk: bool = False  # isolation was turned on by other registers than the capability's
+    dma_aliases: set[int] = field(default_factory=set)  # devfns of its bus whose ids its requests carry too
     sriov_cap: int = 0
     total_vfs: int = 0
     vf_bytes: dict[int, int] = field(default_factory=dict)  # bytes of one virtual function's share, by slot

@@ -35,6 +35,7 @@ class PciOptions:
     last_bus: int | None = None
     msi: bool = True
     ari: bool = True
+    ats: bool = True
     scan_all: bool = False
     bfsort: bool | None = None  # None: as the firmware wants it
     probe_only: list[str] = field(default_factory=list)
