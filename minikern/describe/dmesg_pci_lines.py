@@ -100,6 +100,8 @@ class Seen:
     vf_pending: tuple[int, Range] | None = None  # a register whose index the next line tells
     vf_at: int = 0  # where the capability lies; 0: no line tells
     link: Limit | None = None
+    opened: bool = False  # a port of a PCH that isolates by the chipset's registers
+    bus_numbers_checked: bool = True  # as the firmware left that port
 
 
 def parse_range(text: str) -> Range | None:
@@ -180,6 +182,10 @@ def _add(seen: Seen, text: str) -> None:
         seen.ext_tag = True
     elif text.startswith(SHADOWED):
         seen.shadowed = True
+    elif text == "Enabling MPC IRBNCE":
+        seen.bus_numbers_checked = False
+    elif text == "Intel PCH root port ACS workaround enabled":
+        seen.opened = True
     elif text.startswith("pciehp: Slot #"):
         seen.slot = True
 

@@ -32,7 +32,8 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
 
     def matches(self, dev: PciDev) -> bool:
         """True if the row is about ``dev``."""
-        return dev.vendor == int(self.vendor, 16) and (not self.devices or any(_in(dev.device, r) for r in self.devices))
+        listed = not self.devices or any(_in(dev.device, span) for span in self.devices)
+        return listed and dev.vendor == int(self.vendor, 16)
 
 
 class AcsQuirk(_Row, frozen=True):

@@ -12,6 +12,7 @@ from minikern.core.moduleparam import Parameter, early_param, needs_bool
 from minikern.core.printk import Level
 from minikern.pci.acs import pci_acs_enabled
 from minikern.pci.amd_iommu import amd_iommu_enabled, amd_iommu_init
+from minikern.pci.dma_alias import are_aliases
 from minikern.pci.dmar import (
     ATSR,
     CAP_CACHING_MODE,
@@ -22,7 +23,6 @@ from minikern.pci.dmar import (
     dmar_table_init,
     intel_iommu_enabled,
 )
-from minikern.pci.dma_alias import are_aliases
 from minikern.state.dmar import DmarState, RemappingUnit
 from minikern.state.pci import TYPE_PCI_BRIDGE, TYPE_PCIE_BRIDGE, PciDev
 

@@ -180,3 +180,27 @@ def test_units_at_impossible_places_are_no_devices(tmp_path: Path) -> None:
 def test_both_wordings_of_groups() -> None:
     lines = ["pci 0000:00:1c.0: Adding to iommu group 3", "iommu: Adding device 0000:00:1d.0 to group 4", "group 5"]
     assert logged_groups(lines) == {Address(0, 0, 0xE0): 3, Address(0, 0, 0xE8): 4}
+
+
+def test_ports_that_isolate_by_the_chipsets_registers_come_again(tmp_path: Path) -> None:
+    pci = ROOTS.format(
+        first=functions("8086", "00:00.0 060000 conventional PCI endpoint")
+        + "pci 0000:00:1c.0: [8086:9c90] type 01 class 0x060400\n"
+        "pci 0000:00:1c.0: Enabling MPC IRBNCE\n"
+        "pci 0000:00:1c.0: Intel PCH root port ACS workaround enabled\n"
+        "pci 0000:00:1c.3: [8086:9c96] type 01 class 0x060400\n"
+        "pci 0000:00:1c.3: Intel PCH root port ACS workaround enabled\n"
+        "pci 0000:00:1f.0: [8086:9cc3] type 00 class 0x060100\n"
+        + functions("8086", "01:00.0 020000 PCIe Endpoint")
+        + "pci 0000:00:1c.0: PCI bridge to [bus 01]\n"
+        + functions("8086", "02:00.0 020000 PCIe Endpoint")
+        + "pci 0000:00:1c.3: PCI bridge to [bus 02]\n",
+        second="",
+    )
+    order = ("00:00.0", "00:1c.0", "00:1c.3", "00:1f.0", "01:00.0", "02:00.0")
+    expected = log_of_groups(*(f"{bdf} {number}" for number, bdf in enumerate(order)))
+    lines = again(tmp_path, HEAD.format(table="DMAR") + UNITS + pci + expected + TRANSLATED)
+    assert grouped(lines) == expected.splitlines()
+    assert [line for line in lines if "MPC" in line or "workaround" in line] == [
+        line for line in pci.splitlines() if "MPC" in line or "workaround" in line
+    ]
