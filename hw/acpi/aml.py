@@ -298,9 +298,12 @@ def irq(number: int) -> bytes:
     return b"\x22" + (1 << number).to_bytes(2, "little")
 
 
-def extended_irq(number: int) -> bytes:
-    """An interrupt of any number: level, active high, shared."""
-    return b"\x89\x06\x00\x09\x01" + number.to_bytes(4, "little")
+def irqs(numbers: Sequence[int]) -> bytes:
+    """A choice of interrupts: ISA ones without flags; with higher ones among them, level, active high, shared."""
+    if all(number < 16 for number in numbers):
+        return b"\x22" + sum(1 << number for number in set(numbers)).to_bytes(2, "little")
+    body = b"\x09" + bytes([len(numbers)]) + b"".join(number.to_bytes(4, "little") for number in numbers)
+    return b"\x89" + len(body).to_bytes(2, "little") + body
 
 
 def memory32_fixed(start: int, length: int) -> bytes:

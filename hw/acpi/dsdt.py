@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from hw.acpi import aml
 from hw.acpi.layout import sdt
-from hw.acpi.spec import AcpiSpec
+from hw.acpi.spec import AcpiSpec, InterruptLink
 from hw.pci.spec import HostBridgeSpec, PciSpec
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def build_dsdt(described: Described) -> bytes:
     terms += [_sleep_state(number) for number in spec.sleep_states]
     terms.append(aml.scope("\\_SB", [_cpu(described, index) for index in range(len(described.cpus))]))
     terms.append(aml.scope("\\_SB", [_root(described, number) for number in range(len(described.roots))]))
+    if spec.links:
+        terms.append(aml.scope("\\_SB", [_link(number, link) for number, link in enumerate(spec.links)]))
     first = described.roots[0].name
     terms.append(aml.scope("\\_GPE", [_gpe(name, f"\\_SB.{first}") for name in spec.gpe_methods]))
     return sdt("DSDT", DSDT_REVISION, b"".join(terms), spec.ids())
@@ -67,6 +69,19 @@ def _cpu(described: Described, index: int) -> bytes:
 
 def _gpe(name: str, target: str) -> bytes:
     return aml.method(name, 0, [aml.notify(target, 0)])
+
+
+def _link(number: int, link: InterruptLink) -> bytes:
+    """Source: ACPI 6.5 clause 6.2.13, 6.2.2"""
+    terms = [
+        aml.name("_HID", aml.hardware_id("PNP0C0F")),
+        aml.name("_UID", aml.integer(number)),
+        aml.name("_PRS", aml.resource_template(aml.irqs(link.irqs))),
+        aml.name("_CRS", aml.resource_template(aml.irqs([link.active]))),
+        aml.method("_STA", 0, [aml.return_(aml.integer(0x0B if link.enabled else 0x09))]),
+        aml.method("_DIS", 0, []),
+    ]
+    return aml.device(link.name, terms)
 
 
 def _root(described: Described, number: int) -> bytes:

@@ -57,6 +57,15 @@ class LapicNmi(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     x2apic: bool = False
 
 
+class InterruptLink(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A PCI interrupt link: interrupts it can be wired to, the one it is (0: none), whether firmware enabled it."""
+
+    name: Annotated[str, Meta(pattern="^[A-Z_][A-Z0-9_]{3}$")]
+    irqs: Annotated[list[Annotated[int, Meta(ge=0, le=0xFFFF)]], Meta(min_length=1, max_length=16)]
+    active: Annotated[int, Meta(ge=0, le=0xFFFF)] = 0
+    enabled: bool = True
+
+
 class AcpiSpec(msgspec.Struct, forbid_unknown_fields=True):
     """The firmware's ACPI side. ``enabled`` False gives a machine without an RSDP.
 
@@ -95,6 +104,7 @@ class AcpiSpec(msgspec.Struct, forbid_unknown_fields=True):
     gpe_methods: list[Annotated[str, Meta(pattern="^_[LE][0-9A-F]{2}$")]] = msgspec.field(
         default_factory=lambda: ["_L01", "_E02"]
     )
+    links: list[InterruptLink] = []
     aml: Literal["small", "server"] = "small"
     oem_loads: Annotated[int, Meta(ge=0, le=2)] = 0  # tables that processor methods load at run time (aml = server)
     mp_table: Dword = 0  # where a MultiProcessor table's floating pointer is; 0: the firmware left none

@@ -114,10 +114,16 @@ def _numbers(body: bytes, size: int) -> tuple[int, int, int]:
 
 def first_interrupt(data: bytes) -> int:
     """The first interrupt a template names, 0 when it names none. Source: drivers/acpi/pci_link.c @ v6.12"""
+    return next(iter(interrupts(data)), 0)
+
+
+def interrupts(data: bytes) -> list[int]:
+    """The interrupts of a template's first descriptor that is about interrupts."""
     for tag, body in descriptors(data):
         if tag == 0x20 and len(body) >= 2:
             mask = int.from_bytes(body[:2], "little")
-            return (mask & -mask).bit_length() - 1 if mask else 0
+            return [number for number in range(16) if mask >> number & 1]
         if tag == 0x89 and len(body) >= 2:
-            return int.from_bytes(body[2:6], "little") if body[1] else 0
-    return 0
+            places = range(2, min(2 + 4 * body[1], len(body) - 3), 4)
+            return [int.from_bytes(body[at : at + 4], "little") for at in places]
+    return []

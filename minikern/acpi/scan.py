@@ -122,11 +122,24 @@ def acpi_pci_link_add(k: Kernel, run: Interpreter, node: Node) -> None:
 
     Source: drivers/acpi/pci_link.c:acpi_pci_link_add() @ v6.12
     """
-    if not isinstance(run.evaluate(node, "_PRS"), bytearray):
+    prs = run.evaluate(node, "_PRS")
+    if not isinstance(prs, bytearray):
         return
     crs = run.evaluate(node, "_CRS")
     irq = resources.first_interrupt(bytes(crs)) if isinstance(crs, bytearray) else 0
-    k.printk(f"ACPI: PCI: Interrupt link {node.name} configured for IRQ {irq}")
-    if not status(run, node) & STA_ENABLED:
-        k.printk(f"ACPI: PCI: Interrupt link {node.name} disabled")
+    enabled = bool(status(run, node) & STA_ENABLED)
+    if k.behaviour.interrupt_link_line == "irqs":
+        k.printk(_link_line(node.name, resources.interrupts(bytes(prs)), irq, enabled))
+    else:
+        k.printk(f"ACPI: PCI: Interrupt link {node.name} configured for IRQ {irq}")
+        if not enabled:
+            k.printk(f"ACPI: PCI: Interrupt link {node.name} disabled")
     run.evaluate(node, "_DIS")
+
+
+def _link_line(name: str, possible: list[int], active: int, enabled: bool) -> str:
+    """Source: drivers/acpi/pci_link.c:acpi_pci_link_add() @ v5.10"""
+    usable = [number for number in possible if number]
+    listed = "".join(f" *{number}" if number == active else f" {number}" for number in usable)
+    other = "" if active in usable else f" *{active}"
+    return f"ACPI: PCI Interrupt Link [{name}] (IRQs{listed}){other}{'' if enabled else ', disabled.'}"

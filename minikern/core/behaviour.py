@@ -265,6 +265,9 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     initcall_usecs: bool
     """What an initcall took is logged in microseconds, not in units of 1024 ns."""
 
+    freed_image_parts: bool
+    """The lines about given back parts of the kernel image say which part each was."""
+
     # PCI
 
     pci_ecam_lines: Literal["mmconfig", "ecam"]
@@ -279,6 +282,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """What a resource is called: by its register, or by its name."""
     pci_link_speed: Literal["plain", "pcie"]
     """How the speed of a link is written: ``8 GT/s``, or ``8.0 GT/s PCIe``."""
+    interrupt_link_line: Literal["irqs", "configured"]
+    """An ACPI interrupt link's line: with all interrupts it could have, or only with the one it has."""
     osc_skipped: bool
     """A host bridge that is neither PCI Express nor asked by the firmware gets no _OSC."""
     iommu_probe_by_unit: bool

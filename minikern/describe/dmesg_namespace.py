@@ -1,4 +1,4 @@
-"""What a boot log shows of the ACPI namespace: sleep states, GPEs, and tables that the firmware's methods load.
+"""What a boot log shows of the ACPI namespace: sleep states, GPEs, interrupt links, tables that methods load.
 
 Source: drivers/acpi/sleep.c:acpi_sleep_init(), drivers/acpi/acpica/evgpeblk.c, exconfig.c @ v6.12
 """
@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 from hw.acpi import aml
 from hw.acpi.dsdt import cpu_name
 from hw.acpi.layout import HEADER, TableIds
-from hw.acpi.spec import AcpiSpec
+from hw.acpi.spec import AcpiSpec, InterruptLink
 from minikern.describe.acpidump import LoggedTable
 from minikern.describe.dmesg_log import Log
 
 MAX_LOADS = 64
+MAX_LINKS = 64
+USUAL_IRQS = [3, 4, 5, 6, 7, 10, 11, 12, 14, 15]  # of a chipset's links; those the firmware wires are not logged
+FIRST_GSI, MAX_GSI = 16, 0xFFFF
 MAX_LOADED_BYTES = 1 << 20
 LOAD, LOAD_TABLE = b"\x5b\x20", b"\x5b\x1f"  # Source: ACPI 6.5 clause 20.2.5.4
 SYSTEM_MEMORY = 0
@@ -24,6 +27,12 @@ OEM_SIGNATURE = re.compile(r"^(?:OEM\w|PSDT)$")
 
 _SLEEP = re.compile(r"^ACPI: (?:PM: )?\(supports((?: S[0-5])+)\)")
 _GPES = re.compile(r"^ACPI: Enabled (\d{1,3}) GPEs in block 00 to ([0-7][0-9A-F])\s*$")
+_LINK = re.compile(
+    r"^ACPI: PCI Interrupt Link \[([A-Z_][A-Z0-9_]{3})\]"
+    r" \(IRQs((?: \*?\d{1,5}){1,16})\)(?: \*(\d{1,5}))?(, disabled\.)?"
+)
+_LINK_SET = re.compile(r"^ACPI: PCI: Interrupt link ([A-Z_][A-Z0-9_]{3}) configured for IRQ (\d{1,5})\s*$")
+_LINK_OFF = re.compile(r"^ACPI: PCI: Interrupt link ([A-Z_][A-Z0-9_]{3}) disabled\s*$")
 _LOADING = re.compile(r"^ACPI: Dynamic OEM Table Load:\s*$")
 _TABLE = re.compile(
     r"^ACPI: ([A-Z0-9]{4}) 0x[0-9A-F]{16} ([0-9A-F]{6,8}) \(v(\d{2}) (.{6}) (.{8}) ([0-9A-F]{8}) (.{4}) ([0-9A-F]{8})\)"
@@ -39,7 +48,7 @@ class Loads:
 
 
 def namespace_facts(lines: Sequence[str], spec: AcpiSpec) -> None:
-    """Put the logged sleep states and GPEs into ``spec``."""
+    """Put the logged sleep states, GPEs and interrupt links into ``spec``."""
     sleep = next((match for line in lines if (match := _SLEEP.match(line))), None)
     if sleep is not None:
         spec.sleep_states = [int(word[1]) for word in sleep[1].split()]
@@ -48,6 +57,24 @@ def namespace_facts(lines: Sequence[str], spec: AcpiSpec) -> None:
         last = int(gpes[2], 16)
         spec.gpe0_length = (last + 1) // 8 * 2
         spec.gpe_methods = [f"_L{number:02X}" for number in range(min(int(gpes[1]), last + 1))]
+    spec.links = interrupt_links(lines)
+
+
+def interrupt_links(lines: Sequence[str]) -> list[InterruptLink]:
+    """The links whose lines the log has, in their order; what a newer kernel does not say of them is assumed."""
+    found: dict[str, InterruptLink] = {}
+    off = {match[1] for line in lines if (match := _LINK_OFF.match(line))}
+    for line in lines:
+        if match := _LINK.match(line):
+            words = match[2].split()
+            starred = next((word[1:] for word in words if word[0] == "*"), match[3] or "0")
+            irqs = [int(word.lstrip("*")) for word in words]
+            found.setdefault(match[1], InterruptLink(match[1], irqs, int(starred), not match[4]))
+        elif match := _LINK_SET.match(line):
+            active = int(match[2])
+            irqs = [active] if active >= FIRST_GSI else USUAL_IRQS
+            found.setdefault(match[1], InterruptLink(match[1], irqs, active, match[1] not in off))
+    return [link for link in found.values() if max(*link.irqs, link.active) <= MAX_GSI][:MAX_LINKS]
 
 
 def dynamic_loads(log: Log, tables: Sequence[LoggedTable]) -> Loads:

@@ -221,7 +221,7 @@ def test_resources() -> None:
             aml.io_port(0xCF8, 8),
             aml.address_space(16, "io", 0x1000, 0x1FFF),
             aml.address_space(64, "mem", 1 << 40, (1 << 41) - 1, True),
-            aml.extended_irq(300),
+            aml.irqs([300]),
             b"\x79\x00",
         ]
     )

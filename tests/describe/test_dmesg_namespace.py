@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from hw.acpi.spec import InterruptLink
+from minikern.describe.dmesg_namespace import interrupt_links
 from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
 from tests.describe.test_dmesg_iommu import HEAD
@@ -63,3 +65,40 @@ def test_absurd_figures_are_bounded(tmp_path: Path) -> None:
     loads = "".join(line + "\n" for line in SHOWN.splitlines()[3:5])
     text = "ACPI: Enabled 999 GPEs in block 00 to 0F\n" + loads * 2000
     assert "ACPI: Enabled 16 GPEs in block 00 to 0F" in again(tmp_path, HEAD.format(table="BGRT") + text)
+
+
+OLD_LINKS = """\
+ACPI: PCI Interrupt Link [LNKA] (IRQs 3 4 5 6 10 *11 12 14 15)
+ACPI: PCI Interrupt Link [LNKB] (IRQs 3 4 5 6 10 11 12 14 15) *0, disabled.
+ACPI: PCI Interrupt Link [GSIA] (IRQs *16)
+"""
+NEW_LINKS = """\
+ACPI: PCI: Interrupt link LNKA configured for IRQ 11
+ACPI: PCI: Interrupt link LNKB configured for IRQ 0
+ACPI: PCI: Interrupt link LNKB disabled
+ACPI: PCI: Interrupt link GSIA configured for IRQ 16
+"""
+
+
+@pytest.mark.parametrize(("release", "shown"), [("5.10.1", OLD_LINKS), ("5.13.1", NEW_LINKS), ("6.12.1", NEW_LINKS)])
+def test_interrupt_links_come_again(tmp_path: Path, release: str, shown: str) -> None:
+    head = HEAD.format(table="BGRT").replace("6.12.1", release)
+    lines = again(tmp_path, head + shown)
+    first = lines.index(shown.splitlines()[0])
+    assert lines[first : first + len(shown.splitlines())] == shown.splitlines()
+    assert lines[first - 1].startswith(("ACPI: PCI Root Bridge", "pci_bus ", "pci ", "PCI host bridge"))
+    assert not [line for line in lines if "ACPI Error" in line or "ACPI BIOS" in line]
+
+
+@pytest.mark.parametrize(
+    ("line", "links"),
+    [
+        ("ACPI: PCI: Interrupt link LNKA configured for IRQ 99999", []),  # no interrupt has such a number
+        ("ACPI: PCI Interrupt Link [LNK] (IRQs 3)", []),
+        ("ACPI: PCI Interrupt Link [LNKA] (IRQs", []),
+        ("ACPI: PCI Interrupt Link [LNKA] (IRQs *70000)", []),
+        ("ACPI: PCI Interrupt Link [LNKA] (IRQs 20 *21)", [InterruptLink("LNKA", [20, 21], 21)]),
+    ],
+)
+def test_odd_interrupt_links(line: str, links: list[InterruptLink]) -> None:
+    assert interrupt_links([line, line]) == links

@@ -94,10 +94,11 @@ def free_initmem(k: Kernel) -> None:
     """
     layout = image_layout(k)
     free_reserved_area(k, *layout.decrypted, "unused decrypted")
-    free_reserved_area(k, *layout.init, "unused kernel image (initmem)")
+    named = k.behaviour.freed_image_parts
+    free_reserved_area(k, *layout.init, f"unused kernel image{' (initmem)' if named else ''}")
     k.printk(f"Write protecting the kernel read-only data: {k.release.image.write_protect_kib}k")
-    free_reserved_area(k, *layout.text_rodata_gap, "unused kernel image (text/rodata gap)")
-    free_reserved_area(k, *layout.rodata_data_gap, "unused kernel image (rodata/data gap)")
+    for gap, name in ((layout.text_rodata_gap, "text/rodata gap"), (layout.rodata_data_gap, "rodata/data gap")):
+        free_reserved_area(k, *gap, f"unused kernel image{f' ({name})' if named else ''}")
 
 
 def free_initrd_mem(k: Kernel) -> None:
