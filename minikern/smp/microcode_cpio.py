@@ -57,13 +57,17 @@ def _align(address: int) -> int:
 
 
 def _skip_zeros(k: Kernel, at: int, end: int) -> int:
-    # Padding between archives: whole words, judged by their first byte.
-    while at < end:
-        firsts = k.machine.bus.read_bytes(at, min(CHUNK, end - at))[::4]
-        zeros = len(firsts) - len(firsts.lstrip(b"\0"))
-        at += 4 * zeros
-        if zeros < len(firsts):
-            break
+    # Padding between archives: whole words, judged by their first byte. What was never written is not walked.
+    after = at
+    for length, view in k.machine.bus.memory.runs(at, end - at):
+        while view is not None and at < after + length:
+            firsts = bytes(view[at - after : at - after + CHUNK : 4])
+            zeros = len(firsts) - len(firsts.lstrip(b"\0"))
+            at += 4 * zeros
+            if zeros < len(firsts):
+                return at
+        after += length
+        at += max(0, -(-(after - at) // 4) * 4)  # to the first word behind it
     return at
 
 

@@ -67,6 +67,17 @@ def test_the_file_is_found_behind_others_and_padding() -> None:
     assert place(archive, AMD) is None and place(bytes(3_000_000)) is None and place(b"") is None
 
 
+@pytest.mark.parametrize(("hole", "whole"), [(5 << 20, True), ((5 << 20) + 0x1234, True), ((5 << 20) + 2, False)])
+def test_padding_that_was_never_written(hole: int, whole: bool) -> None:
+    first, second = early_cpio("kernel/firmware/acpi/x.aml", b"abc"), early_cpio(INTEL, b"microcode")
+    k = kernel_with(b"")
+    k.machine.bus.memory.clear(INITRD, 8 << 20)
+    for place, archive in ((INITRD, first), (INITRD + hole, second)):
+        k.machine.bus.memory.write(place, archive)
+    found = find_cpio_data(k, INTEL, INITRD, 3 << 30)
+    assert (found is not None and found.address > INITRD + hole) is whole
+
+
 @pytest.mark.parametrize("damage", [0, 5, 30, 100, 109])
 def test_an_archive_that_is_none_ends_the_search(damage: int) -> None:
     archive = bytearray(early_cpio("x", b"") + early_cpio(INTEL, b"microcode"))
