@@ -22,7 +22,7 @@ def with_kernel_facts(release: Release, facts: KernelFacts | None) -> Release:
     """``release`` with the figures of ``facts`` that are known; the given release is left as it is."""
     if facts is None:
         return release
-    config = dict(release.config)
+    config = {**release.config, **facts.options}
     image = release.image
     if facts.nr_cpus:
         config["CONFIG_NR_CPUS"] = facts.nr_cpus

@@ -25,6 +25,7 @@ class KernelFacts(msgspec.Struct, forbid_unknown_fields=True):
     log_buf_shift: NonNegative = 0
     mptcp: bool | None = None  # built with CONFIG_MPTCP
     bucket_bytes: dict[str, int] = {}  # of hash tables by name: locks are larger where they are checked
+    options: dict[str, bool | int] = {}  # Kconfig values that its lines show
     ram_disks: bool | None = None  # built with CONFIG_BLK_DEV_RAM
     intel_iommu: bool | None = None  # remapping units are used without being asked for; None: the log does not tell
     image_address: NonNegative = 0  # where the kernel image was put in memory

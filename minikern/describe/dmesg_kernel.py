@@ -7,6 +7,7 @@ import re
 from hw.spec import MAX_CPUS
 from minikern.core.kernel_facts import KernelFacts
 from minikern.core.subsystem_lines import KNOWN
+from minikern.describe.dmesg_config import config_facts
 from minikern.describe.dmesg_log import RANGE, Log
 
 LOG_CPU_BYTES = 4096  # what a CPU adds to the log buffer; Source: init/Kconfig, LOG_CPU_MAX_BUF_SHIFT
@@ -51,6 +52,7 @@ def kernel_facts(log: Log) -> KernelFacts:
     if "UDP" in facts.bucket_bytes:
         facts.mptcp = "MPTCP token" in facts.bucket_bytes
     facts.log_buf_shift = _log_buf_shift(log)
+    facts.options = config_facts(log)
     node_data = log.first(rf"^NODE_DATA\(\d+\) allocated {RANGE}")
     if node_data:
         size = int(node_data[2], 16) + 1 - int(node_data[1], 16)

@@ -20,6 +20,7 @@ from minikern.core.release import load_release, release_for_version
 from minikern.core.version import banner_version, series
 from minikern.describe.architecture import foreign_architecture
 from minikern.describe.case import Case
+from minikern.describe.dmesg_config import names_callers
 from minikern.describe.dmesg_cpus import cpus, hotplug
 from minikern.describe.dmesg_forms import cut_at
 from minikern.describe.dmesg_image import place_image
@@ -57,11 +58,15 @@ def spec_from_dmesg(path: Path, preset: Callable[[str], Case], which: int = 0) -
     if not 0 <= which <= len(found):
         raise InputError(f"{path}: boot {which} of a log with {len(found)}: expected 1 to {len(found)}")
     log = Log(str(path), found[max(which, 1) - 1])
-    if width := cut_at(read_raw(path)):
+    raw = read_raw(path)
+    if width := cut_at(raw):
         log.assumed.append(f"nothing of what was cut off at column {width}")
     if len(found) > 1:
         log.read.append(f"boot {max(which, 1)} of {len(found)} in this file (append :N to the name for another)")
-    return _spec(log, path.name, preset)
+    spec = _spec(log, path.name, preset)
+    if spec.kernel is not None and names_callers(raw):
+        spec.kernel.options["CONFIG_PRINTK_CALLER"] = True
+    return spec
 
 
 def _spec(log: Log, name: str, preset: Callable[[str], Case]) -> Case:

@@ -20,7 +20,8 @@ def with_evidence(spec: Case, matched: Matched) -> Case:
     row = _bringup(matched)
     if row is None:
         return spec
-    calibrated, tested = row.work.get(CALIBRATION, 0.0), row.work.get(TSC_TEST, 0.0)
+    # CPUs are tested one after the other, and a test takes as long as it takes: there was time for all, or for none.
+    calibrated, tested = row.work.get(CALIBRATION, 0.0), matched.kernel.ledger.total_ns(TSC_TEST)
     facts = spec.kernel or KernelFacts()
     changes: dict[str, object] = {}
     lpj = next((int(found[1]) for step in matched.timeline.steps if (found := _LPJ.match(step.text))), 0)
