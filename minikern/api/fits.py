@@ -10,9 +10,8 @@ import msgspec
 
 from minikern.api.machines import Machine
 from minikern.api.records import Records
-from minikern.lab.fit.combine import combine
 from minikern.lab.fit.fitted import FittedMachine
-from minikern.lab.fit.timed import fit_all
+from minikern.lab.fit.timed import fit_together
 
 
 class FittedCost(msgspec.Struct, frozen=True):
@@ -56,4 +55,4 @@ def fit(logs: str | PathLike[str] | Sequence[str | PathLike[str]]) -> Fit:
     hw.errors.InputError: lpc2023: expected a boot log to fit to
     """
     names = [logs] if isinstance(logs, (str, PathLike)) else logs
-    return Fit(combine(fit_all([fspath(name) for name in names])))
+    return Fit(fit_together([fspath(name) for name in names]))

@@ -27,13 +27,12 @@ def fit(logs: tuple[str, ...], output: Path | None, explain: bool, markdown: boo
       dmesg | minikern fit - --explain
     """
     from minikern.commands.fitting import spooled
-    from minikern.lab.fit.combine import combine
-    from minikern.lab.fit.timed import fit_all
+    from minikern.lab.fit.timed import fit_together
     from minikern.lab.fit.write import write_spec
     from minikern.report import fit as report
     from minikern.report.output import write_file
 
-    fitted = combine(fit_all(tuple(spooled(name) for name in logs)))
+    fitted = fit_together([spooled(name) for name in logs])
     click.echo(f"minikern: {fitted.summary()}", err=True)
     for note in fitted.notes:
         click.echo(f"minikern: {note}", err=True)

@@ -9,6 +9,8 @@ from hw.errors import InputError
 from minikern.describe.case import Case
 from minikern.describe.presets import is_log, load_machine
 from minikern.lab.fit.calibrate import fit, fit_log, read_timeline
+from minikern.lab.fit.combine import combine
+from minikern.lab.fit.corrected import settled
 from minikern.lab.fit.fitted import FittedMachine
 from minikern.lab.fit.predict import predict
 
@@ -46,13 +48,18 @@ def fit_all(names: Sequence[str]) -> list[FittedMachine]:
     return [fit_log(name, load_machine) for name in names]
 
 
+def fit_together(names: Sequence[str]) -> FittedMachine:
+    """The machine of the first log, with costs that rest on all; its boot takes as long as that log's did."""
+    return settled(combine(fit_all(names)))
+
+
 def _by_own_log(spec: Case, name: str) -> Timed:
     try:
         real = read_timeline(name)
         if not real.timed:
             note = "the log has no time stamps: times are those of machines of its kind"
             return Timed(predict(name, [], spec), [note])
-        fitted = fit(real, spec)
+        fitted = settled(fit(real, spec))
     except InputError as error:
         return Timed(spec, [f"not fitted (--no-fit leaves the stamps alone): {error}"])
     return Timed(fitted.spec, [fitted.summary(), *fitted.notes])

@@ -84,7 +84,7 @@ def residue(matched: Matched, priced: Mapping[int, Price], source: str, spread: 
     The console's time depends on a serial console where the emulated boot has one on; where only the log shows one,
     as its command line is cut, it passes in any case.
     """
-    places = _places(matched)
+    places = line_places(matched)
     speed = baud(matched.timeline.command_line)
     serial = {line.index for line in metered_lines(matched.kernel) if line.serial}
     found: list[Residue] = []
@@ -101,7 +101,8 @@ def _doubted(item: Residue, spread: float) -> Residue:
     return msgspec.structs.replace(item, spread=min(spread, CONSOLE_SPREAD) if item.name == CONSOLE else spread)
 
 
-def _places(matched: Matched) -> dict[int, Place]:
+def line_places(matched: Matched) -> dict[int, Place]:
+    """Places of the emulated main thread's lines, by index."""
     counter = Counter()
     lines = matched.kernel.log.lines
     return {line.index: counter.place(lines[line.index].text) for line in metered_lines(matched.kernel) if line.main}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,9 +14,11 @@ from minikern.core.costs import Cost, Residue
 from minikern.core.kernel import BootOptions
 from minikern.describe.case import Case
 from minikern.describe.presets import load_machine
-from minikern.lab.fit.calibrate import fit_log
+from minikern.lab.fit.calibrate import fit_log, metered
+from minikern.lab.fit.corrected import settled
 from minikern.lab.fit.fitted import FittedMachine
 from minikern.lab.fit.predict import predict
+from minikern.lab.fit.rows import match
 from minikern.lab.fit.write import write_spec
 from minikern.lab.run import boot
 from minikern.report.dmesg import format_dmesg
@@ -87,3 +90,14 @@ def test_a_log_without_stamps_cannot_be_fitted(log: Path, tmp_path: Path) -> Non
     path.write_text("\n".join("[    0.000000] " + line[15:] for line in log.read_text().splitlines()))
     with pytest.raises(InputError, match="no time stamps"):
         fit_log(str(path), load_machine)
+
+
+def test_a_second_look_makes_lines_come_when_the_logs_did(fitted: FittedMachine) -> None:
+    costs = {**fitted.spec.costs, "aml_opcode": Cost(fitted.spec.costs["aml_opcode"].ns + 40_000, "test")}
+    off = replace(fitted, spec=msgspec.structs.replace(fitted.spec, costs=costs))
+    again = settled(off)
+    matched = match(again.matched.timeline, metered(again.spec))
+    late = [sum(row.emulated_ns - row.real_ns for row in matched.rows[: at + 1]) for at in range(len(matched.rows))]
+    assert abs(late[-1]) < 0.001 * again.real_total_ns
+    assert total_ms(off.spec) > total_ms(again.spec) == pytest.approx(fitted.real_total_ns / 1e6, rel=0.001)
+    assert all(item.ms >= 0 for item in again.residue)
