@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from hw.errors import InputError
+from hw.numbers import MAX_DIGITS, parse_real
 
 if TYPE_CHECKING:
     from hw.spec import CpuPlace, CpuSpec
@@ -136,7 +137,7 @@ def without_effect(faults: FaultSpec, microcode: int) -> list[str]:
 def _parameter(option: str, name: str, text: str) -> float | int:
     kinds = {"slow": Delay, "tsc-skew": Cycles, "tsc-drift": Drift}
     try:
-        number: float | int = int(text) if name == "tsc-skew" else float(text)
+        number: float | int = int(text) if name == "tsc-skew" and len(text) <= MAX_DIGITS else parse_real(text, option, -1e18, 1e18)
         return msgspec.convert(number, kinds[name])
     except (ValueError, msgspec.ValidationError) as error:
         raise InputError(f"--fault: {option!r}: {text!r} is no number this fault takes: {error}") from error

@@ -14,6 +14,7 @@ from msgspec import Meta
 from hw.acpi.spec import AcpiSpec
 from hw.errors import InputError
 from hw.faults import FaultSpec, check_faults
+from hw.numbers import is_count
 from hw.pci.spec import PciSpec
 from hw.uart import CLOCK_HZ, LEGACY_PORTS, PORTS
 from hw.units import parse_size
@@ -96,7 +97,7 @@ class MemoryRange(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
 
     start: NonNegative
     end: NonNegative
-    type: int = 1
+    type: Annotated[int, Meta(ge=0, lt=1 << 32)] = 1  # as wide as in the zero page
 
 
 class NodeMemory(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -261,7 +262,7 @@ def parse_cpulist(text: str, where: str) -> list[int]:
     cpus: list[int] = []
     for part in filter(None, text.split(",")):
         first, dash, last = part.partition("-")
-        if not first.isdigit() or (dash and not last.isdigit()):
+        if not is_count(first) or (dash and not is_count(last)):
             raise InputError(f"{where}: {part!r} is not a CPU number or range such as 0-3")
         low, high = int(first), int(last) if dash else int(first)
         if high < low or high >= MAX_CPUS:

@@ -9,6 +9,8 @@ from typing import TypeVar
 import msgspec
 
 from hw.errors import InputError
+from hw.files import read_input
+from hw.numbers import check_number
 from hw.spelling import unknown
 
 T = TypeVar("T")
@@ -22,13 +24,7 @@ def decode_file(path: Path, kind: type[T]) -> T:
 
 def read_bytes(path: Path) -> bytes:
     """A description's bytes. InputError: unreadable, or too many for one."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(data) > MAX_BYTES:
-        raise InputError(f"{path}: {len(data)} bytes: a description has at most {MAX_BYTES}")
-    return data
+    return read_input(path, MAX_BYTES)
 
 
 def decode_toml(data: bytes, kind: type[T], where: str) -> T:
@@ -39,16 +35,32 @@ def decode_toml(data: bytes, kind: type[T], where: str) -> T:
         raise InputError(f"{where}: not UTF-8 text at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{where}: not TOML: {error}") from error
+    except RecursionError:
+        raise InputError(f"{where}: tables and lists nested too deeply: expected a description") from None
+    except ValueError as error:  # more digits than Python turns into a number
+        raise InputError(f"{where}: a number too long to be one: expected at most 19 digits") from error
     return convert(tree, kind, where)
 
 
 def convert(tree: object, kind: type[T], where: str) -> T:
     """``tree`` as ``kind``. InputError names the key path of a key nobody knows, and the one that was perhaps meant."""
+    _check_numbers(tree, where, "")
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
         _check_words(tree, msgspec.inspect.type_info(kind), where, "")
         raise InputError(f"{where}: {error}") from error
+
+
+def _check_numbers(tree: object, where: str, path: str) -> None:
+    if isinstance(tree, dict):
+        for key, value in tree.items():
+            _check_numbers(value, where, f"{path}.{key}".lstrip("."))
+    elif isinstance(tree, list):
+        for index, value in enumerate(tree):
+            _check_numbers(value, where, f"{path}[{index}]")
+    else:
+        check_number(tree, f"{where}: {path}")
 
 
 def _check_words(tree: object, kind: msgspec.inspect.Type, where: str, path: str) -> None:

@@ -13,7 +13,7 @@ PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 SMP_CACHE_BYTES = 64  # a cache line; Source: arch/x86/include/asm/cache.h
 
-_SIZE = re.compile(r"\s*(0[xX][0-9a-fA-F]+|\d+)\s*([KMGTP]?)(?:i?B)?\s*", re.IGNORECASE)
+_SIZE = re.compile(r"\s*(0[xX][0-9a-fA-F]{1,16}|[0-9]{1,19})\s*([KMGTP]?)(?:i?B)?\s*", re.IGNORECASE)
 _POWER = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40, "P": 50}
 
 
@@ -21,7 +21,7 @@ def parse_size(text: str, where: str) -> int:
     """Bytes of a size such as ``4G`` (binary units, as QEMU and the kernel take them); InputError names ``where``."""
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise InputError(f"{where}: {text!r} is not a size: expected a number with an optional K, M, G or T")
+        raise InputError(f"{where}: {text!r:.82} is not a size: expected a number with an optional K, M, G or T")
     size = int(match.group(1), 0) << _POWER[match.group(2).upper()]
     if size == 0:
         raise InputError(f"{where}: {text!r} is zero: expected a positive size")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from hw.numbers import is_count
 from minikern.commands.common import EXIT_FAILED, Progress, reported
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def _cpu_spec(text: str) -> CpuSpec:
     from minikern.describe.adjust import Adjustments, adjust
     from minikern.describe.presets import load_preset
 
-    if text.isdigit() and int(text) % 2 == 0:
+    if is_count(text) and int(text) % 2 == 0:
         text += ",threads=2"
     machine = load_preset("tiny")
     adjust(machine, Adjustments(cpus=text))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import stat
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,8 @@ import click
 import msgspec
 
 from hw.errors import InputError
+from hw.files import open_input
+from hw.numbers import is_count
 from minikern.commands.common import (
     load_machine_fields,
     load_named_variant,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from minikern.lab.run import Boot
 
 MAX_TIMES = 100
+MAX_IMAGE_BYTES = 512 << 20  # what is read into this computer's memory; the kernel's own limit is 4 GiB
 HEAD_BYTES = 64 << 10  # more than a kernel file's setup header
 DIGESTS = ["generic", "pycryptodome", "pycryptodome-portable", "pycryptodome-accelerated", "hashlib"]
 
@@ -169,13 +171,13 @@ def read_file(option: str, name: str, probe: Callable[[bytes], None] | None = No
     ``probe`` looks at the beginning before the rest is read.
     """
     try:
-        if not stat.S_ISREG(Path(name).stat().st_mode):
-            raise InputError(f"{option}: {name}: expected a file, found something else")
-        with Path(name).open("rb") as file:
+        with open_input(Path(name), MAX_IMAGE_BYTES) as file:
             head = file.read(HEAD_BYTES)
             if probe is not None:
                 probe(head)
             return head + file.read()
+    except InputError as error:
+        raise InputError(f"{option}: {error}") from None
     except OSError as error:
         raise InputError(f"{option}: {name}: cannot be read: {error.strerror}") from error
 
@@ -190,7 +192,7 @@ def keep_memory(k: Kernel, text: str) -> None:
     from minikern.mm.page.mmzone import MAX_PAGE_ORDER
 
     size, colon, order = text.partition(":")
-    if colon and not (order.isdecimal() and int(order) <= MAX_PAGE_ORDER):
+    if colon and not (is_count(order) and int(order) <= MAX_PAGE_ORDER):
         raise InputError(f"--keep: {text!r}: expected an order of 0 to {MAX_PAGE_ORDER} behind the colon")
     session = create_session(k, "kept")
     preserve_memfd(k, session, 0, allocate_memfd(k, parse_size(size, "--keep"), int(order or 0)))

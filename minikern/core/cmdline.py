@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from fnmatch import fnmatchcase
 
+from hw.numbers import starts_with_digit
+
 _SUFFIX = {"K": 10, "M": 20, "G": 30, "T": 40, "P": 50, "E": 60}
 _NUMBER = re.compile(r"(0[xX][0-9a-fA-F]+|\d+)([KMGTPEkmgtpe]?)")
 
@@ -69,7 +71,7 @@ def get_option(value: str | None) -> int | None:
     if value is None:
         return None
     sign, digits = (-1, value[1:]) if value.startswith("-") else (1, value)
-    return sign * (strtoull(digits)[0] & 0x7FFF_FFFF) if digits[:1].isdigit() else None
+    return sign * (strtoull(digits)[0] & 0x7FFF_FFFF) if starts_with_digit(digits) else None
 
 
 def is_bool(value: str) -> bool:
@@ -149,7 +151,7 @@ class CommandLine:
     def get_int(self, name: str) -> int | None:
         """Value of the last occurrence as a number (decimal, 0x, leading 0 octal), None if absent or not a number."""
         value = self.get(name)
-        if value is None or not value[:1].isdigit():
+        if value is None or not starts_with_digit(value):
             return None
         return memparse(value)[0]
 

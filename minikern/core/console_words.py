@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from hw.numbers import starts_with_digit
+
 MAX_CMDLINECONSOLES = 8  # Source: kernel/printk/printk.c @ v6.12
 DEFAULT_BAUD = 9600
 DATA_BITS = 8
@@ -32,7 +34,7 @@ class LineOptions(NamedTuple):
 def parse_console(value: str) -> ConsoleWord:
     """Take a word apart as the kernel does: a bare number is a serial port, a name without number has number 0."""
     text, _, options = value.partition(",")
-    if text[:1].isdigit():
+    if starts_with_digit(text):
         text = f"ttyS{text}"
     found = re.match(r"([^\d,]*)(\d*)", text)
     assert found is not None

@@ -17,16 +17,20 @@ Place = Literal[
 """Where in the boot a machine's named unmodelled time may pass."""
 
 
+Nanoseconds = Annotated[float, Meta(ge=0, le=3.6e12)]
+"""A unit cost: at most an hour for one piece of work."""
+
+
 class Cost(msgspec.Struct, forbid_unknown_fields=True):
     """Unit cost of one kind of work, with the place the figure comes from.
 
     A fitted cost has an interval (80 %, ns) and says whether the log moved it (``fitted``) or not (``assumed``).
     """
 
-    ns: Annotated[float, Meta(ge=0)]
+    ns: Nanoseconds
     source: Annotated[str, Meta(min_length=1)]
-    low: Annotated[float, Meta(ge=0)] | None = None
-    high: Annotated[float, Meta(ge=0)] | None = None
+    low: Nanoseconds | None = None
+    high: Nanoseconds | None = None
     status: Literal["", "fitted", "assumed"] = ""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from hw.errors import InputError
 from hw.memmap import place_nodes
+from hw.numbers import is_count, starts_with_digit
 from hw.spec import MAX_CPUS, parse_cpulist
 from hw.units import parse_size
 from minikern.describe.case import Case
@@ -48,7 +49,7 @@ def _set_cpus(spec: Case, text: str) -> None:
         name, equals, value = part.partition("=")
         if not equals and index == 0:
             name, value = "cpus", part
-        if name not in fields or not value.isdigit() or int(value) < 1:
+        if name not in fields or not is_count(value) or int(value) < 1:
             raise InputError(f"--cpus: {part!r} is not a positive count, sockets=N, cores=N or threads=N")
         fields[name] = int(value)
     threads, sockets = fields["threads"] or 1, fields["sockets"] or 1
@@ -117,7 +118,7 @@ def _set_nodes(spec: Case, options: Sequence[str]) -> None:
             name, equals, value = part.partition("=")
             if name == "cpus" and equals:
                 cpus.append(value)
-            elif part and cpus and part[0].isdigit():
+            elif part and cpus and starts_with_digit(part):
                 cpus.append(part)
             else:
                 raise InputError(f"--numa: {part!r} is not cpus=LIST, as in --numa 2G,cpus=0-3")
@@ -139,7 +140,7 @@ def _set_distances(spec: Case, options: Sequence[str]) -> None:
         pair, equals, value = text.partition("=")
         source, comma, target = pair.partition(",")
         numbers = (source, target, value)
-        if not equals or not comma or not all(number.isdigit() for number in numbers):
+        if not equals or not comma or not all(is_count(number) for number in numbers):
             raise InputError(f"--numa-distance: {text!r} is not SRC,DST=VALUE, as in 0,1=21")
         a, b, distance = map(int, numbers)
         if a >= count or b >= count or not 10 <= distance <= 254:

@@ -14,6 +14,7 @@ from hw import boot_params, purgatory
 from hw.acpi.spec import AcpiSpec
 from hw.cpu_listed import add_listed_cpus
 from hw.errors import InputError
+from hw.files import read_input, read_text_input
 from hw.spec import BootSpec, CpuidDump, CpuSpec, MemoryRange, pc_uarts
 from minikern.describe import capture_handover, capture_memory
 from minikern.describe.acpi_places import placed_acpi
@@ -87,7 +88,7 @@ def _check_files(folder: Path) -> None:
 
 
 def _read_folder(folder: Path) -> Case:
-    page = _read_bytes(folder / "boot_params.bin") if (folder / "boot_params.bin").is_file() else b""
+    page = read_input(folder / "boot_params.bin") if (folder / "boot_params.bin").is_file() else b""
     if page and len(page) < boot_params.SIZE:
         raise InputError(f"{folder / 'boot_params.bin'}: {len(page)} bytes: a zero page has {boot_params.SIZE}")
     log = _STAMP.sub("", _read_text(folder / "dmesg.txt", required=False))
@@ -133,20 +134,10 @@ def _add_facts(spec: Case, beside: Case) -> None:
     spec.boot.microcode, spec.boot.microcode_date = beside.boot.microcode, beside.boot.microcode_date
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-
-
 def _read_text(path: Path, required: bool = True) -> str:
     if not required and not path.exists():
         return ""
-    data = _read_bytes(path)
-    if len(data) > MAX_TEXT:
-        raise InputError(f"{path}: {len(data)} bytes: expected at most {MAX_TEXT}")
-    return data.decode("utf-8", "replace")
+    return read_text_input(path, MAX_TEXT)
 
 
 def _acpi(folder: Path, log: str, spec: Case) -> AcpiSpec:

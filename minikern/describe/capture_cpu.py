@@ -15,6 +15,8 @@ from struct import Struct
 from hw.cpu_features import FEATURES
 from hw.cpuid import CpuDescription, build_cpuid
 from hw.errors import InputError
+from hw.files import read_input, read_text_input
+from hw.numbers import is_count
 from hw.spec import MAX_CPUS, CpuidDump
 
 Row = tuple[int, int, int, int, int, int]
@@ -39,7 +41,7 @@ def raw_cpuid(folder: Path) -> list[CpuidDump]:
 
 
 def _rows(path: Path, base: int, sub: int) -> list[Row]:
-    data = path.read_bytes()
+    data = read_input(path)
     if len(data) % REGISTERS.size or len(data) > MAX_RAW_BYTES:
         raise InputError(f"{path}: {len(data)} bytes: expected 16 a leaf, at most {MAX_RAW_BYTES}")
     return [(base + at, sub, *registers) for at, registers in enumerate(REGISTERS.iter_unpack(data))]
@@ -56,8 +58,8 @@ def raw_msrs(folder: Path) -> list[dict[str, int]]:
     """The registers of each CPU of ``cpu/``, by number in hex."""
     found: dict[int, dict[str, int]] = {}
     for path in (folder / "cpu").glob("*.msr"):
-        if path.stem.isdigit() and len(path.stem) < 6:
-            rows = (_MSR.match(line) for line in path.read_text("ascii", "replace").splitlines())
+        if is_count(path.stem) and len(path.stem) < 6:
+            rows = (_MSR.match(line) for line in read_text_input(path).splitlines())
             values = {f"{int(row[1]):08x}": int.from_bytes(bytes.fromhex(row[2]), "little") for row in rows if row}
             found[int(path.stem)] = values
     return [found[cpu] for cpu in sorted(found)]
@@ -78,7 +80,7 @@ def _fields(part: str) -> dict[str, str]:
 def _described(cpu: dict[str, str], where: str) -> dict[tuple[int, int], tuple[int, int, int, int]]:
     def number(name: str, default: int) -> int:
         text = cpu.get(name, "")
-        if text and not (text.isdigit() and len(text) < 10):
+        if text and not (is_count(text) and len(text) < 10):
             raise InputError(f"{where}: {name} {text!r:.40}: expected a number")
         return int(text or default)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from hw import boot_params
 from hw.errors import InputError
+from hw.files import read_input, read_text_input
 from hw.spec import BootSpec, LeftBytes, SetupData
 from minikern.state.kho_abi import KHO_DATA, LUO, PAGE_SIZE, SCRATCH, SETUP_KEXEC_KHO
 
@@ -43,8 +44,8 @@ def _setup_data(folder: Path, first: int) -> list[SetupData]:
         place = folder / SYSFS / str(index)
         if not address or not (place / "type").is_file():
             break
-        kind = int((place / "type").read_text().strip(), 0)
-        data = (place / "data").read_bytes() if (place / "data").is_file() else b""
+        kind = int(read_text_input(place / "type").strip(), 0)
+        data = read_input(place / "data") if (place / "data").is_file() else b""
         size = RNG_SEED_LENGTH if kind == SETUP_RNG_SEED else len(data)
         if nodes:
             address -= SETUP_DATA_HEADER + size
@@ -53,7 +54,7 @@ def _setup_data(folder: Path, first: int) -> list[SetupData]:
 
 
 def _scratch_array(folder: Path) -> bytes:
-    columns = [(folder / "kho/out" / name).read_text().split() for name in ("scratch_phys", "scratch_len")]
+    columns = [read_text_input(folder / "kho/out" / name).split() for name in ("scratch_phys", "scratch_len")]
     try:
         return b"".join(SCRATCH.pack(int(phys, 16), int(size, 16)) for phys, size in zip(*columns, strict=True))
     except ValueError as error:
@@ -64,17 +65,18 @@ def _scratch_array(folder: Path) -> bytes:
 def _memory(folder: Path, fdt: int) -> list[LeftBytes]:
     ram = next((place for place in (folder / "kho-ram", folder.parent / "kho-ram") if place.is_dir()), None)
     root = folder / "kho/in/fdt"
-    found = [LeftBytes(fdt, root.read_bytes())] if root.is_file() else []
+    found = [LeftBytes(fdt, read_input(root))] if root.is_file() else []
     if ram is None:
         return found
     if (ram / "fdt.bin").is_file():
-        found = [LeftBytes(fdt, (ram / "fdt.bin").read_bytes())]
+        found = [LeftBytes(fdt, read_input(ram / "fdt.bin"))]
     return found + _radix_pages(ram) + _blobs(ram)
 
 
 def _radix_pages(ram: Path) -> list[LeftBytes]:
-    addresses = [int(row, 16) for row in _RADIX_ROW.findall((ram / "radix-pages.txt").read_text())]
-    pages = lzma.decompress((ram / "radix-pages.bin.xz").read_bytes())
+    addresses = [int(row, 16) for row in _RADIX_ROW.findall(read_text_input(ram / "radix-pages.txt"))]
+    packed = read_input(ram / "radix-pages.bin.xz")
+    pages = lzma.LZMADecompressor().decompress(packed, PAGE_SIZE * len(addresses) + 1)
     if len(pages) != PAGE_SIZE * len(addresses):
         raise InputError(f"{ram / 'radix-pages.bin.xz'}: {len(pages)} bytes: expected {len(addresses)} pages")
     return [LeftBytes(at, pages[PAGE_SIZE * i : PAGE_SIZE * (i + 1)]) for i, at in enumerate(addresses)]
@@ -83,11 +85,11 @@ def _radix_pages(ram: Path) -> list[LeftBytes]:
 def _blobs(ram: Path) -> list[LeftBytes]:
     # Blobs by name, with their addresses in the summary; other structures carry the address in their name.
     found = []
-    for name, address in _BLOB_ROW.findall((ram / "kho.txt").read_text()):
+    for name, address in _BLOB_ROW.findall(read_text_input(ram / "kho.txt")):
         if (ram / f"blob-{name}.bin").is_file():
-            found.append(LeftBytes(int(address, 16), (ram / f"blob-{name}.bin").read_bytes()))
+            found.append(LeftBytes(int(address, 16), read_input(ram / f"blob-{name}.bin")))
     luo = ram / "blob-LUO.bin"
-    if luo.is_file() and (ram / "luo-flb.bin").is_file() and len(data := luo.read_bytes()) >= LUO.size:
-        found.append(LeftBytes(LUO.unpack(data[: LUO.size])[3], (ram / "luo-flb.bin").read_bytes()))
+    if luo.is_file() and (ram / "luo-flb.bin").is_file() and len(data := read_input(luo)) >= LUO.size:
+        found.append(LeftBytes(LUO.unpack(data[: LUO.size])[3], read_input(ram / "luo-flb.bin")))
     named = ((path, _FILE_ADDRESS.search(path.name)) for path in sorted(ram.glob("*.bin")))
-    return found + [LeftBytes(int(match[1], 16), path.read_bytes()) for path, match in named if match]
+    return found + [LeftBytes(int(match[1], 16), read_input(path)) for path, match in named if match]

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
+from hw.numbers import is_count
+
 MIN_WRAPPED = 4  # lines as long as the longest one, before that is a terminal's width
 WIDTHS = (79, 80, 100, 120, 132)  # of terminals
 US_PER_S = 1_000_000
@@ -84,7 +86,7 @@ def _of_record(record: _Record) -> list[str]:
         return []
     text = message.decode("utf-8", "replace") if isinstance(message, bytes) else message
     stamp = record.stamp_us[0] if isinstance(record.stamp_us, list) and record.stamp_us else record.stamp_us
-    known = isinstance(stamp, str) and stamp.isdigit() and len(stamp) < 18
+    known = isinstance(stamp, str) and is_count(stamp) and len(stamp) < 18
     return list(_line(int(str(stamp)) / US_PER_S, text)) if known else text.split("\n")
 
 
@@ -118,7 +120,7 @@ def _without_prefix(lines: list[str], prefix_length: Callable[[str], int]) -> li
 
 def _shape(prefix: str) -> str:
     parts = _WORDS.findall(prefix)
-    return "".join(r"\d+" if part.isdigit() else r"[A-Za-z]+" if part.isalpha() else re.escape(part) for part in parts)
+    return "".join(r"\d+" if is_count(part) else r"[A-Za-z]+" if part.isalpha() else re.escape(part) for part in parts)
 
 
 def wrapped_at(lines: list[str]) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 import zstandard
 
 from hw.errors import InputError
+from hw.files import read_head, read_input
 from minikern.describe.dmesg_forms import plain_lines
 
 MAX_LOG_BYTES = 64 << 20
@@ -55,12 +56,7 @@ def prefix_length(line: str) -> int:
 
 def read_raw(path: Path) -> list[str]:
     """Lines of a plain or compressed log as they stand there. InputError: unreadable, too large, damaged."""
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_LOG_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    data = _unpacked(path, data)
+    data = _unpacked(path, read_input(path, MAX_LOG_BYTES))
     if len(data) > MAX_LOG_BYTES:
         raise InputError(f"{path}: expected a boot log of at most {MAX_LOG_BYTES} bytes")
     text = _ESCAPE.sub("", _decoded(data)).replace("\r", "\n")
@@ -120,11 +116,7 @@ def _zstd(stream: zstandard.ZstdDecompressionObj, packed: bytes, limit: int) -> 
 
 def looks_like_log(path: Path) -> bool:
     """True for a compressed file, or one with the lines every boot log has."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(4 << 20)
-    except OSError:
-        return False
+    head = read_head(path, 4 << 20)
     if head.startswith((GZIP_MAGIC, BZIP2_MAGIC, XZ_MAGIC, ZSTD_MAGIC, b"\xff\xfe", b"\xfe\xff")):
         return True
     return b"BIOS-e820: " in head or b"Linux version " in head

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from hw.errors import InputError
+from hw.files import read_input, read_text_input
 from hw.pci.build import interrupt_routing
 from hw.pci.config import EXT_ID, PCIE, SRIOV, TYPE1, ConfigSpace
 from hw.pci.lspci import parse_lspci
@@ -97,13 +98,13 @@ def restore_interrupt_links(spec: PciSpec) -> None:
 def _read_configs(folder: Path) -> dict[Address, bytes]:
     configs: dict[Address, bytes] = {}
     for path in sorted((folder / "config").glob("*.bin")):
-        data = path.read_bytes()
+        data = read_input(path)
         if len(data) not in (64, 256, 4096):
             raise InputError(f"{path}: {len(data)} bytes: expected 64, 256 or 4096 of configuration space")
         configs[parse_address(path.stem, str(path))] = data
     dump = folder / "lspci-xxxx.txt"
     if not configs and dump.is_file():
-        devices = parse_lspci(dump.read_text("utf-8", "replace"), str(dump))
+        devices = parse_lspci(read_text_input(dump), str(dump))
         configs = {device.address: device.config for device in devices}
     return {address: configs[address] for address in sorted(configs) if len(configs[address]) >= 64}
 
@@ -113,7 +114,7 @@ def _read_resources(path: Path) -> dict[Address, Resources]:
         return {}
     found: dict[Address, Resources] = {}
     rows: Resources | None = None
-    for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(read_text_input(path).splitlines(), 1):
         words = line.split()
         if line.startswith("== ") and len(words) == 2:
             rows = found.setdefault(parse_address(words[1], f"{path}:{number}"), [])
@@ -257,7 +258,7 @@ def _host_bridges(functions: dict[Address, PciFunctionSpec]) -> list[HostBridgeS
 def _table(path: Path) -> bytes:
     if not path.is_file():
         return b""
-    data = path.read_bytes()
+    data = read_input(path)
     if not 36 <= len(data) <= MAX_TABLE:
         raise InputError(f"{path}: {len(data)} bytes: expected an ACPI table (36 bytes to 1 MiB)")
     return data

@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from hw.errors import InputError
+from hw.numbers import is_count
 from hw.pci.spec import PciSpec
 from hw.spelling import check_names
 from hw.toml_file import decode_toml
@@ -73,7 +74,7 @@ def _load(name: str) -> Case:
     if path.is_file():
         return read_case(path) if _is_toml(path) else spec_from_dmesg(path, load_preset)
     log, colon, which = name.rpartition(":")
-    if colon and which.isdigit() and len(which) < 4 and Path(log).is_file():
+    if colon and is_count(which) and len(which) < 4 and Path(log).is_file():
         return spec_from_dmesg(Path(log), load_preset, int(which))
     known = ", ".join(machine_names())
     raise InputError(
@@ -99,7 +100,7 @@ def is_log(name: str) -> bool:
     path = Path(name)
     if not path.is_file():
         log, colon, which = name.rpartition(":")
-        path = Path(log) if colon and which.isdigit() and len(which) < 4 else path
+        path = Path(log) if colon and is_count(which) and len(which) < 4 else path
     return path.is_file() and not _is_toml(path) and not is_archive(path)
 
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hw import purgatory as layout
+from hw.numbers import is_count
 from hw.units import PAGE_SHIFT
 from minikern.core.printk import Level
 from minikern.kexec.bzimage import MAX_FILE_BYTES, BzImage, load_bzimage
@@ -64,7 +65,7 @@ class Image:
     def segment(self, name: str) -> Segment:
         """The segment called ``name`` or numbered so. KexecError EINVAL if there is none."""
         segments = self.kimage.segments
-        if name.isdecimal() and int(name) < len(segments):
+        if is_count(name) and int(name) < len(segments):
             return segments[int(name)]
         for segment in segments:
             if segment.name == name:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hw.acpi.layout import HEADER
 from hw.errors import InputError
+from hw.files import read_input
 from minikern.acpi.acpi_init import acpi_initialize_objects
 from minikern.acpi.aml_load import acpi_load_tables
 from minikern.acpi.interpreter import Interpreter
@@ -78,9 +79,7 @@ def _head(path: Path) -> bytes:
 
 def read_packed(path: Path) -> bytes:
     """A file's bytes, unpacked where it is packed by gzip or xz. InputError when it is too large or damaged."""
-    if path.stat().st_size > MAX_DUMP_BYTES:
-        raise InputError(f"{path}: {path.stat().st_size} bytes: expected at most {MAX_DUMP_BYTES}")
-    data = path.read_bytes()
+    data = read_input(path, MAX_DUMP_BYTES)
     for magic, unpack in _PACKED.items():
         if data.startswith(magic):
             try:

@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 
 from hw import boot_params
+from hw.numbers import starts_with_digit
 from hw.uart import LEGACY_PORTS
 from hw.uart_polling import Polling
 from minikern.core.cmdline import strtoull
@@ -75,7 +76,7 @@ def _earlycon_uart(k: Kernel, name: str, place: str) -> None:
         return
     if options:  # without, the port is left as the firmware set it up
         set_line(k, base, LCR_8N1, max(1, round(BASE_BAUD / (parse_line_options(options).baud or DEFAULT_BAUD))))
-    shown = name if name[-1].isdigit() else f"{name}0"
+    shown = name if starts_with_digit(name[-1]) else f"{name}0"
     k.printk(f"earlycon: {shown} at I/O port {base:#x} (options '{options}')")
     k.consoles.register(Console(shown, lambda text: early_serial8250_write(k, base, text), boot=True))
 

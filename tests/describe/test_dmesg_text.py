@@ -140,5 +140,5 @@ def test_captured_folder_with_a_pipe_does_not_hang(tmp_path: Path) -> None:
 def test_captured_folder_with_a_folder_for_a_file(tmp_path: Path) -> None:
     (tmp_path / "boot_params.bin").write_bytes(bytes(4096))
     (tmp_path / "cpuid.txt").mkdir()
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="expected a file, found a folder"):
         load_machine(str(tmp_path))

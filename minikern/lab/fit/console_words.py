@@ -6,6 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from hw.numbers import is_count
+
 STAMP_BYTES, CALLER_BYTES, END_BYTES = 15, 10, 2  # "[    1.234567] ", "[    T1]" with its blank less one, CR LF
 BITS_PER_BYTE = 10  # start bit, eight bits, stop bit
 DEFAULT_BAUD = 9600  # Source: drivers/tty/serial/8250/8250_core.c:serial8250_console_setup() @ v6.12
@@ -53,7 +55,7 @@ def console_level(command_line: str) -> int:
     for word in command_line.split():
         if word in ("quiet", "debug", "ignore_loglevel"):
             level = {"quiet": QUIET, "debug": 10, "ignore_loglevel": 16}[word]
-        elif word.startswith("loglevel=") and word[9:].isdigit():
+        elif word.startswith("loglevel=") and is_count(word[9:]):
             level = int(word[9:])
         if word == "ignore_loglevel":
             return level

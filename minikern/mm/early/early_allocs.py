@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hw.numbers import is_count
 from hw.units import PAGE_SIZE, SMP_CACHE_BYTES
 from minikern.core.moduleparam import Parameter, module_param, needs_uint
 
@@ -93,7 +94,7 @@ def kfence_alloc_pool_and_metadata(k: Kernel) -> None:
     """
     objects = int(k.config.get("CONFIG_KFENCE_NUM_OBJECTS", 0))
     interval = k.cmdline.get("kfence.sample_interval") or "0"
-    if not objects or not interval.isdigit() or not int(interval):
+    if not objects or not is_count(interval) or not int(interval):
         return
     k.memblock.alloc((objects + 1) * 2 * PAGE_SIZE, PAGE_SIZE)
     k.memblock.alloc(-(-objects * KFENCE_METADATA_BYTES // PAGE_SIZE) * PAGE_SIZE, PAGE_SIZE)

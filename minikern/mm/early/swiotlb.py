@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hw.numbers import starts_with_digit
 from hw.units import PAGE_SIZE
 from minikern.core.cmdline import strtoull
 from minikern.core.moduleparam import Parameter, Words, early_param
@@ -27,11 +28,11 @@ MAX_SLABS = 1 << 40  # more is no memory size
 def parse_swiotlb(k: Kernel, value: str | None) -> bool:
     """``swiotlb=[slabs][,areas][,force|noforce]``. Source: kernel/dma/swiotlb.c:setup_io_tlb_npages() @ v6.12"""
     state, value = k.swiotlb, value or ""
-    if value[:1].isdigit():
+    if starts_with_digit(value):
         number, value = strtoull(value)
         state.slabs = min(-(-number // IO_TLB_SEGSIZE) * IO_TLB_SEGSIZE, MAX_SLABS)
     value = value.removeprefix(",")
-    if value[:1].isdigit():
+    if starts_with_digit(value):
         areas, value = strtoull(value)
         _adjust_nareas(k, areas & 0xFFFF_FFFF)
     value = value.removeprefix(",")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import simpy
 
+from hw.numbers import is_count
 from hw.units import PAGE_SHIFT, PAGE_SIZE
 from minikern.core.moduleparam import Parameter, setup_param
 from minikern.core.work import Work, run_here, run_on
@@ -214,7 +215,7 @@ def _pages_alloc_parallel(k: Kernel, h: Hstate) -> int:
 def _threads_asked_for(k: Kernel) -> int:
     # Source: mm/hugetlb.c:hugepage_alloc_threads_setup() @ v6.15
     text = k.cmdline.get("hugepage_alloc_threads") or ""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+    return int(text) if is_count(text) and len(text) < 10 else 0
 
 
 def _alloc_job(k: Kernel, h: Hstate, job: MtJob) -> None:

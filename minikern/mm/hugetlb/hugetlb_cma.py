@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from hw.numbers import starts_with_digit
 from hw.units import PAGE_SIZE
 from minikern.core.cmdline import memparse
 from minikern.core.moduleparam import Parameter, early_param
@@ -34,7 +35,7 @@ def parse_hugetlb_cma(text: str) -> tuple[int, dict[int, int]]:
     Reading stops at the first word that is neither. Source: mm/hugetlb.c:cmdline_parse_hugetlb_cma() @ v6.12
     """
     total, by_node, rest = 0, dict[int, int](), text
-    while rest and rest[0].isdigit():
+    while rest and starts_with_digit(rest):
         found = _NODE.match(rest)
         if found is None:
             return memparse(text)[0], by_node
