@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
-import sys
 from collections.abc import Callable, Generator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from typing import NamedTuple
 
 import msgspec
@@ -18,6 +15,7 @@ from minikern.core.kernel import BootOptions
 from minikern.core.ledger import Entry
 from minikern.core.variant import Variant, load_variant, load_variants
 from minikern.describe.case import Case
+from minikern.host.children import forked_map
 from minikern.lab.bands import Band, band, saving_band, spreads
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
 from minikern.lab.own import AS_LOGGED, offers, own_boot
@@ -189,16 +187,8 @@ def untouched(rungs: Sequence[Rung]) -> list[ResidueItem]:
 
 def _boot_all(orders: Sequence[_Order]) -> Generator[_Finished, None, None]:
     # Forked workers start with everything imported. A full memory map is kept by one process only: it fills the memory.
-    workers = min(len(orders), os.cpu_count() or 1)
-    forks = "fork" in multiprocessing.get_all_start_methods() and sys.platform == "linux"
-    if workers < 2 or not forks or any(order.options.vmemmap == "full" for order in orders):
-        yield from map(_boot_one, orders)
-        return
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("fork"))
-    try:
-        yield from pool.map(_boot_one, orders)
-    finally:
-        pool.shutdown(cancel_futures=True)
+    alone = any(order.options.vmemmap == "full" for order in orders)
+    yield from forked_map(_boot_one, orders, 1 if alone else os.cpu_count() or 1)
 
 
 def _boot_one(order: _Order) -> _Finished:

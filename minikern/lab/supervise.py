@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import faulthandler
 import mmap
 import os
 import pickle
@@ -16,6 +14,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hw.errors import InputError
+from minikern.host.children import can_fork, end_warded, fork_warded, split_status
+from minikern.host.ending import undone_at_end
 
 _NOTE_BYTES = 4096
 _HEAD = struct.Struct("<dI")  # begin of the step that is under way (0: none), length of its text
@@ -53,79 +53,50 @@ class Steps:
 
 
 def supervise(work: Callable[[Steps], Any], limit: float) -> Outcome:
-    """Do ``work`` in a child process; a step of it may take ``limit`` seconds.
+    """Do ``work`` in a child process; a step of it may take ``limit`` seconds. What it started ends with it.
 
     InputError of the work is raised here. Where processes cannot be forked, the work is done in this one, unguarded.
     """
     steps = Steps()
-    if not hasattr(os, "fork"):
+    if not can_fork():
         return Outcome(work(steps))
+    warden, receiving = fork_warded(lambda pipe: _answer(work, steps, pipe))
+    try:
+        with undone_at_end(lambda: end_warded(warden)):
+            return _watch(receiving, steps, limit)
+    finally:
+        os.close(receiving)
+
+
+def _answer(work: Callable[[Steps], Any], steps: Steps, pipe: int) -> None:
+    try:
+        answer: tuple[str, Any] = ("value", work(steps))
+    except InputError as error:
+        answer = ("input", str(error))
+    with os.fdopen(pipe, "wb", closefd=False) as out:
+        pickle.dump(answer, out)
     sys.stdout.flush()
-    sys.stderr.flush()
-    receiving, sending = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(receiving)
-        _child(work, steps, sending)
-    os.close(sending)
-    try:
-        return _watch(child, receiving, steps, limit)
-    finally:
-        os.close(receiving)
 
 
-def _child(work: Callable[[Steps], Any], steps: Steps, pipe: int) -> None:
-    status = 1
-    faulthandler.disable()  # how it ended is told by the supervisor
-    try:
-        try:
-            answer: tuple[str, Any] = ("value", work(steps))
-        except InputError as error:
-            answer = ("input", str(error))
-        with os.fdopen(pipe, "wb") as out:
-            pickle.dump(answer, out)
-        sys.stdout.flush()
-        status = 0
-    except KeyboardInterrupt:
-        status = 130
-    finally:
-        os._exit(status)
-
-
-def _watch(child: int, pipe: int, steps: Steps, limit: float) -> Outcome:
+def _watch(pipe: int, steps: Steps, limit: float) -> Outcome:
     received = bytearray()
-    overdue = False
-    try:
-        while True:
-            ready, _, _ = select.select([pipe], [], [], _POLL_SECONDS)
-            if ready:
-                data = os.read(pipe, 1 << 16)
-                if not data:
-                    break
-                received += data
-            since, _ = steps.read()
-            if since and time.monotonic() - since > limit:
-                overdue = True
+    while True:
+        ready, _, _ = select.select([pipe], [], [], _POLL_SECONDS)
+        if ready:
+            data = os.read(pipe, 1 << 16)
+            if not data:
                 break
-    except BaseException:
-        _end(child)
-        raise
-    status = _end(child) if overdue else os.waitpid(child, 0)[1]
-    step = steps.read()[1]
-    if overdue:
-        return Outcome(failure=f"still running after {limit:g} s", step=step)
-    if not received:
-        return Outcome(failure=_how_it_ended(status), step=step)
-    kind, value = pickle.loads(received)
+            received += data
+        since, step = steps.read()
+        if since and time.monotonic() - since > limit:
+            return Outcome(failure=f"still running after {limit:g} s", step=step)
+    answer, status = split_status(bytes(received))
+    if status or not answer:
+        return Outcome(failure=_how_it_ended(status), step=steps.read()[1])
+    kind, value = pickle.loads(answer)
     if kind == "input":
         raise InputError(value)
     return Outcome(value)
-
-
-def _end(child: int) -> int:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(child, signal.SIGKILL)
-    return os.waitpid(child, 0)[1]
 
 
 def _how_it_ended(status: int) -> str:
