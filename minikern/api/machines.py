@@ -14,7 +14,6 @@ from minikern.describe.case import Case
 from minikern.describe.presets import load_machine, machine_names
 from minikern.lab.fit.timed import timed
 from minikern.lab.fit.write import spec_toml, write_spec
-from minikern.report.output import write_file
 
 
 class Machine:
@@ -41,7 +40,7 @@ class Machine:
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the description, which any command then takes as its MACHINE. InputError: the place is not writable."""
         target = Path(path)
-        write_file(target, lambda draft: write_spec(self.spec, draft))
+        write_spec(self.spec, target)
         return target
 
     def __repr__(self) -> str:

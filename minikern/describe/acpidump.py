@@ -13,11 +13,14 @@ from hw.acpi.checksum import fix_checksum
 from hw.acpi.layout import FADT_V3, HEADER, RSDP, RSDP_V0_SIZE, TableIds, sdt
 from hw.acpi.spec import AcpiSpec, IoApicSpec, RawTable
 from hw.errors import InputError
+from hw.files import open_input, read_input
+from minikern.host.output import Folder
 
 MAX_DUMP_BYTES = 64 << 20
 HPET_IDLE_TICKS = 1_911_260_446.7  # what a 32-bit clock source may sleep. Source: kernel/time/clocksource.c @ v6.12
 HPET_PERIODS_FS = (10_000_000, 41_666_667, 69_841_279)  # 100, 24 and 14.318 MHz
 HPET_MAX_PERIOD_FS = 100_000_000  # Source: IA-PC HPET Specification 1.0a, COUNTER_CLK_PERIOD
+_NUMBER = re.compile(r"[0-9]{1,4}")
 _TITLE = re.compile(r"^(\S{1,4})\s+@\s+0x([0-9A-Fa-f]{1,16})\s*$")
 _HEX = re.compile(r"^\s+([0-9A-Fa-f]{4,8}):((?: [0-9A-Fa-f]{2}){1,16})(?:\s|$)")
 
@@ -73,21 +76,20 @@ def read_dat_folder(folder: Path) -> dict[str, list[bytes]]:
     """Tables of a folder of ``.dat`` files by signature; instances (``SSDT1.dat``, ``SSDT10.dat``) in number order."""
     found: dict[str, list[tuple[int, bytes]]] = defaultdict(list)
     for path in folder.glob("*.dat"):
-        if path.stat().st_size > MAX_DUMP_BYTES:
-            raise InputError(f"{path}: {path.stat().st_size} bytes: expected at most {MAX_DUMP_BYTES}")
-        number = path.stem[4:]
-        found[path.stem[:4].upper()].append((int(number) if number.isdigit() else 0, path.read_bytes()))
+        number = int(path.stem[4:]) if _NUMBER.fullmatch(path.stem[4:]) else 0
+        found[path.stem[:4].upper()].append((number, read_input(path, MAX_DUMP_BYTES)))
     return {name: [data for _, data in sorted(items)] for name, items in found.items()}
 
 
 def write_dat_folder(folder: Path, tables: Iterable[tuple[str, bytes]]) -> None:
     """Write tables as ``SIGN.dat``; further ones of the same signature as ``SIGN2.dat`` and so on."""
-    folder.mkdir(parents=True, exist_ok=True)
+    into = Folder(folder)
+    into.make("")
     seen: dict[str, int] = defaultdict(int)
     for signature, data in tables:
         seen[signature] += 1
         suffix = str(seen[signature]) if seen[signature] > 1 else ""
-        (folder / f"{signature}{suffix}.dat").write_bytes(data)
+        into.write(f"{signature}{suffix}.dat", data)
 
 
 class LoggedTable(NamedTuple):
@@ -242,7 +244,7 @@ class _Store:
 
 def _unpack(path: Path) -> str:
     try:
-        with lzma.open(path) as stream:
+        with open_input(path, MAX_DUMP_BYTES) as packed, lzma.open(packed) as stream:
             return stream.read(MAX_DUMP_BYTES * 5).decode("ascii", "replace")
     except (lzma.LZMAError, EOFError) as problem:
         raise InputError(f"{path}: not a sound xz file: {problem}") from None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from hw.acpi.spec import AcpiSpec, RawTable
 from hw.errors import InputError
+from hw.files import read_text_input
 from minikern.core.captured_build import CapturedBuild
 from minikern.describe.acpi_places import placed_acpi
 from minikern.describe.acpidump import read_acpidump, read_dat_folder
@@ -16,8 +16,8 @@ from minikern.describe.capture_build import kconfig
 from minikern.describe.case import Case
 from minikern.describe.pci_capture import pci_from_capture
 from minikern.describe.pci_sizes import told_sizes, with_sizes
+from minikern.host.output import scratch_folder
 
-MAX_FILE_BYTES = 64 << 20
 ROOT_TABLES = ("RSDP", "RSDT", "XSDT")
 
 Tables = list[tuple[str, bytes]]
@@ -45,12 +45,7 @@ def lay_over(spec: Case, files: Beside) -> None:
 def _text(path: Path) -> str:
     if not path.is_file():
         raise InputError(f"{path}: neither a file nor a folder" if path.exists() else f"{path}: no such file")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise InputError(f"{path}: {path.stat().st_size} bytes: expected at most {MAX_FILE_BYTES}")
-    try:
-        return path.read_bytes().decode("utf-8", "replace")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    return read_text_input(path)
 
 
 def _lay_config(spec: Case, path: Path) -> None:
@@ -116,14 +111,12 @@ def _sizes(tables: Iterable[tuple[str, bytes]], name: str) -> str:
 
 def _lay_pci(spec: Case, path: Path) -> None:
     text = _text(path)
-    with tempfile.TemporaryDirectory(prefix="minikern-") as name:
-        folder = Path(name)
-        (folder / "pci").mkdir()
-        (folder / "pci/lspci-xxxx.txt").write_text(text)
+    with scratch_folder() as folder:
+        written = folder.write("pci/lspci-xxxx.txt", text)
         try:
-            found = pci_from_capture(folder)
+            found = pci_from_capture(folder.path)
         except InputError as error:
-            raise InputError(str(error).replace(str(folder / "pci/lspci-xxxx.txt"), str(path))) from None
+            raise InputError(str(error).replace(str(written), str(path))) from None
     if not found.functions:
         raise InputError(f"{path}: no function with its bytes: expected lspci -xxxx, or -xxx")
     _same_machine(spec, path, {one.bdf for one in found.functions})

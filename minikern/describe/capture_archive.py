@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import lzma
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from hw.errors import InputError
+from hw.files import open_input, read_head
 from minikern.describe.capture import is_capture
 from minikern.describe.case import Case
+from minikern.host.output import Folder, scratch_folder
 
 XZ_MAGIC = b"\xfd7zXZ\0"
 TAR_MAGIC_AT, TAR_MAGIC = 257, b"ustar"
@@ -22,11 +23,7 @@ MAX_NAME = 200
 
 def is_archive(path: Path) -> bool:
     """True for a tar, or an xz file that is named like one."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(TAR_MAGIC_AT + len(TAR_MAGIC))
-    except OSError:
-        return False
+    head = read_head(path, TAR_MAGIC_AT + len(TAR_MAGIC))
     packed = head.startswith(XZ_MAGIC) and path.name.endswith((".tar.xz", ".txz"))
     return packed or head[TAR_MAGIC_AT:] == TAR_MAGIC
 
@@ -34,19 +31,17 @@ def is_archive(path: Path) -> bool:
 @contextmanager
 def unpacked(path: Path) -> Iterator[Path]:
     """A folder with the archive's files, gone afterwards. InputError says which member is none of a capture's."""
-    with tempfile.TemporaryDirectory(prefix="minikern-") as folder:
+    with scratch_folder() as folder:
         try:
-            _unpack(path, Path(folder))
+            _unpack(path, folder)
         except (tarfile.TarError, lzma.LZMAError, EOFError, OSError, ValueError) as error:
             raise InputError(f"{path}: no sound archive: {error}") from None
-        yield Path(folder)
+        yield folder.path
 
 
-def _unpack(path: Path, folder: Path) -> None:
-    if path.stat().st_size > MAX_ARCHIVE_BYTES:
-        raise InputError(f"{path}: {path.stat().st_size} bytes: expected an archive of at most {MAX_ARCHIVE_BYTES}")
+def _unpack(path: Path, folder: Folder) -> None:
     left = MAX_UNPACKED_BYTES
-    with path.open("rb") as raw:
+    with open_input(path, MAX_ARCHIVE_BYTES) as raw:
         packed = raw.read(len(XZ_MAGIC)) == XZ_MAGIC
         raw.seek(0)
         with lzma.LZMAFile(raw) if packed else raw as stream, tarfile.open(fileobj=stream, mode="r|") as archive:
@@ -57,7 +52,7 @@ def _unpack(path: Path, folder: Path) -> None:
                 _take(path, archive, member, folder, left)
 
 
-def _take(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Path, left: int) -> None:
+def _take(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Folder, left: int) -> None:
     where = f"{path}: member {member.name!r:.80}"
     parts = PurePosixPath(member.name).parts
     if not parts and member.isdir():
@@ -65,7 +60,7 @@ def _take(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, folder:
     if not parts or member.name.startswith("/") or ".." in parts or "\0" in member.name or len(member.name) > MAX_NAME:
         raise InputError(f"{where}: expected a plain name inside the archive")
     if member.isdir():
-        folder.joinpath(*parts).mkdir(parents=True, exist_ok=True)
+        folder.make("/".join(parts))
         return
     if not member.isreg() or member.issparse():
         raise InputError(f"{where}: neither a plain file nor a folder")
@@ -73,9 +68,7 @@ def _take(path: Path, archive: tarfile.TarFile, member: tarfile.TarInfo, folder:
         allowed = f"at most {MAX_MEMBER_BYTES} bytes, {MAX_UNPACKED_BYTES} in all"
         raise InputError(f"{where}: {member.size} bytes: expected {allowed}")
     source = archive.extractfile(member)
-    target = folder.joinpath(*parts)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(source.read() if source else b"")
+    folder.write("/".join(parts), source.read() if source else b"")
 
 
 def spec_from_archive(path: Path, read: Callable[[Path], Case]) -> Case:

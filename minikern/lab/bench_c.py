@@ -6,9 +6,10 @@ import ctypes
 import os
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 
+from minikern.host.children import run_tool
+from minikern.host.output import scratch_folder
 from minikern.mm.page.struct_page import Words
 
 FLAGS = ("-O2", "-std=c11", "-shared", "-fPIC")
@@ -25,9 +26,9 @@ class CKernels:
 
     def __init__(self) -> None:
         """Build and load them. NoCompiler without source or compiler, or when the compiler fails."""
-        with tempfile.TemporaryDirectory(prefix="minikern-bench-") as folder:
+        with scratch_folder() as folder:
             # A library that is loaded does not need its file any more.
-            self.command, self._lib = _build(Path(folder) / "struct_page.so")
+            self.command, self._lib = _build(folder.path / "struct_page.so")
         size, word, pointer = ctypes.c_size_t, ctypes.c_uint64, ctypes.c_void_p
         self._lib.pages_init.argtypes = [pointer, size, word, word, word]
         self._lib.pages_free.argtypes = [pointer, size, word]
@@ -62,7 +63,7 @@ def _build(library: Path) -> tuple[str, ctypes.CDLL]:
         raise NoCompiler("no C compiler (cc, or $CC): ratios to C are left out")
     command = [compiler, *FLAGS, "-o", str(library), str(source)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
+        done = run_tool(command, BUILD_SECONDS)
         if done.returncode:
             reason = (done.stderr.strip().splitlines() or ["no message"])[0]
             raise NoCompiler(f"{compiler} failed: {reason}")

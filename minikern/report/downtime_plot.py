@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hw.errors import InputError
 from minikern.lab.downtime import PARTS, Downtime, Migration
 from minikern.report.lanes import check_plot_path
-from minikern.report.output import write_file
+from minikern.report.picture import write_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,8 +70,7 @@ def plot_downtime(machine: str, rows: Sequence[Downtime], moved: Migration, path
     figure.legend(handles, used, loc="lower center", ncols=max(1, len(used)), frameon=False, fontsize=8)
     figure.suptitle(f"Update of the host's kernel under its guests, {machine}")
     figure.tight_layout(rect=(0, 0.06, 1, 1))
-    metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
-    write_file(path, lambda draft: figure.savefig(draft, dpi=110, metadata=metadata))
+    write_picture(figure, path)
     pyplot.close(figure)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hw.errors import InputError
 from minikern.lab.run import Boot
-from minikern.report.output import write_file
+from minikern.report.picture import write_picture
 from minikern.report.plot import FORMATS
 from minikern.report.trace import joined, recorder_of
 
@@ -194,8 +194,7 @@ def plot_lanes(boot: Boot, path: Path) -> None:
     handles = [Rectangle((0, 0), 1, 1, color=COLOURS[what]) for what in used]
     figure.legend(handles, used, loc="lower center", ncols=min(5, len(used)), frameon=False, fontsize=9)
     figure.tight_layout(rect=(0, 0.55 / height, 1, 1))
-    metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
-    write_file(path, lambda draft: figure.savefig(draft, dpi=110, metadata=metadata))
+    write_picture(figure, path)
     pyplot.close(figure)
 
 

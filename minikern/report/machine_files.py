@@ -13,6 +13,7 @@ from hw.pci.lspci import describe, format_lspci
 from hw.spec import MachineSpec
 from minikern.describe.acpidump import DumpedTable, write_acpidump, write_dat_folder
 from minikern.describe.case import Case
+from minikern.host.output import Folder
 from minikern.lab.run import Boot
 from minikern.mm.early.e820 import type_name
 from minikern.report.dmesg import format_dmesg
@@ -39,7 +40,7 @@ def _without_none(value: Any) -> Any:
 
 def dump_machine(boot: Boot, folder: Path) -> None:
     """Fill ``folder`` with what the machine consists of, in the layout of a captured machine."""
-    machine = boot.kernel.machine
+    machine, into = boot.kernel.machine, Folder(folder)
     texts = {
         "machine.toml": spec_toml(boot.spec),
         "dmesg.txt": format_dmesg(boot.kernel),
@@ -52,11 +53,11 @@ def dump_machine(boot: Boot, folder: Path) -> None:
         "NOTE.txt": (machine.spec.title or machine.spec.name) + "\n",
     }
     for name, text in texts.items():
-        (folder / name).write_text(text)
+        into.write(name, text)
     page = machine.bus.read_bytes(machine.boot_cpu.rsi, boot_params.SIZE)
-    (folder / "boot_params.bin").write_bytes(page)
-    _dump_acpi(boot, folder)
-    _dump_pci(boot, folder)
+    into.write("boot_params.bin", page)
+    _dump_acpi(boot, into)
+    _dump_pci(boot, into)
 
 
 def _e820_text(spec: MachineSpec) -> str:
@@ -89,28 +90,27 @@ def _msr_text(spec: MachineSpec) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _dump_acpi(boot: Boot, folder: Path) -> None:
+def _dump_acpi(boot: Boot, into: Folder) -> None:
     tables = [
         DumpedTable(table.signature, table.address, table.data)
         for table in boot.kernel.acpi.tables
         if table.data is not None
     ]
     if tables:
-        write_dat_folder(folder / "acpi", ((table.signature, table.data) for table in tables))
-        (folder / "acpidump.txt").write_text(write_acpidump(tables))
+        write_dat_folder(into.path / "acpi", ((table.signature, table.data) for table in tables))
+        into.write("acpidump.txt", write_acpidump(tables))
 
 
-def _dump_pci(boot: Boot, folder: Path) -> None:
+def _dump_pci(boot: Boot, into: Folder) -> None:
     functions = list(boot.kernel.machine.topology.functions())
     if not functions:
         return
-    (folder / "pci" / "config").mkdir(parents=True)
     for function in functions:
-        (folder / "pci" / "config" / f"{function.address}.bin").write_bytes(bytes(function.config.data))
+        into.write(f"pci/config/{function.address}.bin", bytes(function.config.data))
     devices = [describe(function.address, function.config) for function in functions]
-    (folder / "pci" / "lspci-xxxx.txt").write_text(format_lspci(devices))
+    into.write("pci/lspci-xxxx.txt", format_lspci(devices))
     rows = []
     for device in boot.kernel.pci.devices:
         rows.append(f"== {device.name}")
         rows += [f"{item.start:#018x} {item.end:#018x} {item.flags:#018x}" for item in device.resources]
-    (folder / "pci" / "resources.txt").write_text("\n".join(rows) + "\n")
+    into.write("pci/resources.txt", "\n".join(rows) + "\n")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hw.errors import InputError
 from minikern.lab.compare import PHASES, Ladder, LinePoint, Rung
-from minikern.report.output import write_file
+from minikern.report.picture import write_picture
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,8 +61,7 @@ def plot_ladder(ladder: Ladder, logs: Mapping[str, Sequence[LinePoint]], path: P
     figure.legend(handles, PHASES, loc="lower center", ncols=len(PHASES), frameon=False)
     figure.suptitle(f"Boot of {ladder.machine}: a bar for each log line, as high as its time stamp")
     figure.tight_layout(rect=(0, 0.05, 1, 1))
-    metadata = {"Date": None} if path.suffix.lower() == ".svg" else {}
-    write_file(path, lambda draft: figure.savefig(draft, dpi=110, metadata=metadata))
+    write_picture(figure, path)
     pyplot.close(figure)
 
 

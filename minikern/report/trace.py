@@ -15,8 +15,8 @@ import msgspec
 
 from hw.errors import InputError
 from minikern.core.recorder import Mark, Recorder, Span
+from minikern.host.output import write_file
 from minikern.lab.run import Boot
-from minikern.report.output import write_file
 
 PID = 1
 FLOW_NAME = "INIT/SIPI to alive"
@@ -36,12 +36,7 @@ STAGES = {
 
 def write_trace(boot: Boot, path: Path) -> None:
     """Write the trace of a boot that was recorded, whole or not at all. InputError: the place cannot be written."""
-    data = msgspec.json.encode(chrome_trace(boot))
-    write_file(path, lambda draft: _write(draft, data))
-
-
-def _write(draft: Path, data: bytes) -> None:
-    draft.write_bytes(data)
+    write_file(path, msgspec.json.encode(chrome_trace(boot)))
 
 
 def chrome_trace(boot: Boot) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import msgspec
 import tomli_w
 
 from minikern.describe.case import Case
+from minikern.host.output import write_file
 
 
 def spec_toml(spec: Case) -> str:
@@ -17,8 +18,8 @@ def spec_toml(spec: Case) -> str:
 
 
 def write_spec(spec: Case, path: Path) -> None:
-    """Write the description to ``path``."""
-    path.write_text(spec_toml(spec))
+    """Write the description to ``path``, whole or not at all. InputError: no place for it."""
+    write_file(path, spec_toml(spec))
 
 
 def _without_defaults(value: Any) -> Any:
