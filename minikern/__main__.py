@@ -1,12 +1,30 @@
-"""``python -m minikern``."""
+"""``minikern`` and ``python -m minikern``: signals first, then the terminal, then everything else."""
 
-import sys
+from __future__ import annotations
+
+from typing import NoReturn
+
+from minikern.host.ending import install, leave
+
+
+def run() -> NoReturn:
+    """Run the command line and end with its status."""
+    install()
+    from minikern.host.terminal import guard
+
+    guard()
+    leave(_status())
+
+
+def _status() -> int:
+    from minikern.cli import main
+
+    try:
+        main(prog_name="minikern")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else 1
+    return 0
+
 
 if __name__ == "__main__":
-    try:
-        from minikern.cli import main
-
-        main(prog_name="minikern")
-    except KeyboardInterrupt:  # before the command line is there to take it
-        sys.stderr.write("minikern: interrupted\n")
-        sys.exit(130)
+    run()

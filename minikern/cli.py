@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -34,13 +37,25 @@ class LazyGroup(click.Group):
     A command called ``a-name`` is the object ``a_name`` in ``minikern.commands.a_name``.
     """
 
-    def invoke(self, ctx: click.Context) -> object:
-        """Run a command; an interruption while its modules are loaded ends like one in it."""
+    def main(self, *words: Any, **settings: Any) -> Any:
+        """Run a command. Whatever is wrong with its words is told in one line, as everything else is."""
+        if not settings.get("standalone_mode", True):
+            return super().main(*words, **settings)
+        settings["standalone_mode"] = False
         try:
-            return super().invoke(ctx)
-        except KeyboardInterrupt:
+            status = super().main(*words, **settings)
+        except click.ClickException as error:
+            _tell(error)
+            sys.exit(error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
             click.echo("minikern: interrupted", err=True)
-            ctx.exit(130)
+            sys.exit(130)
+        sys.exit(status if isinstance(status, int) else 0)
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **settings: Any) -> click.Context:
+        """The context of one command line. click.UsageError: a word of it is no text."""
+        _check_words(args)
+        return super().make_context(info_name, args, *more, **settings)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands, in the order of the help."""
@@ -61,7 +76,31 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+def _check_words(words: Sequence[str]) -> None:
+    for number, word in enumerate(words, 1):
+        try:
+            word.encode()
+        except UnicodeEncodeError as error:
+            where = f"byte {len(word[: error.start].encode())} of word {number}"
+            raise click.UsageError(f"the command line is not UTF-8 text: {where}") from None
+
+
+def _tell(error: click.ClickException) -> None:
+    from minikern.host.terminal import one_line
+
+    if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2: a group without a command is asked for its help
+        error.show()
+        return
+    context = getattr(error, "ctx", None)
+    hint = f" ({context.command_path} --help)" if context is not None else ""
+    click.echo(f"minikern: {one_line(error.format_message())}{hint}", err=True)
+
+
+# Colour is left to the streams: a pipe gets every byte, also those that look like colour.
+SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "color": True}
+
+
+@click.group(cls=LazyGroup, context_settings=SETTINGS)
 @click.version_option(__version__, prog_name="minikern")
 def main() -> None:
     """Boot-path emulator: boots a described machine through a faithful miniature of the Linux x86-64 boot path.

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from minikern.commands.common import EXIT_FAILED, reported
+from minikern.commands.common import EXIT_FAILED, OUTPUT, reported
 
 SOURCE_HELP = "a machine, an acpidump text, a folder of .dat files, or .dat files"
 
@@ -51,13 +51,8 @@ def _print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2))
 
 
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
-
-
 def _print(lines: Iterable[str]) -> None:
-    for line in lines:
-        click.echo(line)
+    click.echo("".join(f"{line}\n" for line in lines), nl=False)
 
 
 @click.group()
@@ -166,7 +161,7 @@ def tables(source: tuple[str, ...], as_json: bool, slack: bool, fill: str) -> No
 
 @acpi.command()
 @_sources
-@click.option("--flame", type=click.Path(path_type=Path), help="Also write the calls as a flame graph's JSON.")
+@click.option("--flame", type=OUTPUT, help="Also write the calls as a flame graph's JSON.")
 @reported
 def cost(source: tuple[str, ...], as_json: bool, slack: bool, fill: str, flame: Path | None) -> None:
     """What a boot spends in this AML: by table, device, method and register.
@@ -177,9 +172,9 @@ def cost(source: tuple[str, ...], as_json: bool, slack: bool, fill: str, flame: 
     """
     import json
 
+    from minikern.host.output import write_file
     from minikern.lab import acpi_cost
     from minikern.report.acpi import cost_lines
-    from minikern.report.output import write_file
 
     costs = acpi_cost.measure(_open(source, slack, fill))
     groups = {"device": acpi_cost.by_device(costs), "method": acpi_cost.by_method(costs),
@@ -187,7 +182,7 @@ def cost(source: tuple[str, ...], as_json: bool, slack: bool, fill: str, flame: 
     total = acpi_cost.total_ns(costs)
     if flame is not None:
         text = json.dumps(acpi_cost.flame(costs), indent=1) + "\n"
-        write_file(flame, lambda draft: _write(draft, text))
+        write_file(flame, text)
     if as_json:
         _print_json({"total_ns": total, "tables": costs.tables} | {f"by_{word}": rows for word, rows in groups.items()})
     else:

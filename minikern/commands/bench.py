@@ -76,10 +76,10 @@ def _print_json(report: Any) -> None:
 
 
 def _print_table(report: Any) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
+    from minikern.host.terminal import console
+
     title = f"{report.pages} struct pages, {report.pages * 64 / 2**30:.2f} GiB, measured on {host()['cpu']}"
     table = Table(title=title, title_justify="left")
     for name in ("kernel", "what it does"):
@@ -92,7 +92,8 @@ def _print_table(report: Any) -> None:
         rates = (f"{r.pages_per_s / 1e6:.0f}", f"{r.bytes_per_s / 1e9:.1f}")
         table.add_row(r.kernel, r.about, str(r.threads), *rates, roof, ratio)
     # Piped output is as wide as its contents; a terminal folds.
-    (console if console.is_terminal else Console(width=120)).print(table)
+    plain = console()
+    (plain if plain.is_terminal else console(width=120)).print(table)
     if report.note:
         click.echo(f"minikern: {report.note}", err=True)
 

@@ -10,6 +10,7 @@ import click
 
 from minikern.commands.common import (
     EXIT_FAILED,
+    OUTPUT,
     fit_options,
     load_machine_fields,
     load_named_variant,
@@ -28,8 +29,8 @@ from minikern.commands.common import (
 @click.option("--check", is_flag=True, help="Verify the whole memory map after the boot.")
 @click.option("--json", "as_json", is_flag=True, help="Lines with their times, phases and the ledger as JSON.")
 @click.option("--explain", is_flag=True, help="Say under the lines what they mean and what prints them.")
-@click.option("--trace", type=click.Path(path_type=Path), metavar="FILE.json", help="Write a trace for Perfetto.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg|png", help="Draw the CPUs' bring-up.")
+@click.option("--trace", type=OUTPUT, metavar="FILE.json", help="Write a trace for Perfetto.")
+@click.option("--plot", type=OUTPUT, metavar="FILE.svg|png", help="Draw the CPUs' bring-up.")
 @reported
 def boot(
     variant: str,

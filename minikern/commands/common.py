@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -24,6 +25,25 @@ DEFAULT_MACHINE = "lpc2023"
 NATURAL_WIDTH = 200  # columns that hold every table unfolded
 
 P = ParamSpec("P")
+
+
+class OutputPath(click.ParamType):  # type: ignore[type-arg] # generic since click 8.3 only
+    """A file to be written: whatever is no place for one is refused before anything is booted."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        from minikern.host.output import check_place
+
+        path = Path(value)
+        try:
+            check_place(path)
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+        return path
+
+
+OUTPUT = OutputPath()
 R = TypeVar("R")
 
 
@@ -85,41 +105,54 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
         except (click.ClickException, click.exceptions.Exit, click.Abort):
             raise
         except InputError as error:
-            click.echo(f"minikern: {error}", err=True)
+            tell(error)
+            _drop_output(error)
             sys.exit(EXIT_USAGE)
         except (MachineStopped, BusError, GeneralProtection) as error:
-            click.echo(f"minikern: the machine stopped: {error}", err=True)
+            tell(f"the machine stopped: {error}")
             sys.exit(EXIT_STOPPED)
         except BrokenPipeError:
             # The reader of our output went away, as in `minikern boot | head`.
             _drop_output()
             sys.exit(0)
         except KeyboardInterrupt:
-            click.echo("minikern: interrupted", err=True)
+            tell("interrupted")
             sys.exit(EXIT_INTERRUPTED)
-        except MemoryError:
-            click.echo("minikern: this computer has not the memory for it (see --vmemmap window)", err=True)
-            sys.exit(EXIT_STOPPED)
-        except OSError as error:
-            if os.environ.get("MINIKERN_TRACEBACK"):
-                raise
-            click.echo(f"minikern: {error.filename or 'standard output'}: {error.strerror or error}", err=True)
-            _drop_output()
-            sys.exit(EXIT_USAGE)
         except Exception as error:
             if os.environ.get("MINIKERN_TRACEBACK"):
                 raise
-            what = f"{type(error).__name__}: {error}"
-            hint = "(MINIKERN_TRACEBACK=1 shows where)"
-            click.echo(f"minikern: internal error, please report it: {what} {hint}", err=True)
-            sys.exit(EXIT_STOPPED)
+            said, status = unforeseen(error)
+            tell(said)
+            _drop_output(error)
+            sys.exit(status)
 
     return wrapper
 
 
-def _drop_output() -> None:
+def unforeseen(error: Exception) -> tuple[str, int]:
+    """What is said of an error that no room told in its own words, and the exit status."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return "this computer has not the memory for it (see --vmemmap window)", EXIT_STOPPED
+    if isinstance(error, RecursionError):
+        return "the input is nested too deeply to be read", EXIT_USAGE
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror or error}", EXIT_USAGE
+    what = f"{type(error).__name__}: {error}"
+    return f"internal error, please report it: {what} (MINIKERN_TRACEBACK=1 shows where)", EXIT_STOPPED
+
+
+def tell(what: object) -> None:
+    """One line on stderr."""
+    from minikern.host.terminal import one_line
+
+    click.echo(f"minikern: {one_line(str(what))}", err=True)
+
+
+def _drop_output(error: Exception | None = None) -> None:
     # What is still buffered cannot be written; without this Python would try once more at exit.
-    if sys.stdout is not None:
+    from minikern.host.terminal import OutputLost
+
+    if sys.stdout is not None and (error is None or isinstance(error, OutputLost)):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
@@ -208,24 +241,24 @@ def show_sheets(sheets: list[Any], markdown: bool) -> None:
     if markdown:
         click.echo("\n".join(sheet.markdown() for sheet in sheets), nl=False)
         return
-    from rich.console import Console
-
+    from minikern.host.terminal import console
     from minikern.report.tables import print_sheets
 
     # As wide as its contents, also on a narrow terminal: a folded figure cannot be read.
-    print_sheets(sheets, Console(width=max(Console().width, NATURAL_WIDTH)))
+    print_sheets(sheets, console(width=max(console().width, NATURAL_WIDTH)))
 
 
 class Progress:
     """A bar on stderr for steps that are named as they begin; nothing where stderr is no terminal."""
 
     def __init__(self, what: str, steps: int) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
+        from minikern.host.terminal import console
+
         self._bar = RichProgress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=Console(stderr=True),
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console(stderr=True),
             transient=True, disable=not sys.stderr.isatty(), auto_refresh=False,
         )  # fmt: skip
         self._task = self._bar.add_task(what, total=steps)

@@ -9,6 +9,7 @@ import click
 
 from hw.errors import InputError
 from minikern.commands.common import (
+    OUTPUT,
     Progress,
     fit_options,
     load_machine_fields,
@@ -24,7 +25,7 @@ from minikern.commands.common import (
 @click.argument("other", default="", metavar="[OTHER.log]")
 @fit_options
 @click.option("--variants", default="", metavar="A,B,...", help="Rungs, or files of them, instead of the ladder.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg|png", help="Draw one bar a log line.")
+@click.option("--plot", type=OUTPUT, metavar="FILE.svg|png", help="Draw one bar a log line.")
 @click.option("--markdown", is_flag=True, help="Print Markdown tables.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @reported

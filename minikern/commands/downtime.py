@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from minikern.commands.common import (
+    OUTPUT,
     Progress,
     fit_options,
     load_machine_fields,
@@ -32,7 +33,7 @@ PACKERS = ["gzip", "xz", "zstd", "lz4"]
 @click.option("--bandwidth", default=25.0, show_default=True, metavar="GBIT", help="Of a migration's link, Gbit/s.")
 @click.option("--dirty-rate", default="512M", show_default=True, metavar="SIZE", help="What a guest dirties a second.")
 @click.option("--variants", default="", metavar="A,B,...", help="Rungs, or files of them, instead of the ladder.")
-@click.option("--plot", type=click.Path(path_type=Path), metavar="FILE.svg|png", help="Draw the parts of each variant.")
+@click.option("--plot", type=OUTPUT, metavar="FILE.svg|png", help="Draw the parts of each variant.")
 @click.option("--markdown", is_flag=True, help="Print Markdown tables.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @reported

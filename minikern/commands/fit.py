@@ -6,12 +6,12 @@ from pathlib import Path
 
 import click
 
-from minikern.commands.common import reported, show_sheets
+from minikern.commands.common import OUTPUT, reported, show_sheets
 
 
 @click.command()
 @click.argument("logs", nargs=-1, required=True, metavar="LOG...")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.toml", help="Write the machine there.")
+@click.option("-o", "--output", type=OUTPUT, metavar="FILE.toml", help="Write the machine there.")
 @click.option("--explain", is_flag=True, help="Which cost rests on what, what stayed assumed, what nothing explains.")
 @click.option("--markdown", is_flag=True, help="Print Markdown tables.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -30,14 +30,13 @@ def fit(logs: tuple[str, ...], output: Path | None, explain: bool, markdown: boo
     from minikern.lab.fit.timed import fit_together
     from minikern.lab.fit.write import write_spec
     from minikern.report import fit as report
-    from minikern.report.output import write_file
 
     fitted = fit_together([spooled(name) for name in logs])
     click.echo(f"minikern: {fitted.summary()}", err=True)
     for note in fitted.notes:
         click.echo(f"minikern: {note}", err=True)
     if output is not None:
-        write_file(output, lambda path: write_spec(fitted.spec, path))
+        write_spec(fitted.spec, output)
     if as_json:
         click.echo(report.fit_json(fitted))
     elif explain or output is None:

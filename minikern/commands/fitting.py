@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
-import shutil
 import sys
-import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from hw.files import read_stream
+from minikern.host.output import scratch_folder
 
 if TYPE_CHECKING:
     from minikern.describe.case import Case
@@ -21,11 +20,8 @@ def spooled(name: str) -> str:
     """``name``, or the file that standard input was put into so that it can be read twice."""
     if name != STANDARD_INPUT:
         return name
-    folder = Path(tempfile.mkdtemp(prefix="minikern-"))
-    atexit.register(shutil.rmtree, folder, True)
-    path = folder / "stdin"
-    path.write_bytes(sys.stdin.buffer.read())
-    return str(path)
+    folder = click.get_current_context().with_resource(scratch_folder())
+    return str(folder.write("stdin", read_stream(sys.stdin.buffer, "standard input")))
 
 
 def timed_spec(spec: Case, name: str, others: tuple[str, ...], no_fit: bool) -> Case:

@@ -70,11 +70,11 @@ def kernel_forks(after: str, until: str, field: tuple[str, ...], markdown: bool,
       minikern kernel forks --field smp_scheme --field delay_reuse
     """
     import msgspec
-    from rich.console import Console
 
     from hw.spelling import check_names
     from minikern.core.behaviour import Behaviour
     from minikern.core.forks import forks_between
+    from minikern.host.terminal import console
     from minikern.report.kernels import forks_markdown, forks_table
 
     check_names("--field", "behaviour", field, Behaviour.__struct_fields__)
@@ -84,4 +84,4 @@ def kernel_forks(after: str, until: str, field: tuple[str, ...], markdown: bool,
     elif markdown:
         click.echo(forks_markdown(found), nl=False)
     else:
-        Console(highlight=False).print(forks_table(found))
+        console(highlight=False).print(forks_table(found))

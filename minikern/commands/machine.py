@@ -82,9 +82,9 @@ def machine_dump(folder: Path, append: str, kernel: str, **machine: Any) -> None
     Example:
       minikern machine dump laptop my-laptop && minikern boot my-laptop
     """
+    from minikern.host.output import new_folder
     from minikern.lab.run import boot as run
     from minikern.report.machine_files import dump_machine
-    from minikern.report.output import new_folder
 
     spec, options = load_machine_fields(machine)
     done = run(spec, None, kernel, append, options)

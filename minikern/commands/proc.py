@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from minikern.commands.common import load_machine_fields, load_named_variant, machine_options, reported, tell_unmodelled
+from minikern.commands.common import (
+    OUTPUT,
+    load_machine_fields,
+    load_named_variant,
+    machine_options,
+    reported,
+    tell_unmodelled,
+)
 
 VIEW_NAMES = ("buddyinfo", "zoneinfo", "meminfo", "pagetypeinfo", "kpageflags")
 
@@ -16,7 +23,7 @@ VIEW_NAMES = ("buddyinfo", "zoneinfo", "meminfo", "pagetypeinfo", "kpageflags")
 @click.argument("view", type=click.Choice(VIEW_NAMES))
 @machine_options
 @click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung of the ladder.")
-@click.option("--output", "-o", type=click.Path(path_type=Path), help="File to write; needed for kpageflags.")
+@click.option("--output", "-o", type=OUTPUT, help="File to write; needed for kpageflags.")
 @reported
 def proc(view: str, variant: str, output: Path | None, append: str, kernel: str, **machine: Any) -> None:
     """Print what /proc/VIEW says about memory after one boot.
@@ -29,6 +36,7 @@ def proc(view: str, variant: str, output: Path | None, append: str, kernel: str,
       minikern proc kpageflags tiny -o flags.bin && page-types -F flags.bin
     """
     from hw.errors import InputError
+    from minikern.host.output import output_file, write_file
     from minikern.lab.run import boot
     from minikern.report.proc import VIEWS, write_kpageflags
 
@@ -39,7 +47,7 @@ def proc(view: str, variant: str, output: Path | None, append: str, kernel: str,
     tell_unmodelled(spec, [chosen], append, kernel)
     done = boot(spec, chosen, kernel, append, options)
     if view == "kpageflags" and output is not None:
-        with _create(output) as file:
+        with output_file(output) as file:
             size = write_kpageflags(done.kernel, file)
         click.echo(f"minikern: {output}: {size} bytes", err=True)
         return
@@ -47,14 +55,4 @@ def proc(view: str, variant: str, output: Path | None, append: str, kernel: str,
     if output is None:
         click.echo(text, nl=False)
         return
-    with _create(output) as file:
-        file.write(text.encode())
-
-
-def _create(path: Path) -> Any:
-    from hw.errors import InputError
-
-    try:
-        return path.open("wb")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+    write_file(output, text)
