@@ -137,7 +137,8 @@ def without_effect(faults: FaultSpec, microcode: int) -> list[str]:
 def _parameter(option: str, name: str, text: str) -> float | int:
     kinds = {"slow": Delay, "tsc-skew": Cycles, "tsc-drift": Drift}
     try:
-        number: float | int = int(text) if name == "tsc-skew" and len(text) <= MAX_DIGITS else parse_real(text, option, -1e18, 1e18)
+        whole = name == "tsc-skew" and len(text) <= MAX_DIGITS
+        number: float | int = int(text) if whole else parse_real(text, option, -1e18, 1e18)
         return msgspec.convert(number, kinds[name])
     except (ValueError, msgspec.ValidationError) as error:
         raise InputError(f"--fault: {option!r}: {text!r} is no number this fault takes: {error}") from error
