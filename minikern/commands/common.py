@@ -58,6 +58,7 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--acpi", default="", metavar="FILE|FOLDER", help="ACPI tables: acpidump's text, or .dat files."),
         click.option("--pci", default="", metavar="FILE", help="PCI functions: lspci -xxxx."),
         click.option("--config", default="", metavar="FILE", help="The kernel's configuration."),
+        click.option("--systemd", default="", metavar="FILE", help="What systemd-analyze printed after that boot."),
         click.option("--fault", multiple=True, metavar="KIND=CPUS[:N]", help="Break CPUs: dead=3, slow=2:15 (ms), ..."),
         click.option("--append", "-a", default="", metavar="WORDS", help="Words added to the kernel command line."),
         click.option("--kernel", default="", metavar="NAME|FILE", help="Kernel instead of the machine's own."),
@@ -170,7 +171,7 @@ def load_machine_fields(fields: dict[str, Any]) -> tuple[Case, BootOptions]:
     if "fit" in fields:
         fields["machine"] = spooled(fields["machine"])
     spec = load_machine(fields["machine"])
-    lay_over(spec, Beside(fields.get("acpi", ""), fields.get("pci", ""), fields.get("config", "")))
+    lay_over(spec, Beside(*(fields.get(name, "") for name in ("acpi", "pci", "config", "systemd"))))
     if spec.figures:
         check_names(f"{fields['machine']}: figures", "set of published figures", [spec.figures], figure_names())
     for note in spec.notes:

@@ -1,4 +1,6 @@
-"""Files that stand beside a log or a description: an ACPI dump, a kernel's configuration, lspci's hexadecimal dump."""
+"""Files that stand beside a log or a description: an ACPI dump, a kernel's configuration, lspci's hexadecimal dump,
+what systemd-analyze printed.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from minikern.describe.capture_build import kconfig
 from minikern.describe.case import Case
 from minikern.describe.pci_capture import pci_from_capture
 from minikern.describe.pci_sizes import told_sizes, with_sizes
+from minikern.describe.startup import parse_startup
 from minikern.host.output import scratch_folder
 
 ROOT_TABLES = ("RSDP", "RSDT", "XSDT")
@@ -30,6 +33,7 @@ class Beside:
     acpi: str = ""
     pci: str = ""
     config: str = ""
+    systemd: str = ""
 
 
 def lay_over(spec: Case, files: Beside) -> None:
@@ -40,6 +44,20 @@ def lay_over(spec: Case, files: Beside) -> None:
         _lay_acpi(spec, Path(files.acpi))
     if files.pci:
         _lay_pci(spec, Path(files.pci))
+    if files.systemd:
+        lay_startup(spec, Path(files.systemd))
+
+
+def lay_startup(spec: Case, path: Path) -> None:
+    """Keep how long the whole start took. InputError: unreadable, or nothing about the kernel's part."""
+    found = parse_startup(_text(path))
+    if found is None:
+        raise InputError(
+            f"{path}: no times of the kernel: expected what 'systemd-analyze' or 'systemd-analyze plot --json=short'"
+            " prints"
+        )
+    spec.startup = found
+    spec.notes.append(f"read: systemd's times: {found.text()}")
 
 
 def _text(path: Path) -> str:

@@ -12,6 +12,7 @@ from hw.toml_file import decode_file
 from minikern.core.captured_build import CapturedBuild
 from minikern.core.costs import Cost, Residue
 from minikern.core.kernel_facts import KernelFacts
+from minikern.describe.startup import Startup
 
 
 class Case(MachineSpec, forbid_unknown_fields=True):
@@ -26,6 +27,7 @@ class Case(MachineSpec, forbid_unknown_fields=True):
     kernel: KernelFacts | None = None  # of the build a boot log came from
     build: CapturedBuild | None = None  # of the kernel that ran on a captured machine
     told: dict[str, str] = msgspec.field(default_factory=dict)  # figures of the boot log it was made from, by name
+    startup: Startup | None = None  # of which the kernel's boot is a part
     notes: list[str] = msgspec.field(default_factory=list)  # what was read and what was assumed, for the user
 
 

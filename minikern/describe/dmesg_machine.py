@@ -34,6 +34,7 @@ from minikern.describe.dmesg_numa import affinity, bringup_order, cpu_nodes, dis
 from minikern.describe.dmesg_pci import pci_from_log
 from minikern.describe.dmesg_tables import Firmware, hardware_facts, logged, spec_from_lines
 from minikern.describe.dmesg_text import boots, read_log, read_raw
+from minikern.describe.grab_boot_data import lay_sections, sections
 from minikern.describe.log_facts import log_facts
 from minikern.describe.uarts import uarts_of_log
 
@@ -53,7 +54,7 @@ def spec_from_dmesg(path: Path, preset: Callable[[str], Case], which: int = 0) -
     if not found:
         raise InputError(
             f"{path}: no boot log: expected a 'Linux version' line and BIOS-e820 lines after it, and a name ending in"
-            " .toml for a machine description"
+            " .toml for a machine description; what systemd-analyze printed goes beside a log, with --systemd"
         )
     if not 0 <= which <= len(found):
         raise InputError(f"{path}: boot {which} of a log with {len(found)}: expected 1 to {len(found)}")
@@ -66,6 +67,7 @@ def spec_from_dmesg(path: Path, preset: Callable[[str], Case], which: int = 0) -
     spec = _spec(log, path.name, preset)
     if spec.kernel is not None and names_callers(raw):
         spec.kernel.options["CONFIG_PRINTK_CALLER"] = True
+    lay_sections(spec, sections(raw))
     return spec
 
 
