@@ -15,6 +15,7 @@ from minikern.core.kernel import BootOptions
 from minikern.core.ledger import Entry
 from minikern.core.variant import Variant, load_variant, load_variants
 from minikern.describe.case import Case
+from minikern.describe.startup import Startup
 from minikern.host.children import forked_map
 from minikern.lab.bands import Band, band, saving_band, spreads
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
@@ -76,6 +77,7 @@ class Ladder(msgspec.Struct):
     verdict: str = ""
     prices: list[str] = []  # what rungs cost because their options exclude others
     there: list[str] = []  # optimisations the boot of a log has already
+    startup: Startup | None = None  # the whole start, as systemd measured it
     rest: list[ResidueItem] = []  # of the machine's own boot: the largest pieces that no rung touches
 
 
@@ -152,7 +154,7 @@ def run_ladder(
     own = choose_release(spec, release)
     found = payoffs(rungs, {**load_variants(), **{one.name: one for one in variants}}, own, f"{spec.append} {append}")
     ladder = Ladder(spec.name, "simulated", boundary, rungs, talk, times_of(spec.costs), own.name, found)
-    ladder.prices = prices(rungs)
+    ladder.prices, ladder.startup = prices(rungs), spec.startup
     ladder.verdict = headline(found, own.name)
     if rungs[0].variant == AS_LOGGED:
         ladder.rest = untouched(rungs)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import msgspec
 
 from minikern.core.recorder import Recorder, Span
+from minikern.describe.startup import Startup
 from minikern.lab.run import Boot
 
 WAITS = ("initramfs_wait_ns", "smp_wait_ns")  # booked kinds in which the boot CPU polls or sleeps
@@ -62,6 +63,7 @@ class Chain(msgspec.Struct, frozen=True):
     clock: str
     total_ns: int
     links: list[Link]
+    startup: Startup | None = None  # the whole start, as systemd measured it
 
 
 class Piece(NamedTuple):
@@ -91,7 +93,7 @@ def critical_chain(boot: Boot, recorder: Recorder) -> Chain:
     for index, pieces in groupby(_cut(own, ends), lambda piece: bisect_right(ends, piece.start_ns)):
         name, start, end = phases[index]
         links.append(_link(name, start - zero, end - start, list(pieces), others, total))
-    return Chain(boot.spec.name, boot.name, "simulated", total, links)
+    return Chain(boot.spec.name, boot.name, "simulated", total, links, boot.spec.startup)
 
 
 def _joined(stretches: Iterable[tuple[str, int, int]]) -> list[tuple[str, int, int]]:

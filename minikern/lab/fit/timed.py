@@ -12,6 +12,7 @@ from minikern.lab.fit.calibrate import fit, fit_log, read_timeline
 from minikern.lab.fit.combine import combine
 from minikern.lab.fit.corrected import settled
 from minikern.lab.fit.fitted import FittedMachine
+from minikern.lab.fit.measured_total import told_apart, with_total
 from minikern.lab.fit.predict import predict
 
 MAX_FITS = 64
@@ -35,7 +36,9 @@ def timed(spec: Case, name: str, others: Sequence[str] = (), no_fit: bool = Fals
             raise InputError(f"--fit: {name}: expected a boot log, whose lines say where the time goes")
         fits = fit_all(others)
         return Timed(predict(name, fits, spec), [f"all times are from {', '.join(others)}, none from {name}"])
-    return Timed(spec, []) if no_fit or not is_log(name) else _by_own_log(spec, name)
+    if no_fit:
+        return Timed(spec, [])
+    return _by_own_log(spec, name) if is_log(name) else _by_total(Timed(spec, []))
 
 
 def fit_all(names: Sequence[str]) -> list[FittedMachine]:
@@ -58,8 +61,17 @@ def _by_own_log(spec: Case, name: str) -> Timed:
         real = read_timeline(name)
         if not real.timed:
             note = "the log has no time stamps: times are those of machines of its kind"
-            return Timed(predict(name, [], spec), [note])
+            return _by_total(Timed(predict(name, [], spec), [note]))
         fitted = settled(fit(real, spec))
     except InputError as error:
         return Timed(spec, [f"not fitted (--no-fit leaves the stamps alone): {error}"])
-    return Timed(fitted.spec, [fitted.summary(), *fitted.notes])
+    apart = told_apart(spec.startup, fitted.real_total_ns) if spec.startup is not None else []
+    return Timed(fitted.spec, [fitted.summary(), *fitted.notes, *apart])
+
+
+def _by_total(found: Timed) -> Timed:
+    """With the total that systemd measured, where it did."""
+    if found.spec.startup is None:
+        return found
+    spec, note = with_total(found.spec, found.spec.startup)
+    return Timed(spec, [*found.notes, note])
