@@ -71,9 +71,10 @@ def compare(
 
         click.echo(msgspec.json.format(msgspec.json.encode(ladder), indent=2).decode())
     else:
+        from minikern.report.startup import startup_sheets
         from minikern.report.tables import ladder_sheets
 
-        show_sheets(ladder_sheets(ladder), markdown)
+        show_sheets([*ladder_sheets(ladder), *startup_sheets(ladder.startup)], markdown)
     if plot is not None:
         from minikern.report.plot import plot_ladder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from minikern.lab.critical_chain import Chain, Link, Waited
+from minikern.report.startup import around
 from minikern.report.tables import Sheet
 
 NS_PER_MS = 1_000_000
@@ -11,9 +12,11 @@ FLOOR = 0.005  # of the total; smaller ones are added up
 
 
 def chain_sheet(chain: Chain) -> Sheet:
-    """One row a stretch; below it, indented, its largest pieces."""
+    """One row a stretch; below it, indented, its largest pieces. What systemd measured stands before and behind."""
+    before, after = around(chain.startup) if chain.startup is not None else ([], [])
     title = f"{chain.machine}, {chain.variant}: /init after {chain.total_ns / NS_PER_MS:.1f} simulated ms"
     sheet = Sheet(title, ["on the boot CPU", "@ ms", "+ ms", "share"])
+    sheet.rows += [_measured(*part) for part in before]
     short = [link for link in chain.links if link.share < FLOOR]
     for link in chain.links:
         if link.share >= FLOOR:
@@ -23,7 +26,12 @@ def chain_sheet(chain: Chain) -> Sheet:
         spent = sum(link.spent_ns for link in short)
         name = f"{len(short)} stretches of less than {FLOOR:.1%} each"
         sheet.rows.append([name, "", *_amount(spent, sum(link.share for link in short))])
+    sheet.rows += [_measured(*part) for part in after]
     return sheet
+
+
+def _measured(name: str, began_ms: float, ms: float) -> list[str]:
+    return [f"{name}, by systemd", f"{began_ms:.1f}", f"{ms:.2f}", ""]
 
 
 def _inside(link: Link) -> list[list[str]]:

@@ -8,6 +8,7 @@ import msgspec
 
 from minikern.core.costs import Residue
 from minikern.lab.fit.fitted import FittedMachine
+from minikern.report.startup import startup_sheets
 from minikern.report.tables import Sheet
 
 LARGEST = 20  # pieces of unexplained time shown
@@ -15,7 +16,7 @@ LARGEST = 20  # pieces of unexplained time shown
 
 def fit_sheets(fitted: FittedMachine, explain: bool) -> list[Sheet]:
     """The costs the log moved, then the largest unexplained pieces; with ``explain`` all costs and sources."""
-    return [_costs(fitted, explain), _rest(fitted, None if explain else LARGEST)]
+    return [_costs(fitted, explain), _rest(fitted, None if explain else LARGEST), *startup_sheets(fitted.spec.startup)]
 
 
 def _costs(fitted: FittedMachine, explain: bool) -> Sheet:
@@ -50,6 +51,7 @@ def fit_json(fitted: FittedMachine) -> str:
         "serial_byte_ns": round(fitted.byte_ns, 1),
         "costs": {kind: msgspec.to_builtins(cost) for kind, cost in sorted(fitted.costs.items())},
         "residue_ms": [{"name": name, "ms": round(ms, 6)} for name, ms in largest(fitted.residue, None)],
+        "startup_ms": dict(fitted.spec.startup.parts()) if fitted.spec.startup is not None else {},
         "notes": fitted.notes,
     }
     return msgspec.json.format(msgspec.json.encode(body), indent=2).decode()
