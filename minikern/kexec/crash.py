@@ -12,6 +12,19 @@ from typing import TYPE_CHECKING
 
 from hw.msr import IA32_FS_BASE, IA32_GS_BASE
 from hw.units import PAGE_SIZE
+from minikern.kexec.elf import (
+    E_IDENT,
+    EHDR,
+    EM_X86_64,
+    ET_CORE,
+    EV_CURRENT,
+    NHDR,
+    PHDR,
+    PN_XNUM,
+    PT_LOAD,
+    PT_NOTE,
+    RWX,
+)
 from minikern.kexec.errors import KexecError
 from minikern.kexec.segments import Range, page_align
 from minikern.mm.map.sparse import MAX_PHYSMEM_BITS_4LEVEL, MAX_PHYSMEM_BITS_5LEVEL
@@ -22,13 +35,6 @@ from minikern.state.page_alloc import NR_PAGE_ORDERS
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-EHDR = struct.Struct("<16sHHIQQQIHHHHHH")
-PHDR = struct.Struct("<IIQQQQQQ")
-NHDR = struct.Struct("<III")
-E_IDENT = b"\x7fELF\x02\x01\x01"
-ET_CORE, EM_X86_64, EV_CURRENT = 4, 62, 1
-PT_LOAD, PT_NOTE, RWX = 1, 4, 7
-PN_XNUM = 0xFFFF
 NT_PRSTATUS, PRSTATUS_BYTES, PRSTATUS_PID = 1, 336, 32  # Source: include/linux/elfcore.h, struct elf_prstatus
 PRSTATUS_FS_BASE = 280  # among its registers, GS base behind it; Source: arch/x86/include/asm/user_64.h
 CRASH_NOTE_BYTES = 2 * NHDR.size + 8 + PRSTATUS_BYTES  # note_buf_t; Source: include/linux/crash_core.h
