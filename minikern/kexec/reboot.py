@@ -15,17 +15,20 @@ from hw.errors import BusError, MachineStopped
 from hw.memory import PhysicalMemory
 from minikern.core.ledger import Phase
 from minikern.core.printk import Level
-from minikern.kexec.bzimage import COMPRESSORS, ENTRY_64
+from minikern.kexec.bzimage import COMPRESSORS, ENTRY_64, BzImage
+from minikern.kexec.decompress import SIZE_BYTES, UNPACKERS, DecompressError, Payload, decompress
 from minikern.kexec.digest import code_path
 from minikern.kexec.load import Image
 from minikern.kexec.purgatory import Verified, charge, mode_of, verify
 from minikern.kexec.relocate import Relocation, relocate_kernel
 from minikern.kexec.stop import crash_stop_other_cpus, stop_other_cpus
+from minikern.kexec.vmlinux import Vmlinux
 from minikern.kho.sessions import liveupdate_reboot
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
+CHARGED = ("gzip", "xz", "zstd", "lz4", "none")  # have a unit cost of their own
 PARTS = ("shutdown", "relocation", "purgatory", "decompression")
 
 
@@ -39,6 +42,7 @@ class Handover:
     verified: Verified | None = None
     entry: int = 0
     rsi: int = 0
+    vmlinux: Vmlinux | None = None  # the kernel that was unpacked, None where the image brings none
     purgatory: str = "none"  # how the image was checked, see purgatory.MODES
     digest: str = ""  # and by which code of this computer
 
@@ -57,7 +61,7 @@ def kernel_kexec(k: Kernel, image: Image, digest: str = "generic", checks: bool 
         "shutdown": (lambda: panic(k, image)) if image.crash else lambda: shutdown(k),
         "relocation": lambda: _relocate(k, image, done),
         "purgatory": lambda: _purgatory(k, image, digest, checks, done),
-        "decompression": lambda: _decompress(k, done),
+        "decompression": lambda: _decompress(k, done, image.bzimage),
     }
     for name, step in steps.items():
         start, host = clock.now, perf_counter_ns()
@@ -120,29 +124,61 @@ def _purgatory(k: Kernel, image: Image, digest: str, checks: bool, done: Handove
         raise MachineStopped(f"purgatory jumps to {done.entry:#x}: no kernel entry there, expected {image.entry:#x}")
 
 
-def _decompress(k: Kernel, done: Handover) -> None:
-    packer, size = payload_in_memory(k.machine.bus.memory, done.entry - ENTRY_64, done.rsi)
-    if size:
-        kind = f"decompress_byte_{packer}"
-        known = packer in ("gzip", "xz", "zstd", "lz4", "none")
-        k.charge(kind if known else "decompress_byte_other", size)
+def _decompress(k: Kernel, done: Handover, loaded: BzImage | None = None) -> None:
+    """Unpack the kernel in memory, and book its bytes. ``loaded`` is the file it came from, if that is known.
+
+    MachineStopped, with Linux's words: it cannot be unpacked, or is no kernel. What was changed and is unpacked without
+    complaint would be run: nobody can say what it does, so the machine stops here too.
+    Source: arch/x86/boot/compressed/misc.c:extract_kernel() @ v6.12
+    """
+    base = done.entry - ENTRY_64
+    packer, payload, room = payload_in_memory(k.machine.bus.memory, base, done.rsi)
+    if not payload:
+        return
+    if packer not in UNPACKERS:
+        k.charge("decompress_byte_other", min(room, int.from_bytes(payload[-SIZE_BYTES:], "little")))
+        return
+    try:
+        plain = decompress(packer, payload, room)
+        done.vmlinux = Vmlinux(plain)
+    except DecompressError as error:
+        raise MachineStopped(f"{error} -- System halted") from error
+    k.charge(f"decompress_byte_{packer}" if packer in CHARGED else "decompress_byte_other", len(plain))
+    if loaded is not None:
+        _check_unchanged(k, base, packer, payload, plain, loaded)
 
 
-def payload_in_memory(memory: PhysicalMemory, base: int, params: int) -> tuple[str, int]:
-    """How the kernel at ``base`` is packed and its unpacked size in bytes, by the header in the zero page.
+def _check_unchanged(k: Kernel, base: int, packer: str, payload: Payload, plain: bytes, loaded: BzImage) -> None:
+    start, length = loaded.payload
+    before = loaded.data[start : start + length]
+    if payload != before and decompress(packer, before, loaded.init_size) != plain:
+        raise MachineStopped(f"{packer} unpacks a changed kernel without complaint: what it does cannot be told")
+    code = b"".join(k.machine.bus.memory.views(base, loaded.kernel_bytes))
+    offset, end = start - loaded.kernel_offset, start - loaded.kernel_offset + length
+    stub = loaded.data[loaded.kernel_offset :]
+    if code[:offset] != stub[:offset] or code[end:] != stub[end:]:
+        raise MachineStopped("the code that unpacks the kernel was changed: what it does cannot be told")
 
-    MachineStopped if there is no zero page at ``params``.
+
+def payload_in_memory(memory: PhysicalMemory, base: int, params: int) -> tuple[str, Payload, int]:
+    """How the kernel at ``base`` is packed, its payload, and the bytes it has to unpack to, by the header in the zero
+    page. No payload where the header names none.
+
+    MachineStopped if there is no zero page at ``params``, or the payload is not where it says.
     """
     try:
         page = memory.read(params, zero_page.SIZE)
         if zero_page.get(page, "header") != zero_page.HDRS:
             raise MachineStopped(f"no boot parameters at {params:#x}: expected 'HdrS' at offset 0x202")
         start, length = base + zero_page.get(page, "payload_offset"), zero_page.get(page, "payload_length")
-        if length < 4:
-            return "none", length
-        head = memory.read(start, 8)
-        packer = next((name for magic, name in COMPRESSORS if head.startswith(magic)), "other")
-        size = length if packer == "none" else memory.read_int(start + length - 4, 4)
+        room = zero_page.get(page, "init_size")
+        if length < SIZE_BYTES:
+            return "none", b"", room
+        if length > room:
+            raise MachineStopped(f"a payload of {length} bytes: expected no more than init_size, {room}")
+        pieces = list(memory.views(start, length))
+        payload = pieces[0] if len(pieces) == 1 else b"".join(pieces)  # what lies in one piece is not copied
     except BusError as error:
         raise MachineStopped(f"the kernel at {base:#x} has no readable payload: {error}") from error
-    return packer, min(size, zero_page.get(page, "init_size"))
+    packer = next((name for magic, name in COMPRESSORS if payload[: len(magic)] == magic), "other")
+    return packer, payload, room

@@ -11,11 +11,13 @@ from hw.boot_params import SETUP_HEADER
 from hw.errors import MachineStopped
 from minikern.core.cost_table import machine_costs
 from minikern.core.kernel import Kernel
-from minikern.core.release import Release, load_release, release_for_version
+from minikern.core.release import Release, at_version, load_release, release_for_version
+from minikern.core.version import banner_version, series
 from minikern.init.main import start_kernel
 from minikern.kexec.bzimage import ENTRY_64, BzImage
 from minikern.kexec.load import Image
 from minikern.kexec.reboot import Handover, kernel_kexec
+from minikern.kexec.vmlinux import Vmlinux
 from minikern.kho.loss import found_by, handed_on, lost
 from minikern.lab.run import Boot, BootStopped
 
@@ -37,14 +39,25 @@ class Rebooted:
         return {**self.handover.parts_ns, "boot": self.boot_ns}
 
 
-def release_of_image(image: BzImage | None, running: Release) -> Release:
-    """The release data that fit an image by its version string; the running kernel's if none do."""
+def release_of_image(image: BzImage | None, running: Release, unpacked: Vmlinux | None = None) -> Release:
+    """The release of an image: nearest data by its banner, its own configuration and sizes over them.
+
+    An image that was not unpacked has its header's version string alone; with none at all the running kernel's.
+    """
     version = image.version() if image else ""
-    if not version:
+    banner = (unpacked.banner if unpacked else "") or (f"Linux version {version}" if version else "")
+    if not banner:
         return running
-    name = release_for_version(f"Linux version {version}")
+    name = release_for_version(banner)
     release = load_release(name) if name else running
-    return msgspec.structs.replace(release, banner=f"Linux version {version}")
+    if name and series(banner_version(banner)) is not None:
+        release = at_version(release, banner)
+    else:
+        release = msgspec.structs.replace(release, banner=banner)
+    if unpacked is None:
+        return release
+    config = {**release.config, **unpacked.config}
+    return msgspec.structs.replace(release, config=config, image=unpacked.image_sizes(release.image))
 
 
 def place_image(release: Release, address: int, init_size: int) -> Release:
@@ -75,7 +88,7 @@ def reboot(first: Boot, image: Image, digest: str = "generic", checks: bool = Tr
         raise BootStopped(str(error), old) from error
     handed = handed_on(old)
     machine = old.machine
-    chosen = load_release(release) if release else release_of_image(image.bzimage, old.release)
+    chosen = load_release(release) if release else release_of_image(image.bzimage, old.release, handover.vmlinux)
     if image.bzimage is None or not image.bzimage.version():
         chosen = msgspec.structs.replace(chosen, banner=old.release.banner)
     machine.spec.boot.kernel_address = 0  # where the image lies now is known below
