@@ -107,7 +107,6 @@ def kexec(
       minikern kexec tiny --kernel /boot/vmlinuz --initrd /boot/initrd.img --append console=ttyS0
     """
     from minikern.core.experiment import Experiment
-    from minikern.kexec.bzimage import bzimage64_probe
     from minikern.kexec.load import KEXEC_FILE_ON_CRASH, Kexec
     from minikern.kexec.purgatory import LOSES
     from minikern.lab.kexec import reboot
@@ -115,8 +114,7 @@ def kexec(
     from minikern.lab.run import boot as run
     from minikern.report.dmesg import format_dmesg, stamp
 
-    image_bytes = read_file("--kernel", kernel_file, bzimage64_probe)
-    initrd_bytes = read_file("--initrd", initrd) if initrd else None
+    image_bytes, initrd_bytes, append = read_images(kernel_file, initrd, append)
     chosen = load_named_variant(variant)
     experiment = with_digest(chosen.experiment if chosen else Experiment(), purgatory)
     flips = [parse_flip(text) for text in flip]
@@ -163,6 +161,25 @@ def kexec(
                 click.echo(f"lost in the handover: {line}")
             if purgatory and not as_json:
                 click.echo(f"purgatory {purgatory}: gives up {LOSES[purgatory]}")
+
+
+def read_images(kernel_file: str, initrd: str | None, append: str | None) -> tuple[bytes, bytes | None, str | None]:
+    """Kernel, initial RAM disk and command line; a unified kernel image brings what the options do not give.
+
+    kexec_file_load() itself refuses such an image; it is taken apart in user space, which is said on stderr.
+    """
+    from minikern.kexec.bzimage import bzimage64_probe
+    from minikern.kexec.uki import is_uki, uki_parts
+
+    data = read_file("--kernel", kernel_file, lambda head: None if is_uki(head) else bzimage64_probe(head))
+    disk = read_file("--initrd", initrd) if initrd else None
+    if not is_uki(data):
+        return data, disk, append
+    parts = uki_parts(data)
+    bzimage64_probe(parts.linux)
+    text = "a unified kernel image: kexec_file_load() says ENOEXEC, so kexec-tools takes .linux out of it and loads that"
+    click.echo(f"minikern: {kernel_file}: {text}", err=True)
+    return parts.linux, disk or parts.initrd or None, parts.cmdline or None if append is None else append
 
 
 def read_file(option: str, name: str, probe: Callable[[bytes], None] | None = None) -> bytes:

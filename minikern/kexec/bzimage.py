@@ -100,9 +100,16 @@ class BzImage:
         return min(stated, self.memsz)
 
 
-def _refuse(code: str, name: str, expected: str, data: bytes) -> None:
+def _refuse(code: str, name: str, expected: str, data: bytes, more: str = "") -> None:
     offset, size = SETUP_HEADER[name]
-    raise KexecError(code, name, expected, f"{field(data, name):#0{2 + 2 * size}x}", offset)
+    raise KexecError(code, name, expected, f"{field(data, name):#0{2 + 2 * size}x}{more}", offset)
+
+
+def _what(data: bytes) -> str:
+    from minikern.kexec.file_kind import kind_of
+
+    kind = kind_of(data)
+    return f": {kind}" if kind else ""
 
 
 def bzimage64_probe(data: bytes, pgtable_l5: bool = False) -> None:
@@ -111,9 +118,10 @@ def bzimage64_probe(data: bytes, pgtable_l5: bool = False) -> None:
     Source: arch/x86/kernel/kexec-bzimage64.c:bzImage64_probe() @ v6.12
     """
     if len(data) < MIN_FILE_BYTES:
-        raise KexecError("ENOEXEC", "file size", f"at least {MIN_FILE_BYTES} bytes", f"{len(data)} bytes")
+        found = f"{len(data)} bytes{_what(data)}"
+        raise KexecError("ENOEXEC", "file size", f"at least {MIN_FILE_BYTES} bytes", found)
     if field(data, "header") != HDRS:
-        _refuse("ENOEXEC", "header", f"{HDRS:#010x} ('HdrS')", data)
+        _refuse("ENOEXEC", "header", f"{HDRS:#010x} ('HdrS')", data, _what(data))
     if field(data, "boot_flag") != BOOT_FLAG:
         _refuse("ENOEXEC", "boot_flag", f"{BOOT_FLAG:#06x}", data)
     if field(data, "version") < MIN_VERSION:
