@@ -18,12 +18,16 @@ from pathlib import Path
 
 import pytest
 
+from hw.errors import MachineStopped
+from minikern.core.release import load_release, release_for_version
 from minikern.describe.presets import load_machine
 from minikern.kexec.bzimage import load_bzimage
+from minikern.kexec.decompress import CHECKED, UNPACKERS, decompress
 from minikern.kexec.errors import KexecError
 from minikern.kexec.load import Kexec
 from minikern.kexec.reboot import Handover, _relocate
 from minikern.kexec.signature import certificates_of, verify_pefile_signature
+from minikern.kexec.vmlinux import Vmlinux
 from minikern.lab.kexec import reboot
 from minikern.lab.run import boot
 from tests.kexec.test_flips import purgatory_finds, somewhere
@@ -94,9 +98,45 @@ def test_a_real_kernel_is_loaded_verified_and_booted(kernel: bytes) -> None:
     assert done.handover.verified is not None
     assert done.handover.verified.digest == flat.digest()
     lines = [line.text for line in done.boot.kernel.log.lines]
-    assert lines[0].startswith("Linux version ") and lines[-1] == "Run /init as init process"
+    release = load_bzimage(kernel, 100).version().split()[0]
+    assert lines[0].startswith(f"Linux version {release} (") and lines[-1] == "Run /init as init process"
     assert "Command line: console=ttyS0 real=1" in lines
     assert done.handover.parts_ns["decompression"] > 0
+
+
+def test_it_is_unpacked_and_says_what_it_is(kernel: bytes) -> None:
+    """Banner and version of the file's own header, sizes near those of a log of its series, in no time to speak of."""
+    image = load_bzimage(kernel, 100)
+    start, length = image.payload
+    payload = kernel[start : start + length]
+    if image.compressor() not in UNPACKERS:
+        pytest.skip(f"packed by {image.compressor()}")
+    begin = time.perf_counter()
+    plain = decompress(image.compressor(), payload, image.init_size)
+    ours = time.perf_counter() - begin
+    assert len(plain) == image.decompressed_bytes()
+    unpacked = Vmlinux(plain)
+    release, build = image.version().split()[0], image.version().split("#", 1)[1]
+    assert unpacked.banner.startswith(f"Linux version {release} ") and unpacked.banner.endswith(f"#{build}")
+    nearest = load_release(release_for_version(unpacked.banner) or "debian-6.12").image
+    sizes = unpacked.image_sizes(nearest)
+    assert sizes.source != nearest.source
+    assert sizes.kernel_end - sizes.text_start <= image.init_size
+    assert sizes.end - sizes.text_start > 1024 * (sizes.code_kib + sizes.rodata_kib + sizes.init_kib + sizes.bss_kib)
+    print(f"{image.compressor()}: {len(plain)} bytes in {ours:.2f} s")
+
+
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_a_flip_in_its_payload_fails_as_decompression_does(kernel: bytes, place: float) -> None:
+    image = load_bzimage(kernel, 100)
+    if image.compressor() not in CHECKED:
+        pytest.skip(f"Linux checks nothing of {image.compressor()}")
+    first = boot(load_machine("tiny"))
+    loaded = Kexec(first.kernel).kexec_file_load(kernel, None, "console=ttyS0")
+    start, length = image.payload
+    loaded.flip("kernel", start - image.kernel_offset + int(place * length), 5)
+    with pytest.raises(MachineStopped, match="compressed data is .*corrupt -- System halted|integrity"):
+        reboot(first, loaded, "hashlib", checks=False)
 
 
 def test_its_header_is_read(kernel: bytes) -> None:
