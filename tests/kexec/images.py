@@ -89,7 +89,7 @@ def make_bzimage(
     packer: str = "zstd",
     vmlinux: bytes = b"",
 ) -> bytearray:
-    """Setup sectors, then ``kernel_bytes`` of numbers with a payload in them: ``vmlinux``, or a small one of VERSION."""
+    """Setup sectors, then ``kernel_bytes`` of numbers with a payload in them: ``vmlinux``, or a small one."""
     image = bytearray((SETUP_SECTS + 1) * SECTOR + kernel_bytes)
     start = (SETUP_SECTS + 1) * SECTOR
     image[start:] = (struct.pack("<I", 0x9E3779B9) * (kernel_bytes // 4 + 1))[:kernel_bytes]

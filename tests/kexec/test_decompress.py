@@ -114,7 +114,7 @@ def test_without_the_purgatorys_check_it_is_the_unpacking_that_fails(booted: Cal
     first = booted()
     image = Kexec(first.kernel).kexec_file_load(bytes(make_bzimage(60_000, packer=packer)), None, "console=ttyS0")
     image.flip("kernel", 0x300 + 9000, 4)
-    with pytest.raises(MachineStopped, match="XZ-compressed data is corrupt|gzip unpacks a changed kernel|uncompress"):
+    with pytest.raises(MachineStopped, match=r"XZ-compressed data is corrupt|gzip unpacks a changed kernel|uncompress"):
         reboot(first, image, "hashlib", checks=False)
     first = booted()
     image = Kexec(first.kernel).kexec_file_load(bytes(make_bzimage()), None, "console=ttyS0")
