@@ -177,7 +177,7 @@ def read_images(kernel_file: str, initrd: str | None, append: str | None) -> tup
         return data, disk, append
     parts = uki_parts(data)
     bzimage64_probe(parts.linux)
-    text = "a unified kernel image: kexec_file_load() says ENOEXEC, so kexec-tools takes .linux out of it and loads that"
+    text = "a unified kernel image: kexec_file_load() says ENOEXEC, so kexec-tools takes .linux out and loads that"
     click.echo(f"minikern: {kernel_file}: {text}", err=True)
     return parts.linux, disk or parts.initrd or None, parts.cmdline or None if append is None else append
 
