@@ -135,7 +135,7 @@ def test_a_flip_in_its_payload_fails_as_decompression_does(kernel: bytes, place:
     loaded = Kexec(first.kernel).kexec_file_load(kernel, None, "console=ttyS0")
     start, length = image.payload
     loaded.flip("kernel", start - image.kernel_offset + int(place * length), 5)
-    with pytest.raises(MachineStopped, match="compressed data is .*corrupt -- System halted|integrity"):
+    with pytest.raises(MachineStopped, match=r"compressed data is .*corrupt -- System halted|integrity"):
         reboot(first, loaded, "hashlib", checks=False)
 
 
