@@ -7,6 +7,7 @@ looked up at the same lines of the boots that were fitted, and else in the table
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 
 import msgspec
@@ -102,7 +103,9 @@ class Pricer:
         for at, step in enumerate(self._real.steps):
             if step.main:
                 price = known.get(at) or Price(step.text, self._expected(step.mask, usual))
-                found[at] = Price(step.text, price.ns + vanished.get(at, 0.0), waiting * rate, price.waits)
+                found[at] = replace(
+                    price, text=step.text, ns=price.ns + vanished.get(at, 0.0), console_ns=waiting * rate
+                )
                 waiting = 0.0
             waiting += step.bytes
         return found

@@ -11,6 +11,7 @@ import msgspec
 from minikern.core.costs import Residue
 from minikern.core.pacing import INITRAMFS_WAIT, Counter, Place
 from minikern.lab.fit.console_words import baud
+from minikern.lab.fit.initcalls import RETURNED, initcalls
 from minikern.lab.fit.rows import Matched, Row, metered_lines
 from minikern.lab.fit.solve import Estimate
 from minikern.lab.fit.timeline import Step
@@ -18,18 +19,31 @@ from minikern.lab.fit.timeline import Step
 NAME_LENGTH = 72
 OWN_NAME_NS, OWN_NAME_SHARE = 2_000_000, 0.2  # a line's part of a stretch that gets a name of its own
 LEAST_NS = 1_000
-CONSOLE = "serial console"
+INITCALL_NS = 100_000  # an initcall's time in a stretch that gets a name of its own
+CONSOLE, INITCALL_DEBUG = "serial console", "lines of initcall_debug"
 CONSOLE_SPREAD = 0.06  # of the logarithm of a byte's time; of fourteen logs
 
 
 @dataclass(slots=True)
 class Price:
-    """What a real line's stretch took beyond counted work, ns: unexplained, for the console; what was slept for."""
+    """What a real line's stretch took beyond counted work, ns: unexplained, for the console; what was slept for.
+
+    ``within`` is the initcall it passed in, ``debug_ns`` what the lines about initcalls cost themselves.
+    """
 
     text: str
     ns: float
     console_ns: float = 0.0
     waits: str = ""
+    within: str = ""
+    debug_ns: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """What the time is called: by its initcall, and by its line where that is long and says more."""
+        if not self.within:
+            return self.text
+        return self.within if self.ns < OWN_NAME_NS or RETURNED.match(self.text) else f"{self.within}: {self.text}"
 
 
 def modelled_ns(row: Row, estimates: Mapping[str, Estimate]) -> float:
@@ -59,13 +73,25 @@ def prices(
     """Each row's time shared out among its real lines by how long each one's own stretch was; by place of the line."""
     found = {}
     steps = matched.timeline.steps
+    calls = initcalls(steps, byte_ns)
     for row, (console, rest) in zip(matched.rows, left, strict=True):
         places = main_places(matched, row)
         own = [max(0.0, (steps[at].gap_ns or 0) - steps[at].bytes_before * byte_ns) for at in places]
+        debug = _capped([calls.debug_ns.get(at, 0.0) for at in places], own, rest)
+        own = [spent - cost for spent, cost in zip(own, debug, strict=True)]
         sent = [float(steps[at].bytes_before) for at in places]
-        for at, ns, console_ns in zip(places, _shares(rest, own), _shares(console, sent), strict=True):
-            found[at] = Price(steps[at].text, ns, console_ns, INITRAMFS_WAIT if steps[at] is waits else "")
+        shares = _shares(rest - sum(debug), own), _shares(console, sent)
+        for at, ns, console_ns, debug_ns in zip(places, *shares, debug, strict=True):
+            sleep = INITRAMFS_WAIT if steps[at] is waits else ""
+            found[at] = Price(steps[at].text, ns, console_ns, sleep, calls.within.get(at, ""), debug_ns)
     return found
+
+
+def _capped(debug: Sequence[float], own: Sequence[float], rest: float) -> list[float]:
+    """No more than each line's own stretch took, nor all of them than is unexplained."""
+    spent = [min(cost, ns) for cost, ns in zip(debug, own, strict=True)]
+    total = sum(spent)
+    return [cost * min(1.0, max(rest, 0.0) / total) for cost in spent] if total else spent
 
 
 def main_places(matched: Matched, row: Row) -> list[int]:
@@ -116,15 +142,21 @@ def _items(steps: Sequence[Price], place: Place, source: str, speed: int) -> lis
         )
 
     found = [item("the initramfs is waited for", 0.0, INITRAMFS_WAIT) for step in steps if step.waits]
-    total = sum(step.ns for step in steps)
-    rest = 0.0
+    by_name: dict[str, float] = {}
     for step in steps:
-        if step.ns >= OWN_NAME_NS and step.ns >= OWN_NAME_SHARE * total:
-            found.append(item(step.text, step.ns))
+        by_name[step.name] = by_name.get(step.name, 0.0) + step.ns
+    total, rest = sum(by_name.values()), 0.0
+    called = {step.name for step in steps if step.within}
+    for name, ns in by_name.items():
+        if ns >= (INITCALL_NS if name in called else max(OWN_NAME_NS, OWN_NAME_SHARE * total)):
+            found.append(item(name, ns))
         else:
-            rest += step.ns
+            rest += ns
     if rest >= LEAST_NS:
-        found.append(item(max(steps, key=lambda step: step.ns).text, rest))
+        found.append(item(max(by_name, key=lambda name: by_name[name]), rest))
+    debug = sum(step.debug_ns for step in steps)
+    if debug >= LEAST_NS:
+        found.append(item(INITCALL_DEBUG, debug))
     console = sum(step.console_ns for step in steps)
     if console >= LEAST_NS:
         found.append(item(CONSOLE, console, serial_baud=speed))
