@@ -89,7 +89,7 @@ def blocks(machine: Random, rng: Random) -> Asked:
         {"start": start, "end": end, "order": order},
         orders.count(order),
         (
-            f"A block of order n begins at a multiple of 2**n and has 2**n pages; order {MAX_PAGE_ORDER} is the largest.",
+            f"A block of order n begins at a multiple of 2**n and has 2**n pages; order {MAX_PAGE_ORDER} is the last.",
             "From the start, orders grow as the alignment does; towards the end they shrink as the room does.",
         ),
         "Blocks like that can be merged and split by one bit of their number: the buddy differs in bit n only.",
