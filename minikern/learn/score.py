@@ -1,0 +1,40 @@
+"""The score file: a line of JSON for every question that was answered, for the learner's teacher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from hw.errors import InputError
+
+
+class Scored(msgspec.Struct, frozen=True):
+    """One answer. The seed makes the question again; no time of day is kept, so that a score can be compared."""
+
+    lesson: str
+    question: str
+    seed: int
+    answer: str
+    right: bool
+    hints: int
+    solution_shown: bool
+
+
+def add_score(path: Path, rows: list[Scored]) -> None:
+    """Add lines to a score file. InputError: it cannot be written."""
+    try:
+        with path.open("ab") as file:
+            file.write(msgspec.json.Encoder().encode_lines(rows))
+    except OSError as error:
+        raise InputError(f"--score: {path}: cannot be written: {error.strerror}") from error
+
+
+def read_scores(path: Path) -> list[Scored]:
+    """The lines of a score file. InputError: it cannot be read, or a line is none of ours."""
+    try:
+        return msgspec.json.Decoder(Scored).decode_lines(path.read_bytes())
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    except msgspec.DecodeError as error:
+        raise InputError(f"{path}: no score file: {error}") from error
