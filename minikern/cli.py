@@ -28,6 +28,7 @@ COMMANDS = {
     "acpi": "ACPI tables: the namespace, values, costs, what two versions differ in.",
     "kernel": "The kernels: list them, show one, what changed between them, their parameters.",
     "variant": "The variants: list them, show one.",
+    "learn": "Lessons that run: questions the emulator answers, things to break, functions to write.",
 }
 
 

@@ -1,0 +1,212 @@
+"""``minikern learn``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hw.errors import InputError
+from minikern.commands.common import EXIT_FAILED, reported
+
+READING_WIDTH = 80
+Show = Callable[[str], None]
+
+
+@click.group()
+def learn() -> None:
+    """Lessons that run: text, questions the emulator answers, things to break, functions to write.
+
+    \b
+    Example:
+      minikern learn list
+      minikern learn start e820
+    """
+
+
+@learn.command("list")
+@click.option("--json", "as_json", is_flag=True, help="Print the lessons as JSON.")
+@reported
+def learn_list(as_json: bool) -> None:
+    """List the lessons in the order in which they build on each other.
+
+    \b
+    Example:
+      minikern learn list
+    """
+    from minikern.learn.text import QUESTION, TASK, load_lessons
+
+    lessons = load_lessons()
+    if as_json:
+        import json
+
+        rows = [
+            {"number": one.number, "name": one.name, "title": one.title, "minutes": one.minutes,
+             "questions": one.named(QUESTION), "tasks": one.named(TASK)} for one in lessons
+        ]  # fmt: skip
+        click.echo(json.dumps(rows, indent=2))
+        return
+    for one in lessons:
+        click.echo(f"{one.number:2d}  {one.name:<12s} {one.minutes:2d} min  {one.title}")
+
+
+@learn.command("start")
+@click.argument("lesson", metavar="NAME|NUMBER")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Other machines, other numbers.")
+@click.option("--answer", multiple=True, metavar="TEXT", help="Answers in order, instead of typing; also hint, skip.")
+@click.option("--solution", is_flag=True, help="Show the answers instead of asking.")
+@click.option("--score", type=click.Path(path_type=Path), metavar="FILE", help="Add what was answered to this file.")
+@reported
+def start(lesson: str, seed: int, answer: tuple[str, ...], solution: bool, score: Path | None) -> None:
+    """Go through a lesson. Answer its questions, or type hint, solution or skip.
+
+    Answers come from --answer, then from standard input. The exit status is 1 if one was wrong.
+
+    \b
+    Example:
+      minikern learn start e820 --seed 7
+      minikern learn start kexec --answer 3 --answer 128
+    """
+    from minikern.learn.score import add_score
+    from minikern.learn.session import run_lesson
+    from minikern.learn.text import load_lesson
+
+    found = load_lesson(lesson)
+    rows = list(run_lesson(found, seed, shown(), _answers(answer), solution))
+    if score is not None and rows:
+        add_score(score, rows)
+    if rows:
+        right = sum(row.right for row in rows)
+        click.echo(f"minikern: {right} of {len(rows)} right, seed {seed}", err=True)
+        if right < len(rows):
+            sys.exit(EXIT_FAILED)
+
+
+def shown() -> Show:
+    """Prints Markdown: as it is where nobody reads a screen, laid out where somebody does."""
+    if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
+        return click.echo
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    console = Console()
+    console.width = min(console.width, READING_WIDTH)
+    return lambda text: console.print(Markdown(text))
+
+
+def _answers(given: tuple[str, ...]) -> Callable[[], str | None]:
+    waiting = iter(given)
+
+    def ask() -> str | None:
+        word = next(waiting, None)
+        if word is not None:
+            return word
+        if given and not sys.stdin.isatty():
+            return None
+        if sys.stdin.isatty():
+            click.echo("your answer (or hint, solution, skip): ", nl=False, err=True)
+        line = sys.stdin.readline()
+        return line.strip() if line else None
+
+    return ask
+
+
+@learn.command("task")
+@click.argument("name", metavar="NAME")
+@reported
+def task(name: str) -> None:
+    """Print a Python file to begin a task with.
+
+    \b
+    Example:
+      minikern learn task tidy > tidy.py
+    """
+    from minikern.learn.tasks import task_named
+
+    click.echo(task_named(name).template(), nl=False)
+
+
+@learn.command("judge")
+@click.argument("name", metavar="NAME")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE.py")
+@click.option("--timeout", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Seconds a call has.")
+@reported
+def judge_command(name: str, file: Path, timeout: float) -> None:
+    """Judge a task's function against the emulator's own; the shortest case that fails is shown.
+
+    \b
+    Example:
+      minikern learn judge tidy tidy.py
+    """
+    from minikern.learn.judge import judge
+    from minikern.learn.tasks import task_named
+
+    verdict = judge(task_named(name), file, timeout)
+    if verdict.right:
+        click.echo(f"{name}: right, {verdict.tried} cases")
+        return
+    click.echo(f"{name}: wrong\n  {verdict.shown}\n  expected  {verdict.expected}\n  found     {verdict.found}")
+    sys.exit(EXIT_FAILED)
+
+
+@learn.command("export")
+@click.argument("lessons", nargs=-1, metavar="[NAME...]")
+@click.option("--seeds", default="1", show_default=True, metavar="LIST", help="Seeds, as 1,2 or 1-30.")
+@click.option("--no-answers", is_flag=True, help="Leave the answers out.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.md", help="Write it there.")
+@reported
+def export(lessons: tuple[str, ...], seeds: str, no_answers: bool, output: Path | None) -> None:
+    """Questions and answers as Markdown, for a teacher: one sheet a seed, answers behind all sheets.
+
+    \b
+    Example:
+      minikern learn export e820 numa --seeds 1-30 -o sheets.md
+    """
+    from hw.spec import parse_cpulist
+    from minikern.learn.export import export_markdown
+    from minikern.learn.text import LESSONS, load_lesson
+    from minikern.report.output import write_file
+
+    numbers = parse_cpulist(seeds, "--seeds")
+    if not numbers:
+        raise InputError("--seeds: expected at least one, as 1 or 1-30")
+    text = export_markdown(map(load_lesson, lessons or LESSONS), numbers, not no_answers)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    write_file(output, lambda draft: _write(draft, text))
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, "utf-8")
+
+
+@learn.command("score")
+@click.argument("file", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="Print the answers as JSON.")
+@reported
+def score_command(file: Path, as_json: bool) -> None:
+    """Sum a score file up by lesson.
+
+    \b
+    Example:
+      minikern learn score mine.jsonl
+    """
+    from minikern.learn.score import read_scores
+
+    rows = read_scores(file)
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
+        return
+    by_lesson: dict[str, list[Any]] = {}
+    for row in rows:
+        by_lesson.setdefault(row.lesson, []).append(row)
+    for lesson, found in by_lesson.items():
+        right, hints = sum(row.right for row in found), sum(row.hints for row in found)
+        click.echo(f"{lesson:<12s} {right:3d} of {len(found):3d} right, {hints} hints")
