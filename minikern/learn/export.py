@@ -12,7 +12,7 @@ RULED = "&nbsp;\n\n"  # room to write an answer in
 
 
 def export_markdown(lessons: Iterable[Lesson], seeds: Iterable[int], answers: bool = True) -> str:
-    """All questions of the lessons for each seed; the answers follow behind all of them, so that they can be cut off."""
+    """All questions of the lessons for each seed; the answers follow behind all of them, to be cut off."""
     chosen, numbers = list(lessons), list(seeds)
     parts = [_sheet(lesson, seed) for seed in numbers for lesson in chosen]
     if answers:
