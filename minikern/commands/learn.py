@@ -90,12 +90,13 @@ def shown() -> Show:
     """Prints Markdown: as it is where nobody reads a screen, laid out where somebody does."""
     if not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
         return click.echo
-    from rich.console import Console
     from rich.markdown import Markdown
 
-    console = Console()
-    console.width = min(console.width, READING_WIDTH)
-    return lambda text: console.print(Markdown(text))
+    from minikern.host.terminal import console
+
+    screen = console()
+    screen.width = min(screen.width, READING_WIDTH)
+    return lambda text: screen.print(Markdown(text))
 
 
 def _answers(given: tuple[str, ...]) -> Callable[[], str | None]:
@@ -167,9 +168,9 @@ def export(lessons: tuple[str, ...], seeds: str, no_answers: bool, output: Path 
       minikern learn export e820 numa --seeds 1-30 -o sheets.md
     """
     from hw.spec import parse_cpulist
+    from minikern.host.output import write_file
     from minikern.learn.export import export_markdown
     from minikern.learn.text import LESSONS, load_lesson
-    from minikern.report.output import write_file
 
     numbers = parse_cpulist(seeds, "--seeds")
     if not numbers:
@@ -178,11 +179,7 @@ def export(lessons: tuple[str, ...], seeds: str, no_answers: bool, output: Path 
     if output is None:
         click.echo(text, nl=False)
         return
-    write_file(output, lambda draft: _write(draft, text))
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, "utf-8")
+    write_file(output, text)
 
 
 @learn.command("score")

@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from hw.errors import InputError
+from minikern.host.output import write_file
 
 
 class Scored(msgspec.Struct, frozen=True):
@@ -22,12 +23,9 @@ class Scored(msgspec.Struct, frozen=True):
 
 
 def add_score(path: Path, rows: list[Scored]) -> None:
-    """Add lines to a score file. InputError: it cannot be written."""
-    try:
-        with path.open("ab") as file:
-            file.write(msgspec.json.Encoder().encode_lines(rows))
-    except OSError as error:
-        raise InputError(f"--score: {path}: cannot be written: {error.strerror}") from error
+    """Add lines to a score file, which must be one if it is there. InputError: it is none, or cannot be written."""
+    before = read_scores(path) if path.exists() else []
+    write_file(path, msgspec.json.Encoder().encode_lines([*before, *rows]))
 
 
 def read_scores(path: Path) -> list[Scored]:
