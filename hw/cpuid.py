@@ -26,8 +26,11 @@ DEFAULT_FEATURES = tuple(_SERVER_FLAGS.split())
 """A current server CPU, for descriptions that name none."""
 
 
-LEVEL_SMT, LEVEL_CORE = 1, 2
+LEVEL_SMT, LEVEL_CORE, LEVEL_DIE = 1, 2, 5
 """Level types of leaves 0xB and 0x1F. Source: SDM vol. 2A, leaf 1FH."""
+AMD_LEVELS = 0x8000_0026
+LEVEL_COMPLEX, LEVEL_AMD_DIE, LEVEL_SOCKET = 2, 3, 4
+"""Level types of AMD's leaf. Source: AMD64 APM vol. 3, leaf 8000_0026H."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class CpuDescription:
     features: tuple[str, ...] = DEFAULT_FEATURES
     cores: int = 1
     threads: int = 1
+    dies: int = 1  # in a package; cores are shared out evenly
     tsc_khz: int = 2_000_000
     crystal_hz: int = 0
     bus_mhz: int = 100
@@ -77,9 +81,14 @@ class CpuDescription:
         return (self.threads - 1).bit_length()
 
     @property
+    def die_shift(self) -> int:
+        """Bits of the APIC id below the die's number."""
+        return self.smt_shift + (-(-self.cores // self.dies) - 1).bit_length()
+
+    @property
     def package_shift(self) -> int:
         """Bits of the APIC id below the package number."""
-        return self.smt_shift + (self.cores - 1).bit_length()
+        return self.die_shift + (self.dies - 1).bit_length()
 
     @property
     def amd(self) -> bool:
@@ -98,6 +107,8 @@ def build_cpuid(description: CpuDescription, apic_id: int) -> CpuidTable:
     _check(description)
     leaves = _Leaves()
     max_basic, max_extended = (0x10, 0x8000_001E) if description.amd else (0x1F, 0x8000_0008)
+    if description.amd and description.dies > 1:
+        max_extended = AMD_LEVELS
     for leaf in (*range(max_basic + 1), *range(0x8000_0000, max_extended + 1)):
         leaves.put(leaf, 0, (0, 0, 0, 0))
     vendor = _words(description.vendor.encode("ascii"), 3)
@@ -151,10 +162,24 @@ def _identity(leaves: _Leaves, d: CpuDescription, apic_id: int) -> None:
 
 def _topology_leaves(leaves: _Leaves, d: CpuDescription, apic_id: int) -> None:
     """Leaf 0xB, and 0x1F where the CPU has it: shift to the next level, CPUs at the level, level number and type."""
-    for leaf in (0xB,) if d.amd else (0xB, 0x1F):
-        leaves.put(leaf, 0, (d.smt_shift, d.threads, LEVEL_SMT << 8, apic_id))
-        leaves.put(leaf, 1, (d.package_shift, d.cores * d.threads, 1 | LEVEL_CORE << 8, apic_id))
-        leaves.put(leaf, 2, (0, 0, 2, apic_id))
+    package = (d.package_shift, d.cores * d.threads)
+    die = (d.die_shift, -(-d.cores // d.dies) * d.threads)
+    _levels(leaves, 0xB, apic_id, d, ((*package, LEVEL_CORE),))
+    if not d.amd:
+        split = ((*die, LEVEL_CORE), (*package, LEVEL_DIE))
+        _levels(leaves, 0x1F, apic_id, d, split if d.dies > 1 else ((*package, LEVEL_CORE),))
+    elif d.dies > 1:
+        above = ((*die, LEVEL_COMPLEX), (*die, LEVEL_AMD_DIE), (*package, LEVEL_SOCKET))
+        _levels(leaves, AMD_LEVELS, apic_id, d, above)
+
+
+def _levels(
+    leaves: _Leaves, leaf: int, apic_id: int, d: CpuDescription, above: tuple[tuple[int, int, int], ...]
+) -> None:
+    # (shift to the next level, CPUs at the level, type) of each level above the threads'
+    for subleaf, (shift, cpus, kind) in enumerate(((d.smt_shift, d.threads, LEVEL_SMT), *above)):
+        leaves.put(leaf, subleaf, (shift, cpus, subleaf | kind << 8, apic_id))
+    leaves.put(leaf, 1 + len(above), (0, 0, 1 + len(above), apic_id))
 
 
 def _caches(leaves: _Leaves, d: CpuDescription, leaf: int) -> None:
@@ -195,8 +220,11 @@ def _check(d: CpuDescription) -> None:
         raise InputError(f"CPU family {d.family} has no extended model numbers, came model {d.model}")
     if not 32 <= d.phys_bits <= 52 or d.tsc_khz < 1 or d.crystal_hz < 0:
         raise InputError(f"CPU: physical address bits {d.phys_bits}, TSC {d.tsc_khz} kHz, crystal {d.crystal_hz} Hz")
-    if d.cores < 1 or d.threads < 1:
-        raise InputError(f"CPU topology: expected at least one core and thread, came {d.cores} and {d.threads}")
+    if d.cores < 1 or d.threads < 1 or not 1 <= d.dies <= d.cores:
+        raise InputError(
+            f"CPU topology: expected at least a thread a core and a core a die, came {d.dies} dies, {d.cores} cores"
+            f" and {d.threads} threads"
+        )
     for name in d.features:
         if name not in FEATURES and name not in SYNTHETIC:
             raise InputError(f"CPU feature: expected a flag of /proc/cpuinfo, came {name!r}")

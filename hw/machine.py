@@ -163,6 +163,7 @@ def cpuid_tables(spec: CpuSpec) -> list[tuple[int, CpuidTable]]:
         features=features,
         cores=spec.cores_per_socket(),
         threads=spec.threads,
+        dies=spec.dies,
         tsc_khz=spec.tsc_khz,
         crystal_hz=spec.crystal_hz,
         phys_bits=spec.phys_bits,

@@ -37,7 +37,7 @@ class CpuPlace(msgspec.Struct, frozen=True):
 
 
 class CpuSpec(msgspec.Struct, forbid_unknown_fields=True):
-    """Processors: ``sockets`` packages of ``cores`` cores of ``threads`` threads, all of one kind.
+    """Processors: ``sockets`` packages of ``cores`` cores, on ``dies`` dies, of ``threads`` threads, all of one kind.
 
     ``enumeration`` is the order of the MADT: ``threads-last`` lists first threads of all packages, then their
     siblings, as server firmware does; ``linear`` lists by APIC id.
@@ -47,6 +47,7 @@ class CpuSpec(msgspec.Struct, forbid_unknown_fields=True):
     sockets: Annotated[int, Meta(ge=1, le=MAX_CPUS)] = 1
     cores: Annotated[int, Meta(ge=1, le=MAX_CPUS)] | None = None  # per socket; default: what count needs
     threads: Annotated[int, Meta(ge=1, le=MAX_CPUS)] = 1
+    dies: Annotated[int, Meta(ge=1, le=MAX_CPUS)] = 1  # per socket
     vendor: str = "GenuineIntel"
     family: NonNegative = 6
     model: NonNegative = 0x6A
@@ -74,9 +75,12 @@ class CpuSpec(msgspec.Struct, forbid_unknown_fields=True):
         """All CPUs in firmware (MADT) order, with APIC ids packed by power-of-two fields as the SDM lays them out."""
         cores = self.cores_per_socket()
         smt_bits = (self.threads - 1).bit_length()
-        core_bits = (cores - 1).bit_length()
+        a_die = -(-cores // self.dies)
+        die_shift = smt_bits + (a_die - 1).bit_length()
+        package_shift = die_shift + (self.dies - 1).bit_length()
+        at = [(core // a_die) << die_shift | (core % a_die) << smt_bits for core in range(cores)]
         places = [
-            CpuPlace((package << (core_bits + smt_bits)) | (core << smt_bits) | thread, package, core, thread)
+            CpuPlace(package << package_shift | at[core] | thread, package, core, thread)
             for package in range(self.sockets)
             for core in range(cores)
             for thread in range(self.threads)
@@ -215,6 +219,8 @@ def _check_cpus(spec: MachineSpec) -> None:
             f"{spec.name}: cpus.count is {cpus.count}, but {cpus.sockets} sockets x {cpus.cores_per_socket()} cores x"
             f" {cpus.threads} threads make {room}"
         )
+    if cpus.dies > cpus.cores_per_socket():
+        raise InputError(f"{spec.name}: cpus.dies is {cpus.dies}: expected at most {cpus.cores_per_socket()}")
     if cpus.enumeration not in ("linear", "threads-last"):
         raise InputError(f"{spec.name}: cpus.enumeration is {cpus.enumeration!r}: expected linear or threads-last")
 

@@ -44,25 +44,26 @@ def adjust(spec: Case, options: Adjustments) -> None:
 
 def _set_cpus(spec: Case, text: str) -> None:
     # "8,sockets=2,cores=2,threads=2", the value of QEMU's -smp
-    fields = {"cpus": 0, "sockets": 0, "cores": 0, "threads": 0}
+    fields = {"cpus": 0, "sockets": 0, "dies": 0, "cores": 0, "threads": 0}
     for index, part in enumerate(text.split(",")):
         name, equals, value = part.partition("=")
         if not equals and index == 0:
             name, value = "cpus", part
         if name not in fields or not is_count(value) or int(value) < 1:
-            raise InputError(f"--cpus: {part!r} is not a positive count, sockets=N, cores=N or threads=N")
+            raise InputError(f"--cpus: {part!r} is not a positive count, sockets=N, dies=N, cores=N or threads=N")
         fields[name] = int(value)
-    threads, sockets = fields["threads"] or 1, fields["sockets"] or 1
-    count = fields["cpus"] or sockets * (fields["cores"] or 1) * threads
+    # Cores are counted a die, as QEMU does, dies a socket.
+    threads, sockets, dies = fields["threads"] or 1, fields["sockets"] or 1, fields["dies"] or 1
+    count = fields["cpus"] or sockets * dies * (fields["cores"] or 1) * threads
     if count > MAX_CPUS:
         raise InputError(f"--cpus: {count} CPUs: expected at most {MAX_CPUS}")
-    cores = fields["cores"] or -(-count // (sockets * threads))
+    cores = (fields["cores"] or -(-count // (sockets * dies * threads))) * dies
     if sockets * cores * threads > max(MAX_CPUS, 2 * count):
         raise InputError(f"--cpus: room for {sockets * cores * threads} CPUs: expected at most {MAX_CPUS}")
     if sockets * cores * threads < count:
         raise InputError(f"--cpus: {count} CPUs do not fit {sockets} sockets x {cores} cores x {threads} threads")
     cpus = spec.cpus
-    cpus.count, cpus.sockets, cpus.cores, cpus.threads = count, sockets, cores, threads
+    cpus.count, cpus.sockets, cpus.cores, cpus.threads, cpus.dies = count, sockets, cores, threads, dies
     if cpus.cpuid:
         raise InputError("--cpus: a captured machine keeps its CPUs: its CPUID leaves are data")
     for node in spec.nodes:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hw.cpu_features import FEATURES, SYNTHETIC, Place
 from hw.cpuid import CpuDescription, CpuidTable, build_cpuid, signature
 from hw.errors import InputError
+from hw.spec import CpuSpec
 
 
 def flags_of(table: CpuidTable) -> set[str]:
@@ -188,3 +189,17 @@ def test_amd_leaves() -> None:
 def test_wrong_descriptions_are_refused(description: CpuDescription) -> None:
     with pytest.raises(InputError, match="CPU"):
         build_cpuid(description, 0)
+
+
+def test_dies() -> None:
+    """Twelve cores on two dies leave a hole in the ids. Source: SDM leaf 1FH, APM leaf 8000_0026H: shift, CPUs, type."""
+    amd = build_cpuid(CpuDescription(vendor="AuthenticAMD", family=0x19, model=1, cores=12, threads=2, dies=2), 0x13)
+    assert amd[0x80000000, 0][0] == 0x80000026
+    assert [amd[0x80000026, level][:3] for level in range(4)] == [
+        (1, 2, 1 << 8), (4, 12, 1 | 2 << 8), (4, 12, 2 | 3 << 8), (5, 24, 3 | 4 << 8),
+    ]  # fmt: skip
+    intel = build_cpuid(CpuDescription(cores=4, threads=2, dies=2), 5)
+    assert [intel[0x1F, level][:3] for level in range(3)] == [(1, 2, 0x100), (2, 4, 0x201), (3, 8, 0x502)]
+    assert intel[0xB, 1][:2] == (3, 8) and (0x80000026, 0) not in intel
+    ids = [place.apic_id for place in CpuSpec(count=12, cores=6, dies=2, threads=2).topology()]
+    assert ids == [0, 1, 2, 3, 4, 5, 8, 9, 10, 11, 12, 13]
