@@ -152,6 +152,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Bytes of struct pcpu_chunk without its bitmap."""
     pcpu_depopulate: bool
     """Per-CPU chunks can be depopulated, which takes two more slots."""
+    cpumask_bits: Literal["storage", "ids"]
+    """How many bits of a mask of CPUs are looked at: all there are where masks are not allocated, or as many as ids."""
     smp_cpu_masks: int
     """Masks of CPUs that are allocated when NR_CPUS is large."""
 
@@ -217,6 +219,12 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Where disabled entries of an old MADT may come online: everywhere, or only in a guest."""
     apic_mismatch_line: Literal["APIC id", "APIC ID"]
     """Wording of the complaint about an APIC id that is not the firmware's."""
+    mds_known: bool
+    """Microarchitectural data sampling is known, and warned about where threads share a core."""
+    taa_known: bool
+    """So are aborts of transactions."""
+    mmio_stale_known: bool
+    """So is stale data of memory-mapped I/O."""
     logical_id_lines: bool
     """A package or die whose logical number differs from its own is logged."""
     apic_static_calls: bool
@@ -225,6 +233,10 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Wording of the lines about the APIC driver."""
     apic_flat_limited: bool
     """More than eight CPUs need the physical flat driver."""
+    extint_lines: Literal["masked", "Masked"]
+    """Wording of the lines about each CPU's pin for the old interrupt controller."""
+    ioapic_entry_lines: Literal["Set", "Preconfigured"]
+    """Wording of the lines about routing entries: as they were written, or as they will be."""
     ioapic_lines: Literal["init", "Init"]
     """Wording of the lines about I/O APIC pins."""
     mptable_early: bool
@@ -248,6 +260,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     acpi_core_revision: str
     """Version of ACPICA, as a date."""
+    madt_lines: Literal["bare", "prefixed"]
+    """Whether the line that ends the MADT's has ACPI's prefix; before, lines of debug level told more of it."""
     acpi_reserve_lines: bool
     """Memory of the tables is reserved, which is logged."""
     acpi_osi_scp: bool

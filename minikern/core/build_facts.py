@@ -13,6 +13,7 @@ IMAGE_FIELDS = ("code_kib", "rwdata_kib", "rodata_kib", "init_kib", "bss_kib")
 LOGGED_BEHAVIOUR = (
     "fallback_lines", "unavailable_lines", "efi_mmio_removed", "srat_cpu_lines", "acpi_reserve_lines", "ip_idents_hash",
     "table_perturb", "swiotlb_areas", "posixtimer_hash", "log_buf_usage_line",
+    "mds_known", "taa_known", "mmio_stale_known",
 )  # fmt: skip
 BETWEEN_KIB = 64  # lock list and alignment between data and bss
 SMALL_NR_CPUS = 512  # distributions with fewer CPUs than MAXSMP keep the default of 64 nodes
@@ -26,6 +27,8 @@ def with_kernel_facts(release: Release, facts: KernelFacts | None) -> Release:
     image = release.image
     if facts.nr_cpus:
         config["CONFIG_NR_CPUS"] = facts.nr_cpus
+        # More CPUs can only be configured with masks off the stack. Source: arch/x86/Kconfig, NR_CPUS_RANGE_END
+        config["CONFIG_CPUMASK_OFFSTACK"] = facts.nr_cpus > SMALL_NR_CPUS
         config["CONFIG_NODES_SHIFT"] = 10 if facts.nr_cpus > SMALL_NR_CPUS else 6
     if facts.node_data_bytes:
         image = msgspec.structs.replace(image, node_data_bytes=facts.node_data_bytes)

@@ -25,6 +25,9 @@ _LINES = {
     "swiotlb_areas": r"^software IO TLB: area num",
     "posixtimer_hash": r"^posixtimers hash table",
     "log_buf_usage_line": r"^printk: log buffer data \+ meta data",
+    "mds_known": r"^MDS(?:: | CPU bug)",
+    "taa_known": r"^TAA(?:: | CPU bug)",
+    "mmio_stale_known": r"^MMIO Stale Data(?:: | CPU bug)",
 }
 # Of some the line beside them shows that they are not there.
 _BESIDE = {

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import simpy
 
 from minikern.core.printk import Level
-from minikern.smp.apic import read_apic_id, setup_local_apic, x2apic_enabled
+from minikern.smp.apic import read_apic_id, setup_lint0, setup_local_apic, x2apic_enabled
 from minikern.smp.calibrate import calibrate_delay_on
 from minikern.smp.microcode import load_ucode_ap
 from minikern.smp.siblings import set_cpu_sibling_map
@@ -111,6 +111,7 @@ def _smp_callin(k: Kernel, room: ApRoom, nr: int, cpu: CPU) -> Steps:
     """APIC, CPU identification, sibling masks. Source: arch/x86/kernel/smpboot.c:ap_starting() @ v6.12"""
     maps = k.cpus
     setup_local_apic(cpu, x2apic_enabled(k.machine.boot_cpu))
+    setup_lint0(k, nr, cpu)
     yield k.charge_on(nr, "local_apic_setup")
     yield k.charge_on(nr, "identify_cpu")
     _validate_ids(k, nr, cpu)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hw.cpu import CPU
+    from minikern.core.kernel import Kernel
 
 MSR_IA32_APICBASE = 0x1B
 APICBASE_X2APIC, APICBASE_ENABLE = 1 << 10, 1 << 11
@@ -17,6 +18,7 @@ X2APIC_MSR_BASE = 0x800
 
 APIC_ID, APIC_LVR, APIC_TASKPRI, APIC_SPIV, APIC_ESR = 0x20, 0x30, 0x80, 0xF0, 0x280
 APIC_ICR, APIC_ICR2 = 0x300, 0x310
+APIC_LVT0, LVT_MASKED, LVT_EXTINT = 0x350, 1 << 16, 0x700
 
 ICR_INIT, ICR_STARTUP = 0x500, 0x600
 ICR_BUSY, ICR_ASSERT, ICR_LEVEL = 1 << 12, 1 << 14, 1 << 15
@@ -94,3 +96,15 @@ def setup_local_apic(cpu: CPU, x2apic: bool) -> None:
         x2apic_enable(cpu)
     apic_write(cpu, APIC_TASKPRI, 0)
     apic_write(cpu, APIC_SPIV, SPIV_ENABLED | SPURIOUS_VECTOR)
+
+
+def setup_lint0(k: Kernel, nr: int, cpu: CPU) -> None:
+    """The pin of the old interrupt controller: only the boot CPU keeps it, if firmware left it open.
+
+    Source: arch/x86/kernel/apic/apic.c:setup_local_APIC() @ v6.1, v6.12
+    """
+    keep = nr == 0 and not apic_read(cpu, APIC_LVT0) & LVT_MASKED
+    apic_write(cpu, APIC_LVT0, LVT_EXTINT | (0 if keep else LVT_MASKED))
+    if k.cpus.apic.verbosity:
+        what = "enabled" if keep else "masked"
+        k.printk(f"{what.capitalize() if k.behaviour.extint_lines == 'Masked' else what} ExtINT on CPU#{nr}")

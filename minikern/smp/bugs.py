@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from minikern.state.cpuinfo import CpuInfo
 
 MSR_ARCH_CAPABILITIES = 0x10A
-ARCH_CAP_MDS_NO = 1 << 5
+ARCH_CAP_MDS_NO, ARCH_CAP_TSX_CTRL, ARCH_CAP_TAA_NO = 1 << 5, 1 << 7, 1 << 8
 ARCH_CAP_SBDR_SSDP_NO, ARCH_CAP_FBSDP_NO, ARCH_CAP_PSDP_NO = 1 << 13, 1 << 14, 1 << 15
 CPUID7_EDX_ARCH_CAPABILITIES = 1 << 29
 
@@ -32,6 +32,7 @@ MDS_FIXED_FROM = frozenset({0x7D, 0x7E, 0x6A, 0x6C, 0x8C, 0x8D, 0xA7, 0x8F, 0xCF
 MITIGATIONS = ("off", "auto", "auto,nosmt")
 _ADVICE = "CPU bug present and SMT on, data leak possible. See https://www.kernel.org/doc/html/latest/admin-guide/hw-vuln"
 MDS_LINE = f"MDS {_ADVICE}/mds.html for more details."
+TAA_LINE = f"TAA {_ADVICE}/tsx_async_abort.html for more details."
 MMIO_LINE = f"MMIO Stale Data {_ADVICE}/processor_mmio_stale_data.html for more details."
 
 
@@ -69,8 +70,14 @@ def smt_lines(k: Kernel, boot: CpuInfo) -> list[str]:
         return []
     capabilities = arch_capabilities(k)
     lines = []
-    if not capabilities & ARCH_CAP_MDS_NO and boot.model not in MDS_WHITELIST | MDS_FIXED_FROM:
+    sampled = not capabilities & ARCH_CAP_MDS_NO and boot.model not in MDS_WHITELIST | MDS_FIXED_FROM
+    if k.behaviour.mds_known and sampled:
         lines.append(MDS_LINE)
+    tsx = boot.has("rtm") or bool(capabilities & ARCH_CAP_TSX_CTRL)
+    if k.behaviour.taa_known and tsx and not capabilities & ARCH_CAP_TAA_NO:
+        lines.append(TAA_LINE)
+    if not k.behaviour.mmio_stale_known:
+        return lines
     immune = ARCH_CAP_SBDR_SSDP_NO | ARCH_CAP_FBSDP_NO | ARCH_CAP_PSDP_NO
     if capabilities & immune != immune and boot.model in MMIO_MODELS - MMIO_NOT_AFFECTED:
         lines.append(MMIO_LINE)

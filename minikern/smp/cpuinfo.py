@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # CPUID leaf 1 ECX/EDX and leaf 7 EBX bits. Source: SDM vol. 2A, CPUID
 _LEAF1_ECX = {"x2apic": 21, "tsc_deadline_timer": 24, "hypervisor": 31}
 _LEAF1_EDX = {"tsc": 4, "apic": 9, "ht": 28}
-_LEAF7_EBX = {"tsc_adjust": 1}
+_LEAF7_EBX = {"tsc_adjust": 1, "rtm": 11}
 _POWER_EDX = {"invariant_tsc": 8}  # leaf 0x80000007
 
 # Signatures of leaf 0x40000000 that the kernel knows; a machine under any other is bare metal to it.
@@ -99,13 +99,13 @@ def _features(cpu: CPU, vendor: str, family: int, model: int, max_leaf: int, max
 
 
 def _model_name(cpu: CPU, max_extended: int) -> str:
-    # Runs of blanks are squeezed to one. Source: arch/x86/kernel/cpu/common.c:get_model_name()
+    # Blanks at both ends are taken off, those within stay. Source: cpu/common.c:get_model_name() @ v6.12
     if max_extended < 0x80000004:
         return ""
     raw = b"".join(
         word.to_bytes(4, "little") for leaf in (0x80000002, 0x80000003, 0x80000004) for word in cpu.cpuid(leaf)[:4]
     )
-    return " ".join(raw.split(b"\0")[0].decode("latin-1").split())
+    return raw.split(b"\0")[0].decode("latin-1").strip()
 
 
 def cpu_info_text(info: CpuInfo) -> str:

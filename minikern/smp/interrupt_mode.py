@@ -12,7 +12,7 @@ from minikern.core.moduleparam import Parameter, early_param
 from minikern.core.printk import Level
 from minikern.pci import amd_iommu, dmar
 from minikern.smp import io_apic
-from minikern.smp.apic import XAPIC_MAX_ID, read_apic_id, x2apic_disable, x2apic_enable, x2apic_enabled
+from minikern.smp.apic import XAPIC_MAX_ID, read_apic_id, setup_lint0, x2apic_disable, x2apic_enable, x2apic_enabled
 from minikern.state.cpus import IntrMode
 
 if TYPE_CHECKING:
@@ -187,6 +187,7 @@ def apic_intr_mode_init(k: Kernel, mode: IntrMode) -> None:
         return
     enable_ir_x2apic(k)
     probe_apic_driver(k)
+    setup_lint0(k, 0, k.machine.boot_cpu)
     if maps.apic.ioapic_disabled:
         return
     io_apic.setup_io_apic_irqs(k)

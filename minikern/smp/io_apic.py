@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from minikern.core.printk import Level
+
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
     from minikern.state.acpi import AcpiState, IoApic
@@ -34,6 +36,11 @@ def isa_routes(state: AcpiState) -> dict[int, PinRoute]:
         if irq not in taken and irq not in routes:
             routes[irq] = PinRoute(irq, False, False)
     return routes
+
+
+def overridden(state: AcpiState) -> list[int]:
+    """ISA interrupts that an override has taken. Source: acpi/boot.c:mp_config_acpi_legacy_irqs() @ v5.13"""
+    return sorted({item.irq for item in state.overrides if item.irq < ISA_IRQS})
 
 
 def find_timer_pin(k: Kernel) -> tuple[int, int] | None:
@@ -77,19 +84,50 @@ def _print_pins(k: Kernel, number: int, ioapic: IoApic, routes: dict[int, PinRou
             k.printk(f"{'' if _newer(k) else ' '}apic {ioapic.id} pin {pin} not connected")
             continue
         _print_irte(k, ioapic, route)
-        text = f"IOAPIC[{number}]: Preconfigured routing entry ({ioapic.id}-{pin} -> IRQ {route.irq}"
-        k.printk(f"{text} Level:{int(route.level)} ActiveLow:{int(route.active_low)})")
+        k.printk(f"IOAPIC[{number}]: {_entry_text(k, f'{ioapic.id}-{pin}', route)}", Level.DEBUG)
+
+
+def _entry_text(k: Kernel, pin: str, route: PinRoute) -> str:
+    if k.behaviour.ioapic_entry_lines == "Set":
+        text = f"Set routing entry ({pin} -> 0x{_vector(route):x} -> IRQ {route.irq} Mode:{int(route.level)}"
+        return f"{text} Active:{int(route.active_low)} Dest:{_destination(k)})"
+    text = f"Preconfigured routing entry ({pin} -> IRQ {route.irq}"
+    return f"{text} Level:{int(route.level)} ActiveLow:{int(route.active_low)})"
+
+
+def _vector(route: PinRoute) -> int:
+    # All but the timer's start at the spurious system vector.
+    return TIMER_VECTOR if route.irq == 0 else SYSTEM_VECTOR
+
+
+def _destination(k: Kernel) -> int:
+    """The boot CPU as an interrupt's destination, in the way of the driver.
+
+    Source: arch/x86/kernel/apic/apic_flat_64.c, x2apic_cluster.c, apic_common.c: apic->calc_dest_apicid @ v6.1
+    """
+    apic_id = k.cpus.apic_id[0]
+    if not _logical(k):
+        return apic_id
+    if k.cpus.apic.driver == "cluster x2apic":
+        return (apic_id >> 4) << 16 | 1 << (apic_id & 0xF)
+    return 1  # the flat driver's bit of CPU 0
+
+
+def _logical(k: Kernel) -> bool:
+    """Destinations are sets of CPUs, not ids; newer kernels have no flat driver to start out with."""
+    return "physical" not in k.cpus.apic.driver and bool(k.cpus.apic.driver or k.behaviour.apic_flat_limited)
 
 
 def _print_irte(k: Kernel, ioapic: IoApic, route: PinRoute) -> None:
-    """The remapping entry of one pin; all but the timer's start at the spurious system vector, aimed at CPU 0.
+    """The remapping entry of one pin, aimed at CPU 0.
 
-    Source: drivers/iommu/intel/irq_remapping.c:intel_irq_remapping_prepare_irte() @ v6.12
+    Source: drivers/iommu/intel/irq_remapping.c:intel_irq_remapping_prepare_irte(), prepare_irte() @ v6.12
     """
     dmar = k.pci.dmar
     sid = dmar.ioapic_sid(ioapic.id) if dmar is not None and dmar.irq_remapping else None
     if sid is None:
         return
-    vector = TIMER_VECTOR if route.irq == 0 else SYSTEM_VECTOR
-    mode = "P:1 FPD:0 Dst_Mode:1 Redir_hint:1 Trig_Mode:0 Dlvry_Mode:0 Avail:0"
-    k.printk(f"IOAPIC[{ioapic.id}]: Set IRTE entry ({mode} Vector:{vector:02X} Dest:00000100 SID:{sid:04X} SQ:0 SVT:1)")
+    destination = _destination(k) << (0 if "x2apic" in k.cpus.apic.driver else 8)
+    mode = f"P:1 FPD:0 Dst_Mode:{int(_logical(k))} Redir_hint:1 Trig_Mode:0 Dlvry_Mode:0 Avail:0"
+    target = f"Vector:{_vector(route):02X} Dest:{destination:08X} SID:{sid:04X} SQ:0 SVT:1"
+    k.printk(f"IOAPIC[{ioapic.id}]: Set IRTE entry ({mode} {target})", Level.DEBUG)

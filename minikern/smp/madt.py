@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hw.acpi import layout
 from minikern.core.printk import Level
 from minikern.smp.interrupt_mode import has_local_apic
+from minikern.smp.io_apic import overridden
 from minikern.state.acpi import AcpiState, IntSrcOvr, IoApic, LapicEntry
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def acpi_boot_init(k: Kernel, register_lapics: Callable[[Kernel], None] | None =
     if state.disabled:
         return
     _parse_fadt(k, state)
+    log_lapic_address(k)
     _process_madt(k, state, register_lapics)
     _parse_hpet(k, state)
 
@@ -65,6 +67,15 @@ def acpi_boot_init(k: Kernel, register_lapics: Callable[[Kernel], None] | None =
 def _parse_fadt(k: Kernel, state: AcpiState) -> None:
     if state.fadt is not None and state.fadt.pm_timer_port:
         k.printk(f"ACPI: PM-Timer IO Port: {state.fadt.pm_timer_port:#x}")
+
+
+def log_lapic_address(k: Kernel) -> None:
+    """Older kernels tell the address each time they look at the table. Source: acpi_parse_madt() @ v5.13"""
+    data = k.acpi.table("APIC")
+    if data is None or len(data) < layout.MADT.size or k.behaviour.madt_lines == "prefixed":
+        return
+    if address := layout.MADT.get(data, "lapic_address"):
+        k.printk(f"ACPI: Local APIC address 0x{address:08x}", Level.DEBUG)
 
 
 def _process_madt(k: Kernel, state: AcpiState, register_lapics: Callable[[Kernel], None] | None) -> None:
@@ -83,10 +94,11 @@ def _process_madt(k: Kernel, state: AcpiState, register_lapics: Callable[[Kernel
             _parse_ioapic_entries(k, state, entries)
     if state.have_lapic and state.have_ioapic:
         k.cpus.apic.smp_found_config = True
+    prefix = "ACPI: " if k.behaviour.madt_lines == "prefixed" else ""
     if state.have_lapic and state.have_ioapic:
-        k.printk("ACPI: Using ACPI (MADT) for SMP configuration information")
+        k.printk(f"{prefix}Using ACPI (MADT) for SMP configuration information")
     elif state.have_lapic:
-        k.printk("ACPI: Using ACPI for processor (LAPIC) configuration information")
+        k.printk(f"{prefix}Using ACPI for processor (LAPIC) configuration information")
 
 
 def _sound_entries(k: Kernel, data: bytes) -> Iterator[Subtable]:
@@ -145,6 +157,8 @@ def _register_lapic(state: AcpiState, shape: Layout, entry: Subtable, invalid: i
 def _print_lapic_nmi(k: Kernel, shape: Layout, entry: Subtable, what: str) -> None:
     flags, uid, lint = (_get(shape, entry, field) for field in ("flags", "uid", "lint"))
     k.printk(f"ACPI: {what}[0x{uid:02x}] {_inti(flags)} lint[0x{lint:x}])")
+    if lint != 1:
+        k.printk("ACPI: NMI not connected to LINT 1!", Level.WARNING)
 
 
 def _inti(flags: int) -> str:
@@ -163,6 +177,9 @@ def _parse_ioapic_entries(k: Kernel, state: AcpiState, entries: list[Subtable]) 
     for entry in entries:
         if entry.type == OVERRIDE:
             _parse_override(k, state, entry)
+    if k.behaviour.madt_lines == "bare":
+        for irq in overridden(state):
+            k.printk(f"ACPI: IRQ{irq} used by override.", Level.DEBUG)
     for entry in entries:
         if entry.type == NMI_SOURCE:
             flags = _get(layout.MADT_NMI_SOURCE, entry, "flags")

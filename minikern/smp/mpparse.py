@@ -21,7 +21,7 @@ from hw.mp_table import (
 from minikern.core.printk import Level
 from minikern.smp import topology
 from minikern.smp.interrupt_mode import acpi_madt_oem_check, has_local_apic
-from minikern.smp.madt import mp_register_ioapic
+from minikern.smp.madt import log_lapic_address, mp_register_ioapic
 from minikern.state.acpi import IntSrcOvr, LapicEntry
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def parse_early_smp_config(k: Kernel) -> None:
 
     Source: mpparse.c:mpparse_parse_early_smp_config() @ v6.12
     """
+    log_lapic_address(k)
     acpi_madt_oem_check(k)
     if k.behaviour.mptable_early and not (has_local_apic(k) and k.acpi.table("APIC")):
         _get_smp_config(k, early=True)

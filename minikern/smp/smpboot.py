@@ -96,7 +96,7 @@ def smp_init(k: Kernel) -> None:
         k.printk("smp: Bringing up secondary CPUs ...")
         if maps.setup_max_cpus and len(maps.present) > 1:
             _bringup_nonboot_cpus(_new_bringup(k))
-        nodes, cpus = max(1, len(k.nodes)), len(maps.online)
+        nodes, cpus = max(1, sum(node.online for node in k.nodes)), len(maps.online)
         k.printk(f"smp: Brought up {nodes} node{_plural(nodes)}, {cpus} CPU{_plural(cpus)}")
         _smp_cpus_done(k)
 

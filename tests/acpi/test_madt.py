@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from hw.acpi import layout, static
@@ -15,11 +17,11 @@ from minikern.state.acpi import AcpiState, Table
 from tests.acpi.support import StubIoApic, StubKernel
 
 
-def kernel(madt: bytes, cmdline: str = "", ioapics: int = 2) -> StubKernel:
+def kernel(madt: bytes, cmdline: str = "", ioapics: int = 2, **behaviour: Any) -> StubKernel:
     bus = Bus()
     for number in range(ioapics):
         bus.map_mmio(0xFEC0_0000 + 0x1000 * number, 0x1000, StubIoApic(0x20, 24 if number == 0 else 8))
-    k = StubKernel(bus, cmdline)
+    k = StubKernel(bus, cmdline, **behaviour)
     k.acpi = AcpiState(tables=[Table("APIC", 0x1000, len(madt), madt)])
     return k
 
@@ -128,6 +130,30 @@ def test_isa_routes() -> None:
     setup_io_apic_irqs(k)
     assert "IOAPIC[0]: Preconfigured routing entry (0-9 -> IRQ 9 Level:1 ActiveLow:0)" in k.lines
     assert "apic 0 pin 23 not connected" in k.lines
+
+
+def test_wording_of_older_kernels() -> None:
+    """As boot logs of 5.4 and 5.10 have them."""
+    nmi = LapicNmi(1, 0xF, 0xCC)
+    spec = AcpiSpec(overrides=[Override(0, 2), Override(9, 9, 0xD)], lapic_nmis=[nmi])
+    old = {"madt_lines": "bare", "ioapic_entry_lines": "Set", "ioapic_lines": "init"}
+    k = kernel(static.madt(spec, CpuSpec(count=1).topology()), **old)
+    apic_set_verbosity(k, "debug")
+    acpi_boot_init(k)
+    assert k.lines[:3] == [
+        "ACPI: Local APIC address 0xfee00000",
+        "ACPI: LAPIC_NMI (acpi_id[0x01] low level lint[0xcc])",
+        "ACPI: NMI not connected to LINT 1!",
+    ]
+    assert k.lines[-3:] == [
+        "ACPI: IRQ0 used by override.",
+        "ACPI: IRQ9 used by override.",
+        "Using ACPI (MADT) for SMP configuration information",
+    ]
+    k.cpus.apic_id, k.cpus.apic.driver = {0: 0x12}, "physical flat"
+    setup_io_apic_irqs(k)
+    assert "IOAPIC[0]: Set routing entry (0-2 -> 0x30 -> IRQ 0 Mode:0 Active:0 Dest:18)" in k.lines
+    assert "IOAPIC[0]: Set routing entry (0-9 -> 0xef -> IRQ 9 Mode:1 Active:0 Dest:18)" in k.lines
 
 
 def test_srat_round_trip() -> None:

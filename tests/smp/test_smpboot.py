@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.cpu import RunState
+from hw.cpuid import DEFAULT_FEATURES
 from hw.errors import MachineStopped
 from hw.spec import CpuSpec
 from minikern.core.kernel import Kernel
+from minikern.mm.page.mmzone import Pglist
 from minikern.smp.states import TABLES, by_kind
 from minikern.smp.trampoline import install_trampoline
 from minikern.state.acpi import LapicEntry
@@ -313,3 +315,32 @@ def test_every_kind_charged_is_declared() -> None:
     k = run(SMP8, release="debian-6.1", board=Board(SMP8, hpet=True))
     for entry in k.ledger.entries():
         assert k.unit_ns(entry.kind) >= 0
+
+
+@pytest.mark.parametrize(("word", "release"), [("masked", "debian-6.1"), ("Masked", "debian-6.12")])
+def test_with_verbose_apics_each_cpu_tells_of_its_pin(word: str, release: str) -> None:
+    """As in logs of 5.10 and 6.0, where that splits the list of CPUs, and of 6.14, where CPUs are listed before."""
+    lines = texts(run(FOUR, "apic=debug", release=release))
+    assert [line for line in lines if "ExtINT" in line] == [f"{word} ExtINT on CPU#{cpu}" for cpu in (1, 2, 3)]
+    assert (" #2" in lines) == (word == "masked")
+
+
+def test_only_nodes_with_memory_or_cpus_are_brought_up() -> None:
+    k = make_kernel(FOUR)
+    k.nodes = [Pglist(0, 0, 0, [], has_cpu=True), Pglist(1, 0, 0, [])]
+    assert "smp: Brought up 1 node, 4 CPUs" in texts(boot(k))
+
+
+def test_a_model_name_keeps_the_blanks_within() -> None:
+    k = make_kernel(CpuSpec(count=1, model_name="  Intel(R) CPU           X5650  @ 2.67GHz"))
+    assert k.cpus.boot.model_name == "Intel(R) CPU           X5650  @ 2.67GHz"
+
+
+@pytest.mark.parametrize(
+    ("known", "warned"), [((), []), (("mds",), ["MDS"]), (("mds", "taa", "mmio_stale"), ["MDS", "TAA", "MMIO Stale Data"])]
+)
+def test_flaws_are_warned_about_once_a_kernel_knows_them(known: tuple[str, ...], warned: list[str]) -> None:
+    spec = CpuSpec(count=2, threads=2, model=0x55, features=[*DEFAULT_FEATURES, "rtm"])
+    behaviour = {f"{name}_known": name in known for name in ("mds", "taa", "mmio_stale")}
+    lines = texts(boot(make_kernel(spec, behaviour=behaviour)))
+    assert [line.split(" CPU bug")[0] for line in lines if "SMT on" in line] == warned

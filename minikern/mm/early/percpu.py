@@ -106,8 +106,9 @@ def setup_per_cpu_areas(k: Kernel) -> None:
     """Lay out and allocate every CPU's area. Source: arch/x86/kernel/setup_percpu.c:setup_per_cpu_areas() @ v6.12"""
     nr_cpu_ids = k.cpus.nr_cpu_ids
     nr_cpus = k.config.number("CONFIG_NR_CPUS")
+    whole = k.behaviour.cpumask_bits == "storage" and not k.config.get("CONFIG_CPUMASK_OFFSTACK", True)
     k.printk(
-        f"setup_percpu: NR_CPUS:{nr_cpus} nr_cpumask_bits:{nr_cpu_ids} nr_cpu_ids:{nr_cpu_ids}"
+        f"setup_percpu: NR_CPUS:{nr_cpus} nr_cpumask_bits:{nr_cpus if whole else nr_cpu_ids} nr_cpu_ids:{nr_cpu_ids}"
         f" nr_node_ids:{k.numa.nr_node_ids()}"
     )
     reserved = PERCPU_MODULE_RESERVE if k.config.get("CONFIG_MODULES", True) else 0
