@@ -15,6 +15,7 @@ MAX_LINES = 1 << 16
 
 _NODE = re.compile(r"\.\.\.\. node +#(\d+), CPUs:")
 _NUMBERS = re.compile(r"\s*#\d{1,5}(?:\s+#\d{1,5})*(?:\s|$)")
+_SMT_ON = re.compile(r"^(?:MDS|TAA|L1TF|MMIO Stale Data) CPU bug present and SMT on")
 _END = re.compile(r"^(?:smp: )?(?:Brought up|Total of \d+ processors)|^smpboot: Total of ")
 
 
@@ -24,6 +25,7 @@ class BringUp:
 
     order: list[int] = field(default_factory=list)
     nodes: dict[int, int] = field(default_factory=dict)
+    smt_on: int = 0  # started CPUs when the kernel first said that two of them share a core; 0: it did not
 
     def complete(self, count: int) -> bool:
         """True if all CPUs but the first of ``count`` are named once."""
@@ -38,6 +40,8 @@ def bringup(log: Log) -> BringUp:
     for line in log.lines[places[0] : places[-1] + MAX_LINES] if places else []:
         if _END.match(line):
             break
+        if _SMT_ON.match(line) and not found.smt_on:
+            found.smt_on = len(found.order)
         if match := _NODE.search(line):
             node, line = int(match[1]), line[match.end() :]
         if match := _NUMBERS.match(line):
@@ -68,6 +72,8 @@ def siblings(log: Log, found: BringUp, count: int, cores: int, threads: int) -> 
     elif not falls and threads == 2 and _in_parallel(log):
         cores = cores or count // 2
         firsts, others = [0, *found.order[: cores - 1]], found.order[cores - 1 :]
+    elif not falls and not _in_parallel(log):
+        return _paired_by_message(found, count)
     else:
         return {}
     return _paired(firsts, others, found) if len(others) <= len(firsts) else {}
@@ -78,6 +84,15 @@ def _in_parallel(log: Log) -> bool:
         return behaviour_at(banner_version(log.lines[0])).smp_scheme == "split"
     except InputError:
         return False
+
+
+def _paired_by_message(found: BringUp, count: int) -> dict[int, int]:
+    """Before 6.5 the first second thread is the last CPU started before the message about SMT; so firmware lists that
+    many first threads, and then as many others. Source: kernel/cpu.c:cpu_up(), bugs.c:cpu_bugs_smt_update() @ v6.1"""
+    firsts = found.smt_on
+    if not firsts or count % (2 * firsts):
+        return {}
+    return {cpu: cpu - firsts for cpu in range(count) if cpu // firsts % 2}
 
 
 def _paired(firsts: list[int], others: list[int], found: BringUp) -> dict[int, int]:
@@ -94,8 +109,11 @@ def _paired(firsts: list[int], others: list[int], found: BringUp) -> dict[int, i
     return pairs
 
 
-def apic_ids(found: BringUp, pairs: dict[int, int], count: int, sockets: int) -> list[int]:
-    """APIC ids by CPU number for such cores: packages take equal shares of the nodes, else of the cores."""
+def apic_ids(found: BringUp, pairs: dict[int, int], count: int, sockets: int, dies: int = 1) -> list[int]:
+    """APIC ids by CPU number for such cores: packages take equal shares of the nodes, else of the cores.
+
+    The cores of a package are shared out to its ``dies``, in their order.
+    """
     firsts = [cpu for cpu in range(count) if cpu not in pairs]
     nodes = sorted(set(found.nodes.values()))
     home = {cpu: found.nodes.get(cpu, nodes[0]) for cpu in firsts}
@@ -105,8 +123,11 @@ def apic_ids(found: BringUp, pairs: dict[int, int], count: int, sockets: int) ->
         place, places = (nodes.index(home[cpu]), len(nodes)) if len(nodes) >= sockets else (rank, len(firsts))
         share = place * sockets // places
         by_package.setdefault(share, []).append(cpu)
-    shift = max(1, max(len(cores) - 1 for cores in by_package.values()).bit_length() + 1)
-    for package, cores in by_package.items():
-        ids |= {cpu: package << shift | core << 1 for core, cpu in enumerate(cores)}
+    cores = max(len(cpus) for cpus in by_package.values())
+    a_die = -(-cores // dies)
+    shift = 1 + (a_die - 1).bit_length()
+    for package, cpus in by_package.items():
+        base = package << shift + (dies - 1).bit_length()
+        ids |= {cpu: base | core // a_die << shift | core % a_die << 1 for core, cpu in enumerate(cpus)}
     ids |= {cpu: ids[first] | 1 for cpu, first in pairs.items()}
     return [ids[cpu] for cpu in range(count)]

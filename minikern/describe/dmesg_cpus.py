@@ -24,11 +24,6 @@ _LAPIC = re.compile(r"^ACPI: (?:LAPIC \(acpi_id\[0x\w+\] lapic_id|X2APIC \(apic_
 
 def cpus(log: Log, srat_ids: list[int]) -> CpuSpec:
     threads = log.number(THREADS_PER_CORE, 16) or 1
-    sockets = (
-        log.number(r"^CPU topo: Max\. logical packages: +(\d+)", 64)
-        or log.number(r"^(?:smpboot: )?Max logical packages: (\d+)", 64)
-        or 1
-    )
     count = (
         log.number(r"^CPU topo: Allowing (\d+) present CPUs", MAX_CPUS)
         or (log.number(r"^(?:smpboot: )?Allowing (\d+) CPUs", MAX_CPUS) or 0) - hotplug(log)
@@ -36,13 +31,14 @@ def cpus(log: Log, srat_ids: list[int]) -> CpuSpec:
         or log.number(r"^Brought up (\d+) CPUs", MAX_CPUS)
         or len(set(srat_ids))
     )
+    sockets = _sockets(log, count or 1)
     if not count:
         count = 1
         log.assumed.append("one CPU")
     else:
         log.read.append(f"{count} CPUs in {sockets} sockets")
     khz = log.first(r"^tsc: (?:Detected|Fast TSC calibration.*?) *(\d+)\.(\d{3}) MHz")
-    spec = CpuSpec(count=count, sockets=sockets, threads=threads)
+    spec = CpuSpec(count=count, sockets=sockets, threads=threads, dies=_dies(log))
     _model(log, spec)
     if khz and len(khz[1]) < 7 and int(khz[1] + khz[2]):
         spec.tsc_khz = int(khz[1] + khz[2])
@@ -57,6 +53,19 @@ def hotplug(log: Log) -> int:
     # CPUs the firmware lists but has not put in.
     spare = log.number(r"^(?:smpboot: )?Allowing \d+ CPUs, (\d+) hotplug", MAX_CPUS)
     return spare or log.number(r"^CPU topo: Allowing \d+ present CPUs plus (\d+) hotplug", MAX_CPUS) or 0
+
+
+def _sockets(log: Log, count: int) -> int:
+    # Packages are counted, or guessed from those that are full, for all CPUs there may ever be.
+    told = log.number(r"^(?:CPU topo: Max\. |smpboot: Max |Max )logical packages: +(\d+)", MAX_CPUS) or 1
+    return max(1, min(count, round(told * count / (count + hotplug(log)))))
+
+
+def _dies(log: Log) -> int:
+    # In a package; the line about them counts up to the next power of two.
+    dies = log.number(r"^CPU topo: Max\. logical dies: +(\d+)", MAX_CPUS) or 1
+    packages = log.number(r"^CPU topo: Max\. logical packages: +(\d+)", MAX_CPUS) or 1
+    return -(-dies // packages)
 
 
 def _model(log: Log, spec: CpuSpec) -> None:
@@ -89,11 +98,12 @@ def _identify(log: Log, spec: CpuSpec, srat_ids: list[int]) -> None:
         spec.threads = max(spec.threads, 2)
     cores = max(1, (1 << shift) // spec.threads)
     spec.cores = max(cores, -(-spec.count // (spec.sockets * spec.threads)))
+    spec.dies = min(cores, 1 << shift - _package_shift(ids, spec.sockets * spec.dies))
     features = _features(log, spec)
     description = CpuDescription(
         vendor="AuthenticAMD" if spec.vendor != "GenuineIntel" else spec.vendor,
         family=spec.family, model=spec.model, stepping=spec.stepping, model_name=spec.model_name, features=features,
-        cores=cores, threads=spec.threads, tsc_khz=spec.tsc_khz, phys_bits=spec.phys_bits,
+        cores=cores, threads=spec.threads, dies=spec.dies, tsc_khz=spec.tsc_khz, phys_bits=spec.phys_bits,
     )  # fmt: skip
     spec.x2apic = max(ids) >= 0xFF or log.first(r"^x2apic: enabled by BIOS") is not None
     spec.apic_ids = ids
@@ -112,7 +122,7 @@ def _ids_by_bringup(log: Log, spec: CpuSpec) -> list[int] | None:
         return None
     spec.threads = 2
     log.read.append("which CPUs share a core, from their bring-up")
-    return apic_ids(found, pairs, spec.count, spec.sockets)
+    return apic_ids(found, pairs, spec.count, spec.sockets, spec.dies)
 
 
 def _mtrrs(log: Log, phys_bits: int) -> dict[str, int]:
@@ -148,7 +158,7 @@ def _power_of_two_blocks(start: int, end: int) -> list[tuple[int, int]]:
 
 
 def _package_shift(ids: list[int], sockets: int) -> int:
-    # The lowest bit position at which the ids fall into as many groups as there are sockets.
+    # The lowest bit position at which the ids fall into as many groups as there are sockets, or dies.
     for shift in range(32):
         if len({apic_id >> shift for apic_id in ids}) <= sockets:
             return shift
@@ -169,4 +179,6 @@ def _features(log: Log, spec: CpuSpec) -> tuple[str, ...]:
         features = [name for name in features if name != "pdpe1gb"]
     if not _has_deadline(spec) and log.first(r"^TSC deadline timer ") is None:
         features = [name for name in features if name != "tsc_deadline_timer"]
+    if log.first(r"^TAA(?:: | CPU bug)"):
+        features.append("rtm")  # what only CPUs with transactions suffer from
     return tuple(features)

@@ -36,6 +36,7 @@ _REGISTERS = re.compile(
     r" ecap ([0-9a-f]{1,16})\s*$"
 )
 _IOAPIC = re.compile(r"^DMAR-IR: IOAPIC id (\d{1,3}) under DRHD base +0x([0-9a-f]{1,16}) ")
+_IRTE = re.compile(r"^IOAPIC\[(\d{1,3})\]: Set IRTE entry \(.* SID:([0-9A-F]{4}) ")
 _HPET = re.compile(r"^DMAR-IR: HPET id (\d{1,3}) under DRHD base 0x([0-9a-f]{1,16})")
 
 
@@ -52,16 +53,25 @@ def remapping_units(log: Log, pci: PciSpec, order: Sequence[Address], groups: di
         if unit := units.get(int(match[1], 16)):
             unit.version = int(match[2], 16) << 4 | int(match[3], 16)
             unit.cap, unit.ecap = int(match[4], 16) & (1 << 63) - 1, int(match[5], 16) & (1 << 63) - 1
+    sources = {int(match[1]): int(match[2], 16) for match in log.all(_IRTE)}
     for pattern, kind in ((_IOAPIC, IOAPIC), (_HPET, HPET)):
         for match in log.all(pattern):
             if (unit := units.get(int(match[2], 16))) and int(match[1]) < 256:
-                unit.scopes.append(DeviceScope(kind, SCOPE_BUS, SCOPE_PATH, int(match[1])))
+                sid = sources.get(int(match[1])) if kind == IOAPIC else None
+                unit.scopes.append(_interrupt_scope(kind, int(match[1]), sid))
     _cover(pci, list(units.values()), _walks(order, groups))
     pci.drhd = list(units.values())
     width = log.number(_WIDTH.pattern, 64)
     pci.dmar_address_width = width if width is not None and width >= 32 else pci.dmar_address_width
     log.read.append(f"{len(units)} DMA remapping units")
     return _table(lines, units, pci.dmar_address_width, _flags(log))
+
+
+def _interrupt_scope(kind: int, number: int, sid: int | None) -> DeviceScope:
+    # With interrupts logged one by one, their entries give the bus, device and function that is listened to.
+    if sid is None:
+        return DeviceScope(kind, SCOPE_BUS, SCOPE_PATH, number)
+    return DeviceScope(kind, sid >> 8, [(sid >> 3 & 0x1F, sid & 7)], number)
 
 
 def _units(lines: Sequence[re.Match[str]], pci: PciSpec) -> Iterator[DrhdSpec]:

@@ -96,7 +96,7 @@ def _spec(log: Log, name: str, preset: Callable[[str], Case]) -> Case:
         uarts=uarts_of_log(log.lines),
     )
     place_image(log, spec)
-    firmware = Firmware(processors.apic_ids, cpu_pxm, memory, distances(log), hotplug(log))
+    firmware = Firmware(processors.apic_ids, cpu_pxm, memory, distances(log), hotplug(log), memory_map=ranges)
     firmware.dmar, firmware.ivrs = pci.dmar, pci.ivrs or remapping_only(log)
     _place_tables(log, spec, base, firmware)
     microcode(log, spec)
@@ -139,7 +139,7 @@ def _place_tables(log: Log, spec: Case, base: Case, firmware: Firmware) -> None:
         spec.acpi = acpi
         log.read.append(f"places and lengths of {len(acpi.raw)} ACPI tables")
         return
-    spec.acpi = hardware_facts(log.lines, base.acpi)
+    spec.acpi = hardware_facts(log.lines, base.acpi, firmware)
     if not any(entry.type == 3 for entry in spec.e820):
         spec.acpi.enabled = False
         log.assumed.append("no ACPI, as the log has neither tables nor a place for them")

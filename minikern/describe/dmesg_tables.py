@@ -15,14 +15,16 @@ from hw.acpi import layout, static
 from hw.acpi.checksum import fix_checksum
 from hw.acpi.layout import TableIds, sdt
 from hw.acpi.spec import BOOT_ARCH_NO_ASPM, AcpiSpec, IoApicSpec, LapicNmi, Override, RawTable
+from hw.spec import MemoryRange
 from minikern.describe.acpidump import LoggedTable, logged_hpet_period, logged_ioapics, logged_tables
 from minikern.describe.dmesg_namespace import Loads, loading_terms, namespace_facts
 
 MAX_TABLE_BYTES = 32 << 20
 MAX_TABLES = 512
+MIB, E820_RAM = 1 << 20, 1
 AFFINITY_ENABLED, HOTPLUG, NON_VOLATILE = 1, 2, 4  # Source: ACPI 6.5 table 5.62
 LAPIC_ENABLED = 1
-LAPIC_PAGE, FIRST_MMIO = 0xFEE00, 0xA000_0000  # below the latter a preset may have its configuration window
+LAPIC_PAGE = 0xFEE00
 IF_OP = 0xA0  # Source: ACPI 6.5 clause 20.2.5.3
 POLARITY = {"dfl": 0, "high": 1, "res": 2, "low": 3}  # Source: ACPI 6.5 table 5.26
 TRIGGER = {"dfl": 0, "edge": 1, "res": 2, "level": 3}
@@ -61,6 +63,7 @@ class Firmware:
     distances: list[list[int]] = field(default_factory=list)
     hotplug: int = 0  # CPUs that are listed but not there
     ecam: tuple[int, int, int, int] | None = None  # base, segment, first bus, last bus
+    memory_map: list[MemoryRange] = field(default_factory=list)  # where no device of the board can be
     dsdt: bytes = b""
     dmar: bytes = b""  # without its header, as the next one; empty: a body that does no harm
     ivrs: bytes = b""
@@ -77,7 +80,7 @@ def spec_from_lines(lines: Sequence[str], firmware: Firmware, base: AcpiSpec) ->
     root = next((entry for entry in tables if entry.signature in ("XSDT", "RSDT")), None)
     if rsdp is None or root is None:
         return None
-    spec = hardware_facts(lines, base)
+    spec = hardware_facts(lines, base, firmware)
     spec.raw = _bodies(tables, spec, firmware)
     width = 8 if root.signature == "XSDT" else 4
     places = [table.address for table in spec.raw if table.signature not in ("DSDT", "FACS")]
@@ -103,7 +106,7 @@ def logged(lines: Sequence[str]) -> list[LoggedTable]:
     return kept
 
 
-def hardware_facts(lines: Sequence[str], base: AcpiSpec) -> AcpiSpec:
+def hardware_facts(lines: Sequence[str], base: AcpiSpec, firmware: Firmware) -> AcpiSpec:
     """``base`` with the I/O APICs, overrides, NMI wiring, HPET and timer port the log names."""
     spec = AcpiSpec(boot_arch=base.boot_arch & ~BOOT_ARCH_NO_ASPM, sci_irq=base.sci_irq, hpet_id=base.hpet_id)
     overrides, nmis = [], []
@@ -117,7 +120,8 @@ def hardware_facts(lines: Sequence[str], base: AcpiSpec) -> AcpiSpec:
         elif match := _NMI.match(line):
             flags = POLARITY.get(match[3], 0) | TRIGGER.get(match[4], 0) << 2
             wide = match[1] == "X2APIC"
-            nmis.append(LapicNmi(int(match[2], 16) & (0xFFFF_FFFF if wide else 0xFF), flags, 1, wide))
+            uid, lint = int(match[2], 16) & (0xFFFF_FFFF if wide else 0xFF), int(match[5], 16) & 0xFF
+            nmis.append(LapicNmi(uid, flags, lint, wide))
         elif _NO_ASPM.match(line):
             spec.boot_arch |= BOOT_ARCH_NO_ASPM
         elif match := _HPET.match(line):
@@ -132,19 +136,24 @@ def hardware_facts(lines: Sequence[str], base: AcpiSpec) -> AcpiSpec:
     spec.overrides = overrides or spec.overrides
     spec.lapic_nmis = nmis or spec.lapic_nmis
     spec.hpet_period_fs = logged_hpet_period("\n".join(lines))
-    spec.ioapics = _sound_ioapics(logged_ioapics("\n".join(lines)), spec.hpet_address) or spec.ioapics
+    spec.ioapics = _sound_ioapics(logged_ioapics("\n".join(lines)), spec.hpet_address, firmware) or spec.ioapics
     if not hpet and not any(" HPET 0x" in line for line in lines if line.startswith("ACPI: ")):
         spec.hpet_address = 0
     return spec
 
 
-def _sound_ioapics(found: list[IoApicSpec], hpet: int) -> list[IoApicSpec]:
-    # Damaged lines must not put two devices in one place.
+def _sound_ioapics(found: list[IoApicSpec], hpet: int, firmware: Firmware) -> list[IoApicSpec]:
+    # Damaged lines must not put two devices in one place, or one into memory.
     taken = {hpet >> 12, LAPIC_PAGE}
+    ranges = [range(entry.start, entry.end) for entry in firmware.memory_map if entry.type == E820_RAM]
+    if firmware.ecam is not None:
+        base, _segment, first, last = firmware.ecam
+        ranges.append(range(base + (first << 20), base + (last + 1 << 20)))
     kept = []
     for io in found:
-        free = io.address >> 12 not in taken and FIRST_MMIO <= io.address < 1 << 32 and io.address & 0xFFF < 0xFC0
-        if free and 1 <= io.pins <= 240 and io.id <= 0xFF and io.gsi_base < 1 << 24:
+        free = io.address >> 12 not in taken and not any(io.address in one for one in ranges)
+        placed = MIB <= io.address < 1 << 32 and io.address & 0xFFF < 0xFC0
+        if free and placed and 1 <= io.pins <= 240 and io.id <= 0xFF and io.gsi_base < 1 << 24:
             taken.add(io.address >> 12)
             kept.append(io)
     return kept

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from minikern.describe.dmesg_bringup import apic_ids, boot_cpu_node, bringup, siblings
+import pytest
+
+from minikern.describe.dmesg_bringup import BringUp, apic_ids, boot_cpu_node, bringup, siblings
 from minikern.describe.dmesg_log import Log
 from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
@@ -89,3 +91,29 @@ def test_nodes_keep_their_numbers(tmp_path: Path) -> None:
     told = [line for line in FOUR_NODES.splitlines() if "SRAT: Node" in line or "node  #" in line]
     assert [line for line in lines if "SRAT: Node" in line] == told[:4]
     assert [line.split() for line in lines if ".... node" in line] == [line.split() for line in told[4:]]
+
+
+OLD = "Linux version 5.4.0 (a@b) #1 SMP"
+SMT_ON = "MDS CPU bug present and SMT on, data leak possible. See https://example.org/mds.html for more details."
+
+
+@pytest.mark.parametrize(
+    ("lists", "pairs"),
+    [
+        ((" #1 #2", " #3"), {2: 0, 3: 1}),  # first threads of two cores, then the second ones
+        ((" #1", " #2 #3"), {1: 0, 3: 2}),  # neighbours
+        ((" #1 #2 #3", ""), {}),
+    ],
+)
+def test_before_parallel_starts_a_message_tells_the_first_second_thread(
+    lists: tuple[str, str], pairs: dict[int, int]
+) -> None:
+    log = Log("a log", [OLD, f".... node  #0, CPUs:     {lists[0]}", SMT_ON, lists[1], "smp: Brought up 1 node, 4 CPUs"])
+    found = bringup(log)
+    assert siblings(log, found, 4, 0, 1) == pairs
+
+
+def test_dies_have_a_field_of_their_own_in_the_ids() -> None:
+    found = BringUp(list(range(1, 12)), dict.fromkeys(range(1, 12), 0))
+    pairs = {cpu: cpu - 6 for cpu in range(6, 12)}
+    assert apic_ids(found, pairs, 12, 1, 2) == [0, 2, 4, 8, 10, 12, 1, 3, 5, 9, 11, 13]
