@@ -108,7 +108,7 @@ SMT_ON = "MDS CPU bug present and SMT on, data leak possible. See https://exampl
 def test_before_parallel_starts_a_message_tells_the_first_second_thread(
     lists: tuple[str, str], pairs: dict[int, int]
 ) -> None:
-    log = Log("a log", [OLD, f".... node  #0, CPUs:     {lists[0]}", SMT_ON, lists[1], "smp: Brought up 1 node, 4 CPUs"])
+    log = Log("a log", [OLD, f".... node  #0, CPUs:     {lists[0]}", SMT_ON, lists[1], "smp: Brought up 1 node"])
     found = bringup(log)
     assert siblings(log, found, 4, 0, 1) == pairs
 

@@ -192,8 +192,9 @@ def test_wrong_descriptions_are_refused(description: CpuDescription) -> None:
 
 
 def test_dies() -> None:
-    """Twelve cores on two dies leave a hole in the ids. Source: SDM leaf 1FH, APM leaf 8000_0026H: shift, CPUs, type."""
-    amd = build_cpuid(CpuDescription(vendor="AuthenticAMD", family=0x19, model=1, cores=12, threads=2, dies=2), 0x13)
+    """Twelve cores on two dies leave a hole in the ids. Source: SDM leaf 1FH, APM leaf 8000_0026H."""
+    description = CpuDescription(vendor="AuthenticAMD", family=0x19, model=1, cores=12, threads=2, dies=2)
+    amd = build_cpuid(description, 0x13)
     assert amd[0x80000000, 0][0] == 0x80000026
     assert [amd[0x80000026, level][:3] for level in range(4)] == [
         (1, 2, 1 << 8), (4, 12, 1 | 2 << 8), (4, 12, 2 | 3 << 8), (5, 24, 3 | 4 << 8),

@@ -337,7 +337,8 @@ def test_a_model_name_keeps_the_blanks_within() -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "warned"), [((), []), (("mds",), ["MDS"]), (("mds", "taa", "mmio_stale"), ["MDS", "TAA", "MMIO Stale Data"])]
+    ("known", "warned"),
+    [((), []), (("mds",), ["MDS"]), (("mds", "taa", "mmio_stale"), ["MDS", "TAA", "MMIO Stale Data"])],
 )
 def test_flaws_are_warned_about_once_a_kernel_knows_them(known: tuple[str, ...], warned: list[str]) -> None:
     spec = CpuSpec(count=2, threads=2, model=0x55, features=[*DEFAULT_FEATURES, "rtm"])
