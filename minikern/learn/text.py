@@ -9,6 +9,7 @@ from importlib import resources
 from typing import NamedTuple
 
 from hw.errors import InputError
+from hw.numbers import is_count
 from hw.spelling import check_names
 
 # In the order in which they build on each other.
@@ -74,7 +75,7 @@ def _blocks(body: str, first: int) -> Iterator[Block]:
 @lru_cache
 def load_lesson(name: str) -> Lesson:
     """The lesson called ``name``, or by its number. InputError for one that does not exist."""
-    if name.isdigit() and 1 <= int(name) <= len(LESSONS):
+    if is_count(name) and 1 <= int(name) <= len(LESSONS):
         name = LESSONS[int(name) - 1]
     check_names("lesson", "lesson", [name], LESSONS)
     data = resources.files("minikern.learn").joinpath("lessons").joinpath(f"{name}.md").read_text("utf-8")
