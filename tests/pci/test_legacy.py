@@ -8,7 +8,7 @@ from hw.pci.spec import BarSpec, HostBridgeSpec, PciFunctionSpec, PciSpec, Windo
 from minikern import pci
 from minikern.describe.pci_capture import _first_free
 from minikern.pci.amd_iommu import ivhd_blocks, parse_ivhd
-from minikern.pci.resource import _kind, _need_to_release
+from minikern.pci.assign import _kind, _need_to_release
 from minikern.state.pci import IORESOURCE_IO, IORESOURCE_MEM, IORESOURCE_PREFETCH, PciBus, PciDev, Resource
 from tests.pci.fakes import FakeKernel
 

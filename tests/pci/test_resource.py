@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hw.pci.spec import BarSpec, HostBridgeSpec, PciFunctionSpec, PciSpec, WindowSpec
+from minikern.pci.assign import _align, _find_gap
 from minikern.pci.bars import pci_size
-from minikern.pci.resource import _align, _find_gap
 from minikern.state.pci import (
     IORESOURCE_BUS,
     IORESOURCE_IO,
