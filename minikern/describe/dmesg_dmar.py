@@ -114,7 +114,9 @@ def _cover(pci: PciSpec, units: list[DrhdSpec], walks: list[list[Address]]) -> N
         if unit.include_all:
             continue
         root = _root_of_unit(pci.host_bridges, unit)
-        if root is None:
+        if len(units) == 1 and walks:  # nobody else could have put them into groups
+            own = [at for walk in walks for at in walk]
+        elif root is None:
             own = [at for at, function in functions.items() if at.bus == 0 and function.class_code >> 16 == DISPLAY]
         elif len(walks) > 1:
             own = [at for walk in walks[:-1] for at in walk if _root_of(pci.host_bridges, at) is root]
