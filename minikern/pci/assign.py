@@ -5,6 +5,7 @@ Source: drivers/pci/setup-bus.c, drivers/pci/setup-res.c, arch/x86/pci/i386.c @ 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minikern.pci import messages
@@ -33,19 +34,32 @@ MIN_IO, MIN_MEM = 0x1000, 0x1000_0000  # Source: arch/x86/include/asm/pci.h @ v6
 BIOS_END = 0x10_0000
 FOUR_GIB = 1 << 32
 NO_CLASS, HOST_BRIDGE = 0x0000, 0x0600
+ALL_WINDOWS = IORESOURCE_IO | IORESOURCE_MEM | IORESOURCE_PREFETCH
 
 
-def pci_bus_assign_resources(k: Kernel, bus: PciBus, extra: Extra) -> bool:
-    """True if all that must be was placed. Source: drivers/pci/setup-bus.c:__pci_bus_assign_resources() @ v6.12"""
+@dataclass(frozen=True)
+class Failure:
+    """A resource that must be and found no place, and what it was before it was given up."""
+
+    dev: PciDev
+    slot: int
+    before: Resource
+
+
+def pci_bus_assign_resources(k: Kernel, bus: PciBus, extra: Extra) -> list[Failure]:
+    """Place what is unassigned on a bus and below, then set up its bridges; what must be and found no place.
+
+    Source: drivers/pci/setup-bus.c:__pci_bus_assign_resources() @ v6.12
+    """
     wanted = sorted(_unassigned(bus), key=lambda item: -_alignment(item[0], item[1]))
-    sound = True
+    failed: list[Failure] = []
     if wanted and not _try_all(k, bus, wanted, extra):
-        sound = _assign_requested(k, bus, wanted, extra)
+        failed += _assign_requested(k, bus, wanted, extra)
     for dev in bus.devices:
         if dev.subordinate is not None:
-            sound = pci_bus_assign_resources(k, dev.subordinate, extra) and sound
+            failed += pci_bus_assign_resources(k, dev.subordinate, extra)
             pci_setup_bridge(k, dev)
-    return sound
+    return failed
 
 
 def _unassigned(bus: PciBus) -> list[tuple[PciDev, int]]:
@@ -112,16 +126,17 @@ def _need_to_release(failed: int, resource: Resource) -> bool:
     return bool(failed & IORESOURCE_MEM)
 
 
-def _assign_requested(k: Kernel, bus: PciBus, wanted: list[tuple[PciDev, int]], extra: Extra) -> bool:
-    """What must be, then what may be on top. True if all that must be was placed.
+def _assign_requested(k: Kernel, bus: PciBus, wanted: list[tuple[PciDev, int]], extra: Extra) -> list[Failure]:
+    """What must be, then what may be on top. A ROM that is off need not be.
 
     Source: drivers/pci/setup-bus.c:assign_requested_resources_sorted(), reassign_resources_sorted() @ v6.12
     """
-    sound = True
+    failed = []
     for dev, slot in wanted:
         resource = dev.resources[slot]
         if resource.size > 0 and not _assign_resource(k, bus, dev, slot):
-            sound = sound and slot == ROM
+            if slot != ROM:
+                failed.append(Failure(dev, slot, Resource(resource.start, resource.end, resource.flags)))
             _reset(resource)
     for dev, slot in wanted:
         resource = dev.resources[slot]
@@ -134,7 +149,7 @@ def _assign_requested(k: Kernel, bus: PciBus, wanted: list[tuple[PciDev, int]], 
                 _reset(resource)
         else:
             _reassign_resource(k, dev, slot, more)
-    return sound
+    return failed
 
 
 def _reset(resource: Resource) -> None:
@@ -173,6 +188,7 @@ def _reassign_resource(k: Kernel, dev: PciDev, slot: int, more: int) -> None:
 
 
 def _assigned(k: Kernel, dev: PciDev, slot: int) -> None:
+    dev.resources[slot].flags &= ~IORESOURCE_UNSET
     messages.assigned(k, dev, slot)
     if slot < WINDOWS:
         _write_bar(dev, slot)
@@ -236,28 +252,29 @@ def _align(start: int, align: int, flags: int) -> int:
     return start
 
 
-def pci_setup_bridge(k: Kernel, dev: PciDev) -> None:
-    """Write a bridge's windows and log them. Source: drivers/pci/setup-bus.c:pci_setup_bridge() @ v6.12"""
+def pci_setup_bridge(k: Kernel, dev: PciDev, kinds: int = ALL_WINDOWS) -> None:
+    """Write a bridge's windows of these kinds and log them. Source: drivers/pci/setup-bus.c:__pci_setup_bridge()"""
     assert dev.subordinate is not None
     k.printk(f"pci {dev.name}: PCI bridge to {dev.subordinate.busn}")
     io, memory, pref = (window if window.parent is not None else None for window in dev.resources[WINDOWS:])
-    if dev.io_window:
+    if kinds & IORESOURCE_IO and dev.io_window:
         low = dev.read(0x1C, 2) & 0x0F0F
         dev.write(0x1C, 2, low | (0x00F0 if io is None else io.start >> 8 & 0xF0 | io.end & 0xF000))
         dev.write(0x30, 4, 0 if io is None else io.start >> 16 | io.end >> 16 << 16)
-    dev.write(0x20, 4, 0xFFF0 if memory is None else memory.start >> 16 & 0xFFF0 | memory.end & 0xFFF0_0000)
-    if dev.pref_window:
+    if kinds & IORESOURCE_MEM:
+        dev.write(0x20, 4, 0xFFF0 if memory is None else memory.start >> 16 & 0xFFF0 | memory.end & 0xFFF0_0000)
+    if kinds & IORESOURCE_PREFETCH and dev.pref_window:
         dev.write(0x24, 4, 0xFFF0 if pref is None else pref.start >> 16 & 0xFFF0 | pref.end & 0xFFF0_0000)
         if dev.pref_64_window:
             dev.write(0x28, 4, 0 if pref is None else pref.start >> 32)
             dev.write(0x2C, 4, 0 if pref is None else pref.end >> 32)
-    for window in (io, memory, pref):
-        if window is not None:
+    for window, kind in ((io, IORESOURCE_IO), (memory, IORESOURCE_MEM), (pref, IORESOURCE_PREFETCH)):
+        if window is not None and kinds & kind:
             k.printk(f"pci {dev.name}:   bridge window {window}")
 
 
 def pci_bus_dump_resources(k: Kernel, bus: PciBus) -> None:
-    """Source: drivers/pci/setup-bus.c:pci_buspci_bus_dump_resources() @ v6.12"""
+    """Source: drivers/pci/setup-bus.c:pci_bus_dump_resources() @ v6.12"""
     for index, window in enumerate(bus.windows):
         # A bus keeps its bridge's windows in slots 0 to 2; whatever else reaches it follows from slot 4 on.
         slot = index + 4 if bus.is_root else index if index < 3 else index + 1

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 from minikern.core.printk import Level
 from minikern.pci import messages
-from minikern.pci.assign import pci_bus_assign_resources, pci_bus_dump_resources
 from minikern.pci.bars import COMMAND
 from minikern.pci.legacy import pci_legacy_init
 from minikern.pci.probe import all_buses
-from minikern.pci.sizing import Extra, pci_bus_size_bridges
+from minikern.pci.realloc import pci_assign_unassigned_root_bus_resources
 from minikern.state.pci import (
     IORESOURCE_IO,
     IORESOURCE_PREFETCH,
@@ -25,6 +24,7 @@ from minikern.state.pci import (
     PciDev,
     Resource,
 )
+from minikern.state.pci_options import Probe
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -121,19 +121,14 @@ def pcibios_assign_resources(k: Kernel) -> None:
     """
     if k.pci.access is None:
         return
-    for bus in all_buses(k.pci.roots):
+    # Under pci=rom they are placed like all else.
+    for bus in [] if k.pci.options.probe & Probe.ASSIGN_ROMS else all_buses(k.pci.roots):
         for dev in bus.devices:
             rom = dev.resources[ROM]
             if rom.flags and rom.start and not _claim(k, dev, ROM):
                 rom.end, rom.start = rom.end - rom.start, 0
     for root in k.pci.roots:
-        extra: Extra = {}
-        pci_bus_size_bridges(k, root, extra)
-        if not pci_bus_assign_resources(k, root, extra):
-            k.printk(
-                f"pci_bus {root.name}: Some PCI device resources are unassigned, try booting with pci=realloc"
-            )
-        pci_bus_dump_resources(k, root)
+        pci_assign_unassigned_root_bus_resources(k, root)
     k.pci.access.charge(k)
 
 

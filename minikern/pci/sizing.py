@@ -28,34 +28,37 @@ if TYPE_CHECKING:
 Extra = dict[int, int]
 """Optional bytes by id() of a resource: room to be given if there is enough."""
 
-HOTPLUG_IO, HOTPLUG_MEM = 256, 2 << 20  # Source: drivers/pci/pci.c:pci_hotplug_io_size, pci_hotplug_mmio_size
 IO_ALIGN, MEM_ALIGN = 0x1000, 0x10_0000
 MEM_KIND = IORESOURCE_MEM | IORESOURCE_PREFETCH | IORESOURCE_MEM_64
 
 
-def pci_bus_size_bridges(k: Kernel, bus: PciBus, extra: Extra) -> None:
-    """Size the unclaimed windows of every bridge below ``bus``, deepest first. Source: __pci_bus_size_bridges()"""
+def pci_bus_size_bridges(k: Kernel, bus: PciBus, extra: Extra | None) -> None:
+    """Size the unclaimed windows of every bridge below ``bus``, deepest first; ``extra`` takes what is optional.
+
+    None: what is good to have must be. Source: drivers/pci/setup-bus.c:__pci_bus_size_bridges() @ v6.12
+    """
     for child in bus.children:
         pci_bus_size_bridges(k, child, extra)
     dev = bus.self_dev
     if dev is None or not dev.is_bridge:
         return
-    hotplug = dev.is_hotplug_bridge
+    hotplug, options = dev.is_hotplug_bridge, k.pci.options
     _check_ranges(dev)
-    _size_io(k, bus, dev, HOTPLUG_IO if hotplug else 0, extra)
-    spare = HOTPLUG_MEM if hotplug else 0
+    _size_io(k, bus, dev, options.hotplug_io if hotplug else 0, extra)
+    spare = options.hotplug_mem if hotplug else 0
+    spare_pref = options.hotplug_pref if hotplug else 0
     pref = dev.resources[PREF_WINDOW]
     kinds = {IORESOURCE_MEM}
     if pref.flags & IORESOURCE_PREFETCH:
         wide = pref.flags & MEM_KIND
-        _size_mem(k, bus, dev, PREF_WINDOW, {wide}, wide, spare, extra)
+        _size_mem(k, bus, dev, PREF_WINDOW, {wide}, wide, spare_pref, extra)
         if wide & IORESOURCE_MEM_64:
             # Behind a 64-bit window goes only what is both; the rest shares the plain one.
             kinds |= {IORESOURCE_MEM | IORESOURCE_PREFETCH, IORESOURCE_MEM | IORESOURCE_MEM_64}
         mask = wide
     else:
         mask = IORESOURCE_MEM
-        spare *= 2
+        spare += spare_pref
     _size_mem(k, bus, dev, MEM_WINDOW, kinds, mask, spare, extra)
 
 
@@ -74,7 +77,7 @@ def _alignment(dev: PciDev, slot: int) -> int:
     return resource.align if slot >= WINDOWS else dev.vf_bytes.get(slot, resource.size)
 
 
-def _size_io(k: Kernel, bus: PciBus, dev: PciDev, spare: int, extra: Extra) -> None:
+def _size_io(k: Kernel, bus: PciBus, dev: PciDev, spare: int, extra: Extra | None) -> None:
     """Source: drivers/pci/setup-bus.c:pbus_size_io() @ v6.12"""
     window = dev.resources[IO_WINDOW]
     if not window.flags & IORESOURCE_IO or window.parent is not None:
@@ -85,16 +88,16 @@ def _size_io(k: Kernel, bus: PciBus, dev: PciDev, spare: int, extra: Extra) -> N
             if resource.parent is None and resource.flags & IORESOURCE_IO:
                 size += resource.size
                 align = max(align, _alignment(child, slot))
-                children_extra += extra.get(id(resource), 0)
-    required = _align_up(max(size, window.size), align)
+                children_extra += extra.get(id(resource), 0) if extra is not None else 0
+    required = _align_up(max(size, window.size, spare if extra is None else 0), align)
     wanted = required
-    if spare or children_extra:
+    if extra is not None and (spare or children_extra):
         wanted = _align_up(max(max(size, window.size), spare) + children_extra, align)
     _set_window(k, bus, dev, window, required, wanted, align, extra, "")
 
 
 def _size_mem(
-    k: Kernel, bus: PciBus, dev: PciDev, slot: int, kinds: set[int], mask: int, spare: int, extra: Extra
+    k: Kernel, bus: PciBus, dev: PciDev, slot: int, kinds: set[int], mask: int, spare: int, extra: Extra | None
 ) -> None:
     """Source: drivers/pci/setup-bus.c:pbus_size_mem() @ v6.12"""
     window = dev.resources[slot]
@@ -108,7 +111,7 @@ def _size_mem(
             if fixed or resource.flags & (mask | TYPE_BITS) not in kinds:
                 continue
             align = max(_alignment(child, own_slot), 1)
-            if IOV <= own_slot < WINDOWS:  # room for virtual functions may be, but need not
+            if extra is not None and IOV <= own_slot < WINDOWS:  # room for virtual functions may be, but need not
                 extra[id(resource)] = resource.size
                 children_extra += resource.size
                 resource.end = resource.start - 1
@@ -118,11 +121,11 @@ def _size_mem(
             by_order.setdefault(order, 0)
             if resource.size <= align:
                 by_order[order] += align
-            children_extra += extra.get(id(resource), 0)
+            children_extra += extra.get(id(resource), 0) if extra is not None else 0
     align = max(_mem_align(by_order), MEM_ALIGN)
-    required = _align_up(max(size, window.size), align)
+    required = _align_up(max(size, window.size, spare if extra is None else 0), align)
     wanted = required
-    if spare or children_extra:
+    if extra is not None and (spare or children_extra):
         wanted = _align_up(max(max(size, window.size), spare) + children_extra, align)
     _set_window(k, bus, dev, window, required, wanted, align, extra, f" add_align {align:x}")
 
@@ -152,7 +155,7 @@ def _set_window(
     required: int,
     wanted: int,
     align: int,
-    extra: Extra,
+    extra: Extra | None,
     tail: str,
 ) -> None:
     if not required and not wanted:
@@ -161,6 +164,6 @@ def _set_window(
         window.start, window.end, window.flags = 0, -1, 0
         return
     window.start, window.end, window.align = align, align + required - 1, align
-    if wanted > required:
+    if extra is not None and wanted > required:
         extra[id(window)] = wanted - required
         k.printk(f"pci {dev.name}: bridge window {window} to {bus.busn} add_size {wanted - required:x}{tail}")
