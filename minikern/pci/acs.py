@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from minikern.core.printk import Level
+from minikern.pci.acs_words import apply_command_line
 from minikern.pci.caps import EXT_ACS, pci_find_ext_capability
-from minikern.pci.device_quirks import AcsQuirk, AcsRule, device_quirks
+from minikern.pci.device_quirks import DOUBLE_WORD_CTRL, AcsQuirk, AcsRule, device_quirks, port_rule
 from minikern.state.pci import (
     TYPE_DOWNSTREAM,
     TYPE_PCI_BRIDGE,
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 ACS_SV, ACS_TB, ACS_RR, ACS_CR, ACS_UF, ACS_EC = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 REQ_ACS_FLAGS = ACS_SV | ACS_RR | ACS_CR | ACS_UF
-CAP, CTRL, DOUBLE_WORD_CTRL = 4, 6, 8
+CAP, CTRL = 4, 6
 LPC = 31 << 3
 RCBA, RCBA_ENABLE, RCBA_BASE = 0xF0, 1, 0xFFFF_C000
 BACKBONE_SCRATCH, PEERS_DISABLED = 0x1104, 0x300
@@ -38,9 +39,11 @@ PORT_CONFIGURATION, CHECK_BUS_NUMBERS = 0xD8, 1 << 26
 def pci_acs_init(k: Kernel, dev: PciDev) -> None:
     """Find ACS; turn it on if an IOMMU asked for isolation. Source: drivers/pci/pci.c:pci_acs_init() @ v6.12"""
     dev.acs_cap = pci_find_ext_capability(dev, EXT_ACS)
+    firmware = dev.read(dev.acs_cap + CTRL, 2) if dev.acs_cap and k.pci.options.config_acs else 0
     if k.pci.acs_requested and not _enable_specific(k, dev) and dev.acs_cap:
         capabilities, control = dev.read(dev.acs_cap + CAP, 2), dev.read(dev.acs_cap + CTRL, 2)
         dev.write(dev.acs_cap + CTRL, 2, control | capabilities & _wanted(k))
+    apply_command_line(k, dev, firmware)
 
 
 def _wanted(k: Kernel) -> int:
@@ -48,21 +51,15 @@ def _wanted(k: Kernel) -> int:
     return REQ_ACS_FLAGS | (0 if k.pci.options.ats else ACS_TB)
 
 
-def rule_of(dev: PciDev, rule: AcsRule) -> bool:
-    """True if a row of the table says ``rule`` of ``dev``, which is a root port."""
-    at_root = dev.is_pcie and dev.pcie_type == TYPE_ROOT_PORT
-    return at_root and any(row.rule == rule and row.matches(dev) for row in device_quirks().acs)
-
-
 def _enable_specific(k: Kernel, dev: PciDev) -> bool:
     """Turn isolation on where that takes other registers; False for all other devices.
 
     Source: drivers/pci/quirks.c:pci_dev_specific_enable_acs() @ v6.12
     """
-    if rule_of(dev, "pch"):
+    if port_rule(dev, "pch"):
         _enable_pch(k, dev)
         return True
-    if dev.acs_cap and rule_of(dev, "pch-double-words"):
+    if dev.acs_cap and port_rule(dev, "pch-double-words"):
         capabilities, control = (dev.read(dev.acs_cap + at, 4) for at in (CAP, DOUBLE_WORD_CTRL))
         dev.write(dev.acs_cap + DOUBLE_WORD_CTRL, 4, control | capabilities & _wanted(k))
         k.printk(f"pci {dev.name}: Intel SPT PCH root port ACS workaround enabled")

@@ -13,7 +13,9 @@ import msgspec
 from msgspec import Meta
 
 from hw.toml_file import decode_toml
-from minikern.state.pci import PciDev
+from minikern.state.pci import TYPE_ROOT_PORT, PciDev
+
+DOUBLE_WORD_CTRL = 8  # where the control register is under rule "pch-double-words"
 
 IdRange = Annotated[str, Meta(pattern=r"^[0-9a-f]{4}(-[0-9a-f]{4})?$")]
 Vendor = Annotated[str, Meta(pattern=r"^[0-9a-f]{4}$")]
@@ -67,3 +69,9 @@ def device_quirks() -> DeviceQuirks:
     """The table as it is in the package."""
     path = resources.files("minikern.pci").joinpath("device_quirks.toml")
     return decode_toml(path.read_bytes(), DeviceQuirks, "device_quirks.toml")
+
+
+def port_rule(dev: PciDev, rule: AcsRule) -> bool:
+    """True if a row of the table says ``rule`` of ``dev``, which is a root port."""
+    at_root = dev.is_pcie and dev.pcie_type == TYPE_ROOT_PORT
+    return at_root and any(row.rule == rule and row.matches(dev) for row in device_quirks().acs)

@@ -206,6 +206,7 @@ class PciState:
     only: ProbeList | None = None  # limits which functions are set up
     passthrough: bool = False
     breadth_first: bool = False  # devices are put in order of their buses once all are found
+    said: set[str] = field(default_factory=set)  # lines that come but once
     map_graphics: bool = True  # DMA of integrated graphics is translated too
 
     @classmethod
