@@ -30,18 +30,18 @@ SUPPORT = {
     EDR: "EDR",
     HPX_TYPE_3: "HPX-Type3",
 }
-PCIE_CAPABILITY, DPC = 0x10, 0x80
+AER, PCIE_CAPABILITY, DPC = 0x08, 0x10, 0x80
 CONTROL = {
     0x01: "PCIeHotplug",
     0x02: "SHPCHotplug",
     0x04: "PME",
-    0x08: "AER",
+    AER: "AER",
     PCIE_CAPABILITY: "PCIeCapability",
     0x20: "LTR",
     DPC: "DPC",
 }
 WANTED = 0x3F
-BUILT_IN = {0x01: "CONFIG_HOTPLUG_PCI_PCIE", 0x02: "CONFIG_HOTPLUG_PCI_SHPC", 0x08: "CONFIG_PCIEAER"}
+BUILT_IN = {0x01: "CONFIG_HOTPLUG_PCI_PCIE", 0x02: "CONFIG_HOTPLUG_PCI_SHPC", AER: "CONFIG_PCIEAER"}
 REQUIRED = EXT_CONFIG | ASPM | CLOCK_PM | MSI
 MAX_ROUNDS = 8  # each round gives up at least one of the bits wanted
 
@@ -52,6 +52,9 @@ def negotiate_os_control(k: Kernel, access: ConfigAccess, root: PciRoot, device:
         return  # neither PCI Express nor asked by the firmware; Source: negotiate_os_control() @ v7.2
     support = _support(k, access, root)
     k.printk(f"{device}: _OSC: OS supports [{_names(SUPPORT, support)}]")
+    if k.pci.options.ports == "compat":
+        k.printk(f"{device}: PCIe port services disabled; not requesting _OSC control")
+        return
     if support & REQUIRED != REQUIRED:
         k.printk(f"{device}: _OSC: not requesting OS control; OS requires [{_names(SUPPORT, REQUIRED)}]")
         return
@@ -103,7 +106,8 @@ def _support(k: Kernel, access: ConfigAccess, root: PciRoot) -> int:
 
 def _wanted(k: Kernel) -> int:
     # Only what there are drivers for. Source: drivers/acpi/pci_root.c:calculate_control() @ v6.12
-    return WANTED & ~sum(bit for bit, option in BUILT_IN.items() if not k.config.get(option, True))
+    missing = sum(bit for bit, option in BUILT_IN.items() if not k.config.get(option, True))
+    return WANTED & ~(missing | (0 if k.pci.options.aer and k.pci.options.msi else AER))
 
 
 def _run_osc(k: Kernel, root: PciRoot, query: int, support: int, control: int) -> int | None:

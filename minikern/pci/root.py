@@ -11,6 +11,7 @@ from minikern.core.printk import Level
 from minikern.pci.ecam import bios_year, pci_mmcfg_late_init
 from minikern.pci.legacy import default_resources
 from minikern.pci.osc import negotiate_os_control
+from minikern.pci.payload import pcie_bus_configure_settings
 from minikern.pci.probe import Scanner
 from minikern.pci.select import probe_list
 from minikern.state.pci import (
@@ -78,6 +79,7 @@ def acpi_pci_root_add(k: Kernel, root: PciRoot) -> None:
     if k.pci.only is None:
         k.pci.only = probe_list(k)
     Scanner(k, access, k.pci.only).scan_child_bus(bus)
+    pcie_bus_configure_settings(k, bus)
     if node is not None:
         k.printk(f"pci_bus {bus.name}: on NUMA node {node}")
 
