@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.pci.acs import pci_acs_init
+from minikern.pci.alignment import reassigndev_resource_alignment
 from minikern.pci.bars import COMMAND, pci_read_bases, pci_read_bridge_windows
 from minikern.pci.caps import (
     CAP_EA,
@@ -39,6 +40,7 @@ from minikern.pci.caps import (
 from minikern.pci.dma_alias import fixup_aliases
 from minikern.pci.iov import pci_iov_init
 from minikern.pci.link import pcie_report_downtraining
+from minikern.pci.payload import pci_configure_mps
 from minikern.pci.quirks import fixup_header, legacy_ide
 from minikern.state.pci import (
     TYPE_DOWNSTREAM,
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
 
 HOST_BRIDGE = 0x0600
 INTX_DISABLE = 0x400
-EXT_TAG = 0x20
+EXT_TAG_CAP, EXT_TAG_CONTROL = 0x20, 0x100
 ARI_FORWARDING = 0x20
 PME_STATES = ((0x0800, "D0"), (0x1000, "D1"), (0x2000, "D2"), (0x4000, "D3hot"), (0x8000, "D3cold"))
 OTHER_EXT_CAPS = (EXT_ATS, EXT_PRI, EXT_PASID)
@@ -80,6 +82,8 @@ def pci_setup_device(k: Kernel, dev: PciDev) -> bool:
     revision = dev.read(0x08, 4)
     dev.revision, dev.class_code = revision & 0xFF, revision >> 8
     _log_identity(k, dev)
+    if k.pci.options.early_dump:
+        _early_dump(k, dev)
     dev.cfg_size = _cfg_space_size(dev)
     pci_find_ext_capability(dev, EXT_VSEC)
     _test_intx_masking(dev)
@@ -116,6 +120,14 @@ def _log_identity(k: Kernel, dev: PciDev) -> None:
         else:
             text += " " + HEADER_NAMES.get(dev.hdr_type, "conventional PCI")
     k.printk(text)
+
+
+def _early_dump(k: Kernel, dev: PciDev) -> None:
+    """Source: drivers/pci/probe.c:early_dump_pci_device() @ v6.12"""
+    k.printk(f"pci {dev.name}: config space:")
+    data = b"".join(dev.read(at, 4).to_bytes(4, "little") for at in range(0, 256, 4))
+    for at in range(0, 256, 16):
+        k.printk(f"{at:08x}: {data[at : at + 16].hex(' ')}")
 
 
 def _set_pcie_port_type(dev: PciDev) -> None:
@@ -175,6 +187,7 @@ def pci_device_add(k: Kernel, dev: PciDev) -> None:
     _pci_configure_device(k, dev)
     fixup_header(k, dev)
     fixup_aliases(k, dev)
+    reassigndev_resource_alignment(k, dev)
     _pci_init_capabilities(k, dev)
     dev.bus.devices.append(dev)
     k.pci.devices.append(dev)
@@ -185,13 +198,13 @@ def pci_device_add(k: Kernel, dev: PciDev) -> None:
 def _pci_configure_device(k: Kernel, dev: PciDev) -> None:
     if not dev.is_pcie:
         return
-    dev.read(dev.pcie_cap + EXP_DEVCTL, 2)  # payload size
+    pci_configure_mps(k, dev)
     capabilities = dev.read(dev.pcie_cap + EXP_DEVCAP, 4)
-    if capabilities & EXT_TAG:
+    if capabilities & EXT_TAG_CAP:
         control = dev.read(dev.pcie_cap + EXP_DEVCTL, 2)
-        if not control & EXT_TAG:
+        if not control & EXT_TAG_CONTROL:
             k.printk(f"pci {dev.name}: enabling Extended Tags")
-            dev.write(dev.pcie_cap + EXP_DEVCTL, 2, control | EXT_TAG)
+            dev.write(dev.pcie_cap + EXP_DEVCTL, 2, control | EXT_TAG_CONTROL)
     dev.read(dev.pcie_cap + EXP_DEVCAP2, 4)  # latency tolerance reporting
 
 

@@ -13,6 +13,7 @@ from minikern.pci.caps import EXT_ARI, pci_find_ext_capability
 from minikern.pci.device import ext_config_below, pci_device_add, pci_setup_device
 from minikern.state.pci import (
     IORESOURCE_BUS,
+    ROM,
     TYPE_DOWNSTREAM,
     TYPE_PCIE_BRIDGE,
     TYPE_ROOT_PORT,
@@ -20,7 +21,7 @@ from minikern.state.pci import (
     PciDev,
     Resource,
 )
-from minikern.state.pci_options import Probe
+from minikern.state.pci_options import PciOptions, Probe
 from minikern.state.pci_select import ProbeList
 
 if TYPE_CHECKING:
@@ -51,11 +52,15 @@ class Scanner:
             self._scan_slot(bus, devfn)
         if bus.self_dev is not None:
             pci_read_bridge_bases(k, bus.self_dev)
+        for dev in bus.devices:
+            _fixup_device_resources(self.options, dev)
         self.access.charge(k)
         bridges = [dev for dev in bus.devices if dev.is_bridge]
         for scan_pass in (0, 1):
             for dev in bridges:
                 last = self._scan_bridge(bus, dev, last, scan_pass)
+        if bus.self_dev is not None and bus.self_dev.is_hotplug_bridge:
+            last = max(last, min(bus.busn.start + self.options.hotplug_buses - 1, bus.busn.end))
         return last
 
     # slots
@@ -196,6 +201,18 @@ class Scanner:
         if not child.ext_config:
             self.k.printk(f"pci_bus {child.name}: extended config space not accessible")
         return child
+
+
+def _fixup_device_resources(options: PciOptions, dev: PciDev) -> None:
+    """Forget what the firmware left without an address, under ``pci=nobar`` and ``pci=norom``.
+
+    Source: arch/x86/pci/common.c:pcibios_fixup_device_resources() @ v6.12
+    """
+    slots = range(ROM) if options.probe & Probe.NOASSIGN_BARS else range(0)
+    for slot in (*slots, *((ROM,) if options.probe & Probe.NOASSIGN_ROMS else ())):
+        resource = dev.resources[slot]
+        if resource.start == 0 and resource.flags:
+            dev.resources[slot] = Resource()
 
 
 def all_buses(roots: list[PciBus]) -> Iterator[PciBus]:

@@ -98,6 +98,9 @@ class FakeKernel:
         if spec.drhd:
             self.tables["DMAR"] = dmar_bytes(spec)
         early_options(self, acpi_options, pci_options)
+        k: Any = self
+        for value in self.cmdline.getall("pcie_ports"):
+            pci_options.pcie_port_setup(k, value)
 
     def printk(self, text: str, level: object = None) -> None:
         self.lines.append(text)

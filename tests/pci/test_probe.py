@@ -112,7 +112,7 @@ def test_extended_tags_are_enabled() -> None:
     spec = machine(PciFunctionSpec(bdf="00:02.0", id="8086:0001", kind="rciep", ext_tag=True))
     kernel = FakeKernel(spec).boot()
     assert "pci 0000:00:02.0: enabling Extended Tags" in kernel.lines
-    assert kernel.pci.devices[1].read(kernel.pci.devices[1].pcie_cap + 8, 2) & 0x20
+    assert kernel.pci.devices[1].read(kernel.pci.devices[1].pcie_cap + 8, 2) & 0x100
 
 
 def test_device_that_asks_for_time() -> None:
