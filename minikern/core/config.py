@@ -24,6 +24,7 @@ OPTIONS: Final[Mapping[str, type[bool] | type[int] | type[str]]] = {
     "CONFIG_HOTPLUG_PCI_ACPI": bool,
     "CONFIG_HOTPLUG_PCI_PCIE": bool,
     "CONFIG_HOTPLUG_PCI_SHPC": bool,
+    "CONFIG_PCI_REALLOC_ENABLE_AUTO": bool,
     "CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP": bool,
     "CONFIG_HUGETLB_PAGE_OPTIMIZE_VMEMMAP_DEFAULT_ON": bool,
     "CONFIG_HZ": int,

@@ -111,11 +111,15 @@ def _flags_enabled(dev: PciDev, size: int, control: int) -> bool:
 def _known(k: Kernel, dev: PciDev) -> bool | None:
     """What the table knows, None if nothing. Source: drivers/pci/quirks.c:pci_dev_specific_acs_enabled() @ v6.12"""
     for row in device_quirks().acs:
-        if row.matches(dev) and (not row.fork or getattr(k.behaviour, row.fork)):
+        if row.matches(dev) and _turned_on(k, row):
             found = RULES[row.rule](k, dev, row)
             if found is not None:
                 return found
     return None
+
+
+def _turned_on(k: Kernel, row: AcsQuirk) -> bool:
+    return k.behaviour.acs_integrated_endpoints if row.fork == "acs_integrated_endpoints" else True
 
 
 def _southbridge(k: Kernel, dev: PciDev, row: AcsQuirk) -> bool | None:

@@ -42,7 +42,7 @@ class AcsQuirk(_Row, frozen=True):
     """Whether devices keep their neighbours apart; ``fork`` names the behaviour that turns the row on."""
 
     rule: AcsRule
-    fork: str = ""
+    fork: Literal["", "acs_integrated_endpoints"] = ""
 
 
 class AliasQuirk(_Row, frozen=True):
