@@ -1,0 +1,117 @@
+"""The engine of a sweep: Dask runs the rows, on this computer by default, on a cluster where one is named.
+
+Work is shipped by reference (a point names its files), in batches that grow until one takes about two seconds; only a
+few batches a worker are under way at a time, so that memory stays bounded however many rows there are. What a lost
+worker was at is done again by another one; a batch that keeps killing workers is taken apart, and costs the one row
+that does it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hw.errors import InputError
+from minikern.lab.sweep.plan import Grid, Point
+from minikern.lab.sweep.rows import Row, failed_row, make_rows
+
+if TYPE_CHECKING:
+    from distributed import Client, Future
+
+LOCAL = "processes"  # an embedded cluster of one process a core
+AHEAD = 3  # batches under way for each worker
+BATCH_S, LARGEST_BATCH = 2.0, 256
+CONNECT_S = 10
+
+
+@contextlib.contextmanager
+def client(scheduler: str = LOCAL, workers: int | None = None) -> Iterator[Client]:
+    """A Dask client: of the scheduler at an address, or of a cluster of ``workers`` processes on this computer.
+
+    InputError: Dask is not installed, or nobody answers at the address.
+    """
+    try:
+        import dask
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise InputError("sweep needs Dask: pip install 'minikern[sweep]'") from error
+    if scheduler != LOCAL and "://" not in scheduler:
+        raise InputError(f"--scheduler: {scheduler!r:.80}: expected tcp://HOST:PORT, or {LOCAL} for this computer")
+    quiet = {"distributed.logging.distributed": "critical", "distributed.scheduler.allowed-failures": 2}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(dask.config.set(quiet))
+        if scheduler == LOCAL:
+            cluster: Any = LocalCluster(
+                n_workers=workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1",
+                silence_logs=logging.CRITICAL,
+            )  # fmt: skip
+            yield stack.enter_context(Client(stack.enter_context(cluster)))
+            return
+        try:
+            made = Client(scheduler, timeout=CONNECT_S)
+        except (OSError, ValueError) as error:
+            raise InputError(f"--scheduler: {scheduler}: nobody answers there ({error})") from error
+        yield stack.enter_context(made)
+
+
+def run(grid: Grid, rows: Sequence[int], on: Client) -> Generator[list[Row], None, None]:
+    """Make ``rows`` of the table, in any order; yields what is finished as it comes."""
+    from distributed import as_completed
+
+    queue, todo = deque[list[Point]](), iter(rows)
+    size, left = 1, len(rows)
+    under_way: dict[Future, tuple[list[Point], float]] = {}
+    finished = as_completed()
+
+    def submit(points: list[Point]) -> None:
+        # Not pure: the same names may stand for other bytes tomorrow, so no result is taken from an earlier run.
+        future = on.submit(make_rows, points, pure=False)
+        under_way[future] = (points, time.monotonic())
+        finished.add(future)
+
+    def more() -> bool:
+        if queue:
+            submit(queue.popleft())
+            return True
+        points = [grid.point(row) for _, row in zip(range(size), todo, strict=False)]
+        if points:
+            submit(points)
+        return bool(points)
+
+    while left:
+        while len(under_way) < _room(on) and more():
+            pass
+        future = next(finished)
+        points, since = under_way.pop(future)
+        done = _result(future, points, queue.append)
+        future.release()
+        if done:
+            left -= len(done)
+            size = _next_size(len(points), (time.monotonic() - since) / AHEAD)
+            yield done
+
+
+def _room(on: Client) -> int:
+    return AHEAD * max(1, len(on.scheduler_info(n_workers=-1)["workers"]))
+
+
+def _next_size(rows: int, seconds: float) -> int:
+    return max(1, min(LARGEST_BATCH, 2 * rows, round(rows * BATCH_S / max(seconds, 1e-3))))
+
+
+def _result(future: Future, points: list[Point], again: Callable[[list[Point]], None]) -> list[Row]:
+    # A worker that died takes nothing with it but the row that killed it (and that three times).
+    try:
+        made: list[Row] = future.result()
+        return made
+    except Exception as error:
+        if len(points) == 1:
+            return [failed_row(points[0], f"no worker survived it: {type(error).__name__}")]
+        for point in points:
+            again([point])
+        return []
+
