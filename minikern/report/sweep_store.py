@@ -1,0 +1,204 @@
+"""Where a sweep's rows go: parts while it runs, one sorted Parquet or CSV file when it is done.
+
+The parts lie in ``NAME.parts`` beside the result, each written whole; what is in them survives any end of the process,
+and ``--resume`` makes only what is missing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hw.errors import InputError
+from minikern.lab.sweep.plan import METRICS, Grid
+from minikern.lab.sweep.rows import Row
+from minikern.report.output import write_file
+
+SUFFIXES = (".parquet", ".csv")
+PLAN, PART = "plan.json", "part-{:06}.parquet"
+MEMORY = "memory"
+
+
+def column(metric: str) -> str:
+    """The column of a metric: ``early_memory_ns``."""
+    return f"{metric.replace(' ', '_')}_ns"
+
+
+class _PlanOfParts(msgspec.Struct, forbid_unknown_fields=True):
+    """What the parts are of."""
+
+    digest: str
+    rows: int
+
+
+class Store:
+    """The file that a sweep fills."""
+
+    def __init__(self, path: Path, grid: Grid) -> None:
+        if path.suffix not in SUFFIXES:
+            raise InputError(f"-o: {path}: expected a file ending in {' or '.join(SUFFIXES)}")
+        if not path.parent.is_dir():
+            raise InputError(f"-o: {path.parent} is no folder")
+        self.path = path
+        self.folder = path.with_name(f"{path.name}.parts")
+        self._grid = grid
+        self._next = 0
+
+    def open(self, resume: bool) -> set[int]:
+        """Begin, or go on; returns the rows that are there already. InputError: it would overwrite something else."""
+        if self.path.exists():
+            raise InputError(f"-o: {self.path}: there already, and whole: expected a new name")
+        if self.folder.exists() and not resume:
+            raise InputError(f"-o: {self.path}: begun already ({self.folder.name}): --resume goes on with it")
+        if not self.folder.exists():
+            with _refused(self.folder):
+                self.folder.mkdir()
+            plan = msgspec.json.encode(_PlanOfParts(self._grid.digest(), len(self._grid)))
+            write_file(self.folder / PLAN, lambda draft: _write_bytes(draft, plan))
+            return set()
+        return self._resumed()
+
+    def _resumed(self) -> set[int]:
+        import pyarrow.parquet as pq
+
+        where = self.folder / PLAN
+        try:
+            told = msgspec.json.decode(where.read_bytes(), type=_PlanOfParts)
+        except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise InputError(f"{where}: not what a sweep leaves there: {error}") from error
+        if told.digest != self._grid.digest():
+            raise InputError(f"--resume: {self.folder} is of another plan ({told.rows} rows): expected the same one")
+        there: set[int] = set()
+        for part in self._parts():
+            there.update(pq.read_table(part, columns=["row"]).column("row").to_pylist())
+            self._next = max(self._next, int(part.stem.partition("-")[2]) + 1)
+        return there
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.folder.glob("part-*.parquet"))
+
+    def add(self, rows: Sequence[Row]) -> None:
+        """Keep some rows for good. InputError: there is no room."""
+        import pyarrow.parquet as pq
+
+        part = table(rows, self._grid)
+        write_file(self.folder / PART.format(self._next), lambda draft: pq.write_table(part, draft))
+        self._next += 1
+
+    def close(self) -> Any:
+        """Put all rows into the one file, in the plan's order; returns them as a pyarrow table."""
+        whole = self.read()
+        write_file(self.path, lambda draft: _write(whole, draft, self.path.suffix))
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return whole
+
+    def read(self) -> Any:
+        """The rows so far, in the plan's order."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        parts = [pq.read_table(part) for part in self._parts()]
+        return pa.concat_tables(parts).sort_by("row").combine_chunks() if parts else table([], self._grid)
+
+
+def table(rows: Iterable[Row], grid: Grid) -> Any:
+    """Rows as a pyarrow table; the schema follows from the plan alone."""
+    import pyarrow as pa
+
+    schema = _schema(grid)
+    return pa.Table.from_pylist([flat(row, grid) for row in rows], schema=schema)
+
+
+def flat(row: Row, grid: Grid) -> dict[str, Any]:
+    """One row by column: varied parameters by their names (memory in bytes), times in ns, counts as JSON text."""
+    varied = {name: row.vary.get(name) for name, _ in grid.vary}
+    if (size := varied.get(MEMORY)) is not None:
+        varied[MEMORY] = int(size)
+    for name, values in grid.vary:
+        if any(isinstance(value, str) for value in values):
+            varied[name] = str(varied[name])
+    return {
+        "row": row.row,
+        "machine": row.machine,
+        "kernel": row.kernel,
+        "variant": row.variant,
+        "words": row.words,
+        "draw": row.draw,
+        **varied,
+        **{column(name): row.times_ns.get(name) for name in grid.metrics or METRICS},
+        "total_low_ns": row.total_low_ns,
+        "total_high_ns": row.total_high_ns,
+        "counts": msgspec.json.encode(row.counts).decode(),
+        "doubt_ns": msgspec.json.encode(row.doubt_ns).decode(),
+        "inputs_sha256": row.inputs_sha256,
+        "versions": row.versions,
+        "error": row.error,
+    }
+
+
+def _schema(grid: Grid) -> Any:
+    import pyarrow as pa
+
+    number, text = pa.int64(), pa.string()
+    fields = {"row": number, "machine": text, "kernel": text, "variant": text, "words": text, "draw": number}
+    for name, values in grid.vary:
+        words = any(isinstance(value, str) for value in values)
+        fields[name] = text if words else pa.float64() if any(isinstance(value, float) for value in values) else number
+    fields |= dict.fromkeys(map(column, grid.metrics or METRICS), number)
+    fields |= {"total_low_ns": number, "total_high_ns": number}
+    fields |= dict.fromkeys(("counts", "doubt_ns", "inputs_sha256", "versions", "error"), text)
+    return pa.schema(list(fields.items()))
+
+
+def read_results(path: Path) -> Any:
+    """A finished sweep's rows as a pyarrow table. InputError: it is none."""
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    if path.suffix not in SUFFIXES or not path.is_file():
+        raise InputError(f"{path}: expected a sweep's results, {' or '.join(SUFFIXES)}")
+    try:
+        found = pq.read_table(path) if path.suffix == ".parquet" else _read_csv(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(f"{path}: not a sweep's results: {str(error).splitlines()[0]:.200}") from error
+    missing = {"row", "machine", "variant", "error"} - set(found.column_names)
+    if missing:
+        raise InputError(f"{path}: not a sweep's results: no column {sorted(missing)[0]!r}")
+    return found
+
+
+def _read_csv(path: Path) -> Any:
+    import pyarrow as pa
+    import pyarrow.csv
+
+    text = ("machine", "kernel", "variant", "words", "counts", "doubt_ns", "inputs_sha256", "versions", "error")
+    options = pa.csv.ConvertOptions(column_types=dict.fromkeys(text, pa.string()), strings_can_be_null=False)
+    return pa.csv.read_csv(path, convert_options=options)
+
+
+def _write(whole: Any, draft: Path, suffix: str) -> None:
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    if suffix == ".parquet":
+        pq.write_table(whole, draft)
+    else:
+        pyarrow.csv.write_csv(whole, draft)
+
+
+def _write_bytes(draft: Path, data: bytes) -> None:
+    draft.write_bytes(data)
+
+
+@contextlib.contextmanager
+def _refused(path: Path) -> Any:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
