@@ -1,0 +1,32 @@
+"""The bar of a sweep: rows, rate and time left, on stderr where that is a terminal."""
+
+from __future__ import annotations
+
+import sys
+
+
+class Rate:
+    """Shows how far ``total`` rows are, ``there`` of which were made before."""
+
+    def __init__(self, total: int, there: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._bar = Progress(
+            TextColumn("booting"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(), console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
+        )  # fmt: skip
+        self._task = self._bar.add_task("rows", total=total, completed=there, rate="")
+
+    def __call__(self, rows: int) -> None:
+        """Some more rows are made."""
+        self._bar.advance(self._task, rows)
+        speed = self._bar.tasks[0].speed
+        self._bar.update(self._task, rate=f"{speed:.1f} rows/s" if speed else "")
+
+    def __enter__(self) -> Rate:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.stop()
