@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LOCAL = "processes"  # an embedded cluster of one process a core
 AHEAD = 3  # batches under way for each worker
 BATCH_S, LARGEST_BATCH = 2.0, 256
-CONNECT_S = 10
+CONNECT_S = 5
 
 
 @contextlib.contextmanager

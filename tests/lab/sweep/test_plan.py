@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -36,7 +36,7 @@ def test_logarithmic_values_lie_on_sections_and_between_the_ends() -> None:
     assert len(found) == 13
     assert (found[0], found[-1]) == (64 * GIB, 24 * 1024 * GIB)
     assert all(isinstance(size, int) and size % (128 << 20) == 0 for size in found)
-    ratios = [int(b) / int(a) for a, b in zip(found, found[1:], strict=False)]  # type: ignore[arg-type]
+    ratios = [int(b) / int(a) for a, b in pairwise(found)]  # type: ignore[arg-type]
     assert max(ratios) - min(ratios) < 0.01
 
 

@@ -18,7 +18,9 @@ from minikern.lab.sweep.machines import ready
 from minikern.lab.sweep.plan import METRICS, Plan, grid
 from minikern.lab.sweep.rows import Row, make_row
 
-UNSURE = {"struct_page_init": 1.6, "struct_page_free": 1.5, "aml_byte_parse": 1.6, "acpi_gpe": 1.5, "pci_device_add": 2.0}
+UNSURE = {
+    "struct_page_init": 1.6, "struct_page_free": 1.5, "aml_byte_parse": 1.6, "acpi_gpe": 1.5, "pci_device_add": 2.0,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,7 @@ def unsure(tmp_path_factory: pytest.TempPathFactory) -> str:
         "memory": "2G",
         "cpus": {"count": 1},
         "costs": {
-            kind: {"ns": costs[kind].ns, "source": "a test", "low": costs[kind].ns / wide, "high": costs[kind].ns * wide}
+            kind: {"ns": (ns := costs[kind].ns), "source": "a test", "low": ns / wide, "high": ns * wide}
             for kind, wide in UNSURE.items()
         },
     }
