@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hw.errors import InputError
-from minikern.commands.common import EXIT_FAILED, EXIT_INTERRUPTED, reported, show_sheets
+from minikern.commands.common import EXIT_FAILED, reported, show_sheets
 
 if TYPE_CHECKING:
     from minikern.lab.sweep.plan import Grid, Plan
@@ -183,21 +183,24 @@ def _print_row(grid: Grid, row: int) -> None:
 
 
 def _made(grid: Grid, output: Path | None, scheduler: str, workers: int | None, resume: bool) -> Any:
-    import tempfile
-
+    from minikern.host.ending import undone_at_end
+    from minikern.host.output import scratch_folder
     from minikern.report.sweep_store import Store
 
-    with tempfile.TemporaryDirectory(prefix="minikern-sweep-") as scratch:
-        store = Store(output or Path(scratch) / "rows.parquet", grid)
+    with scratch_folder() as scratch:
+        store = Store(output or scratch.path / "rows.parquet", grid)
         there = store.open(resume)
-        try:
+        whole = False
+
+        def hint() -> None:
+            if output is not None and not whole:
+                click.echo(f"minikern: --resume goes on with {output}", err=True)
+
+        with undone_at_end(hint):
             _run(grid, there, store, scheduler, workers)
-        except KeyboardInterrupt:
-            if output is not None:
-                click.echo(f"minikern: interrupted: --resume goes on with {output}", err=True)
-                sys.exit(EXIT_INTERRUPTED)
-            raise
-        return store.close()
+            table = store.close()
+            whole = True
+        return table
 
 
 def _run(grid: Grid, there: set[int], store: Store, scheduler: str, workers: int | None) -> None:

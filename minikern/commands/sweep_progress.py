@@ -9,12 +9,13 @@ class Rate:
     """Shows how far ``total`` rows are, ``there`` of which were made before."""
 
     def __init__(self, total: int, there: int) -> None:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from minikern.host.terminal import console
 
         self._bar = Progress(
             TextColumn("booting"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(), console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
+            TimeRemainingColumn(), console=console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
         )  # fmt: skip
         self._task = self._bar.add_task("rows", total=total, completed=there, rate="")
 

@@ -104,6 +104,12 @@ def new_folder(path: Path) -> Iterator[Path]:
             draft.rename(place)
 
 
+def remove_folder(path: Path) -> None:
+    """Take away a folder that the program made, with what is in it; what cannot be removed stays."""
+    if not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def scratch_folder() -> Iterator[Folder]:
     """A folder that is gone afterwards, also when a signal ends the program."""

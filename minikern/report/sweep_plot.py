@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from hw.errors import InputError
+from minikern.host.output import new_folder
 from minikern.lab.sweep.summary import NS_PER_MS, Table, shown
-from minikern.report.output import new_folder
+from minikern.report.picture import write_picture
 
 WIDTH, HEIGHT = 8, 4.5
 TORNADO = 12  # kinds of work in the picture of the uncertainty
@@ -34,7 +35,7 @@ def plot_sweep(columns: Columns, folder: Path) -> list[Path]:
         raise InputError("--plot: nothing to draw: expected a parameter, a change or unsure costs that vary")
     with new_folder(folder) as draft:
         for name, figure in drawn.items():
-            figure.savefig(draft / f"{name}.svg", metadata={"Date": None})
+            write_picture(figure, draft / f"{name}.svg")
     return [folder / f"{name}.svg" for name in drawn]
 
 

@@ -6,18 +6,16 @@ and ``--resume`` makes only what is missing.
 
 from __future__ import annotations
 
-import contextlib
-import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 
 from hw.errors import InputError
+from minikern.host.output import check_place, new_folder, output_file, remove_folder, write_file
 from minikern.lab.sweep.plan import METRICS, Grid
 from minikern.lab.sweep.rows import Row
-from minikern.report.output import write_file
 
 SUFFIXES = (".parquet", ".csv")
 PLAN, PART = "plan.json", "part-{:06}.parquet"
@@ -51,15 +49,15 @@ class Store:
 
     def open(self, resume: bool) -> set[int]:
         """Begin, or go on; returns the rows that are there already. InputError: it would overwrite something else."""
+        check_place(self.path)
         if self.path.exists():
             raise InputError(f"-o: {self.path}: there already, and whole: expected a new name")
         if self.folder.exists() and not resume:
             raise InputError(f"-o: {self.path}: begun already ({self.folder.name}): --resume goes on with it")
         if not self.folder.exists():
-            with _refused(self.folder):
-                self.folder.mkdir()
             plan = msgspec.json.encode(_PlanOfParts(self._grid.digest(), len(self._grid)))
-            write_file(self.folder / PLAN, lambda draft: _write_bytes(draft, plan))
+            with new_folder(self.folder) as draft:
+                write_file(draft / PLAN, plan)
             return set()
         return self._resumed()
 
@@ -87,14 +85,16 @@ class Store:
         import pyarrow.parquet as pq
 
         part = table(rows, self._grid)
-        write_file(self.folder / PART.format(self._next), lambda draft: pq.write_table(part, draft))
+        with output_file(self.folder / PART.format(self._next)) as file:
+            pq.write_table(part, file)
         self._next += 1
 
     def close(self) -> Any:
         """Put all rows into the one file, in the plan's order; returns them as a pyarrow table."""
         whole = self.read()
-        write_file(self.path, lambda draft: _write(whole, draft, self.path.suffix))
-        shutil.rmtree(self.folder, ignore_errors=True)
+        with output_file(self.path) as file:
+            _write(whole, file, self.path.suffix)
+        remove_folder(self.folder)
         return whole
 
     def read(self) -> Any:
@@ -182,23 +182,11 @@ def _read_csv(path: Path) -> Any:
     return pa.csv.read_csv(path, convert_options=options)
 
 
-def _write(whole: Any, draft: Path, suffix: str) -> None:
+def _write(whole: Any, file: BinaryIO, suffix: str) -> None:
     import pyarrow.csv
     import pyarrow.parquet as pq
 
     if suffix == ".parquet":
-        pq.write_table(whole, draft)
+        pq.write_table(whole, file)
     else:
-        pyarrow.csv.write_csv(whole, draft)
-
-
-def _write_bytes(draft: Path, data: bytes) -> None:
-    draft.write_bytes(data)
-
-
-@contextlib.contextmanager
-def _refused(path: Path) -> Any:
-    try:
-        yield
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}") from error
+        pyarrow.csv.write_csv(whole, file)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from hw.errors import InputError
+from hw.numbers import is_count
 from hw.spec import MAX_CPUS
 from hw.spelling import check_names
 from hw.units import MIB, parse_size
@@ -47,7 +48,7 @@ def _read_nodes(text: str, where: str) -> int:
 
 
 def _count(text: str, where: str, most: int) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10 and 1 <= int(text) <= most):
+    if not (is_count(text) and 1 <= int(text) <= most):
         raise InputError(f"{where}: {text!r:.80} is not a count: expected 1 to {most}")
     return int(text)
 
