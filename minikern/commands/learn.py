@@ -207,3 +207,31 @@ def score_command(file: Path, as_json: bool) -> None:
     for lesson, found in by_lesson.items():
         right, hints = sum(row.right for row in found), sum(row.hints for row in found)
         click.echo(f"{lesson:<12s} {right:3d} of {len(found):3d} right, {hints} hints")
+
+
+@learn.command("glossary")
+@click.argument("term", required=False, metavar="[TERM]")
+@click.option("--json", "as_json", is_flag=True, help="Print all terms as JSON.")
+@reported
+def glossary(term: str | None, as_json: bool) -> None:
+    """Say what a term means, where it is in Linux and here, and which lesson explains it; or list all terms.
+
+    \b
+    Example:
+      minikern learn glossary HVO
+    """
+    from minikern.learn.glossary import load_terms, term_named
+
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(load_terms()), indent=2).decode())
+    elif term is None:
+        for one in load_terms():
+            click.echo(f"{one.name:<20s} {one.lesson}")
+    else:
+        found = term_named(term)
+        click.echo(click.wrap_text(f"{found.name}: {found.says}", READING_WIDTH))
+        for head, place in (("in Linux", found.linux), ("in minikern", found.here), ("lesson", found.lesson)):
+            if place:
+                click.echo(f"  {head:<12s} {place}")
