@@ -19,10 +19,10 @@ from hw.pci.spec import (
     HostBridgeSpec,
     PciFunctionSpec,
     PciSpec,
-    RegisterSpec,
     VirtualFunctions,
     WindowSpec,
 )
+from minikern.describe.dmesg_chipset import LPC, registers_of
 from minikern.describe.dmesg_dmar import remapping_units
 from minikern.describe.dmesg_groups import isolating, logged_groups
 from minikern.describe.dmesg_ivrs import ivrs_body
@@ -40,10 +40,6 @@ VGA_ROUTED = 0x08  # bridge control. Source: PCI-to-PCI Bridge Architecture Spec
 HOTPLUG_SIZES = (0x1000, 0x20_0000)  # what a kernel adds for one slot: ports, memory
 COMMAND_MASK = 0x0547
 PAGE_BYTES, MAX_VFS = 4096, 0xFFFF
-LPC = 31 << 3
-CHIPSET_REGISTERS = RegisterSpec(0xF0, 0xFED1_C001)  # their address, and that they are on, in the ISA bridge
-PORT_CHECKS = RegisterSpec(0xD8, 1 << 26)
-"""Source: Intel 9 Series Chipset Family PCH datasheet, 12.1.36 (RCBA) and 19.1.55 (MPC)"""
 VF_PLACES = range(0x100, 0xFC1)  # where the capability fits
 
 _ECAM = re.compile(
@@ -150,10 +146,7 @@ def _functions(
             spec.capabilities = ["pm", "msi", "acs"] if address in acs else ["pm", "msi"]
             spec.hotplug, spec.ari_next = address in slots, following.get(address)
             spec.link, spec.virtual = links.get(address), _virtual(one)
-            if one.opened and one.bus_numbers_checked:
-                spec.registers = [PORT_CHECKS]
-        elif address in opened:
-            spec.registers = [CHIPSET_REGISTERS]
+        spec.registers = registers_of(one, address in opened)
         made.append(spec)
     return made
 

@@ -42,6 +42,8 @@ _LINK = re.compile(
     r" at ([0-9a-f]{4,8}):([0-9a-f]{2}):([0-1][0-9a-f])\.([0-7])"
     r" \(capable of [\d.]+ Gb/s with (\d{1,2}(?:\.\d)?) GT/s(?: PCIe)? x(\d{1,2}) link\)$"
 )
+_CLAIMED = re.compile(r"^quirk: \[io +0x([0-9a-f]{4})-0x[0-9a-f]{4}\] claimed by (.{1,40})$")
+_DECODE = re.compile(r"^ICH7 LPC Generic IO decode ([1-4]) PIO at ([0-9a-f]{4}) \(mask ([0-9a-f]{4})\)$")
 SPEEDS = {2.5: 1, 5.0: 2, 8.0: 3, 16.0: 4, 32.0: 5, 64.0: 6}
 VF_REGISTERS = range(0x124, 0xFF8)  # an extended capability's BARs
 VF_FIRST_BAR = 0x24
@@ -101,6 +103,8 @@ class Seen:
     vf_at: int = 0  # where the capability lies; 0: no line tells
     link: Limit | None = None
     opened: bool = False  # a port of a PCH that isolates by the chipset's registers
+    ports: dict[str, int] = field(default_factory=dict)  # where chipset functions without a BAR are, by name
+    decodes: dict[int, tuple[int, int]] = field(default_factory=dict)  # base and mask of ports on the LPC bus
     bus_numbers_checked: bool = True  # as the firmware left that port
 
 
@@ -182,6 +186,10 @@ def _add(seen: Seen, text: str) -> None:
         seen.ext_tag = True
     elif text.startswith(SHADOWED):
         seen.shadowed = True
+    elif match := _CLAIMED.match(text):
+        seen.ports[match[2]] = int(match[1], 16)
+    elif match := _DECODE.match(text):
+        seen.decodes[int(match[1])] = (int(match[2], 16), int(match[3], 16))
     elif text == "Enabling MPC IRBNCE":
         seen.bus_numbers_checked = False
     elif text == "Intel PCH root port ACS workaround enabled":

@@ -30,6 +30,7 @@ ICH4_LPC = {0x2410, 0x2420, 0x2440, 0x244C, 0x2480, 0x248C, 0x24C0, 0x24CC, 0x24
 ICH6_LPC = {0x2640, 0x2641, 0x2642}
 ICH7_LPC = {0x27B0, 0x27B8, 0x27B9, 0x27BD, 0x2670, 0x2810, 0x2811, 0x2812, 0x2814, 0x2815,
             0x2912, 0x2914, 0x2916, 0x2917, 0x2918, 0x2919, 0x3A14, 0x3A16, 0x3A18, 0x3A1A}
+GENERIC_DECODES = (0x84, 0x88, 0x8C, 0x90)
 PIIX4_ACPI = 0x7113
 UNTRANSLATED_GRAPHICS = {0x2A40, 0x2E00, 0x2E10, 0x2E20, 0x2E30, 0x2E40, 0x2E90} | {
     0x1600 | level << 4 | low for level in range(4) for low in (0x2, 0x6, 0xA, 0xB, 0xD, 0xE)
@@ -61,6 +62,8 @@ def fixup_header(k: Kernel, dev: PciDev) -> None:
         _lpc(k, dev, 0x58, "ICH4")
     elif dev.vendor == INTEL and dev.device in ICH6_LPC | ICH7_LPC:
         _lpc(k, dev, 0x48, "ICH6")
+        for number, register in enumerate(GENERIC_DECODES if dev.device in ICH7_LPC else (), 1):
+            _generic_decode(k, dev, number, register)
     if dev.vendor == INTEL and dev.device in UNTRANSLATED_GRAPHICS:
         k.printk(f"pci {dev.name}: DMAR: Disabling IOMMU for graphics on this chipset")
         k.pci.map_graphics = False
@@ -73,6 +76,14 @@ def _lpc(k: Kernel, dev: PciDev, gpio: int, name: str) -> None:
         _io_region(k, dev, 0x40, 128, f"{name} ACPI/GPIO/TCO")
     if dev.read(gpio + 4, 1) & 0x10:
         _io_region(k, dev, gpio, 64, f"{name} GPIO")
+
+
+def _generic_decode(k: Kernel, dev: PciDev, number: int, register: int) -> None:
+    """Ports that go to the LPC bus. Source: drivers/pci/quirks.c:ich7_lpc_generic_decode() @ v6.12"""
+    value = dev.read(register, 4)
+    if value & 1:
+        base, mask = value & 0xFFFC, value >> 16 & 0xFC | 3
+        k.printk(f"pci {dev.name}: ICH7 LPC Generic IO decode {number} PIO at {base:04x} (mask {mask:04x})")
 
 
 def _io_region(k: Kernel, dev: PciDev, register: int, size: int, name: str) -> None:

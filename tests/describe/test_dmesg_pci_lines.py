@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hw.pci.spec import Address
+from minikern.describe.dmesg_chipset import registers_of
 from minikern.describe.dmesg_pci_lines import MAX_FUNCTIONS, Range, parse_range, seen_functions
 
 OLD = """\
@@ -109,3 +110,17 @@ def test_torn_and_shuffled_lines_are_no_fault(order: list[int], cut: int) -> Non
 )
 def test_resources(text: str, found: Range | None) -> None:
     assert parse_range(text) == found
+
+
+def test_chipset_functions_without_a_bar() -> None:
+    lines = """\
+pci 0000:00:1f.0: [8086:2918] type 00 class 0x060100
+pci 0000:00:1f.0: quirk: [io  0x0600-0x067f] claimed by ICH6 ACPI/GPIO/TCO
+pci 0000:00:1f.0: quirk: [io  0x0500-0x053f] claimed by ICH6 GPIO
+pci 0000:00:1f.0: ICH7 LPC Generic IO decode 2 PIO at 0ca0 (mask 000f)
+"""
+    (one,) = seen_functions(lines.splitlines()).values()
+    made = registers_of(one, opened=True)
+    assert {register.offset: register.value for register in made} == {
+        0x40: 0x601, 0x44: 0x80, 0x48: 0x501, 0x4C: 0x10, 0x88: 0x000C0CA1, 0xF0: 0xFED1C001,
+    }  # fmt: skip
