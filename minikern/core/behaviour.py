@@ -308,6 +308,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A guest's IOMMU without scalable mode is warned about."""
     amd_iommu_cap_line: bool
     """An AMD IOMMU's capability is logged."""
+    pci_e820_words: bool
+    """The plea to report ``pci=use_e820`` is a whole sentence."""
     pci_config_acs: bool
     """``pci=config_acs=`` sets access control bit by bit."""
     acs_integrated_endpoints: bool

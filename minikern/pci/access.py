@@ -24,12 +24,10 @@ def pci_arch_init(k: Kernel) -> None:
     Source: arch/x86/pci/init.c:pci_arch_init() @ v6.12
     """
     options = k.pci.options
-    if options.off:
-        return
     cpu = k.machine.boot_cpu
     access = ConfigAccess(cpu, False)
     k.pci.access = access
-    access.conf1 = _probe_conf1(cpu, access)
+    access.conf1 = bool(options.probe & Probe.CONF1) and _probe_conf1(cpu, access)
     if options.probe & Probe.MMCONF:
         access.regions = pci_mmcfg_init(k, access.conf1, early=True)
     if access.conf1:

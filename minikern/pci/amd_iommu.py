@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from minikern.core.moduleparam import Parameter, Words, setup_param
+from minikern.core.printk import Level
 from minikern.state.pci import PciDev
 
 if TYPE_CHECKING:
@@ -90,6 +91,18 @@ def amd_iommu_enabled(k: Kernel) -> bool:
     return "off" not in k.cmdline.words("amd_iommu") and "off" not in k.cmdline.words("iommu")
 
 
+def parse_amd_iommu_options(k: Kernel, text: str) -> bool:
+    """Complain of words that mean nothing any more, or never did. Source: init.c:parse_amd_iommu_options() @ v6.1"""
+    rest = text
+    while rest:
+        if rest.startswith("fullflush"):
+            k.printk("AMD-Vi: amd_iommu=fullflush deprecated; use iommu.strict=1 instead", Level.WARNING)
+        elif not AMD_IOMMU_WORDS.knows(rest):
+            k.printk(f"AMD-Vi: Unknown option - '{rest}'", Level.NOTICE)
+        rest = rest.partition(",")[2].lstrip(",")
+    return True
+
+
 def enable_irq_remapping(k: Kernel) -> str | None:
     """How interrupts are remapped: in "x2apic" mode if a block has 32-bit destinations, else "xapic"; None: not at all.
 
@@ -127,10 +140,10 @@ def amd_iommu_init(k: Kernel, groups: Groups) -> None:
 
 
 AMD_IOMMU_WORDS = Words(
-    ("off*",),
-    ("fullflush*", "force_enable*", "force_isolation*", "pgtbl_v1*", "pgtbl_v2*", "irtcachedis*", "nohugepages*",
+    ("off*", "fullflush*"),
+    ("force_enable*", "force_isolation*", "pgtbl_v1*", "pgtbl_v2*", "irtcachedis*", "nohugepages*",
      "v2_pgsizes_only*"),
 )  # fmt: skip
 PARAMETERS: tuple[Parameter[Kernel], ...] = (
-    setup_param("amd_iommu=", read_by=amd_iommu_enabled, words=AMD_IOMMU_WORDS),
+    setup_param("amd_iommu=", parse_amd_iommu_options, read_by=amd_iommu_enabled, words=AMD_IOMMU_WORDS),
 )

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from minikern.core.moduleparam import Parameter, Words, early_param, needs_value, setup_param
+from minikern.core.printk import Level
 from minikern.state.dmar import SCOPE_HPET, SCOPE_IOAPIC, DmarState, RemappingUnit, Scope
 
 if TYPE_CHECKING:
@@ -72,15 +73,12 @@ def intel_iommu_enabled(k: Kernel) -> bool:
 
 def intel_iommu_setup(k: Kernel, text: str) -> bool:
     """Log what one ``intel_iommu=`` asks for, as the parameter is parsed."""
-    for word in text.split(","):
-        if word.startswith("on"):
-            k.printk("DMAR: IOMMU enabled")
-        elif word.startswith("off"):
-            k.printk("DMAR: IOMMU disabled")
-        elif word.startswith("igfx_off"):
-            k.printk("DMAR: Disable GFX device mapping")
-        elif word.startswith("sp_off"):
-            k.printk("DMAR: Disable supported super page")
+    rest = text
+    while rest:
+        told = next((line for word, line in WORDS_TOLD.items() if rest.startswith(word)), f"Unknown option - '{rest}'")
+        warned = "deprecated" in told
+        k.printk(f"DMAR: {told}", Level.WARNING if warned else Level.INFO)
+        rest = rest.partition(",")[2].lstrip(",")
     return True
 
 
@@ -166,8 +164,22 @@ def enable_irq_remapping(k: Kernel, x2apic: bool = False) -> str | None:
     return "x2apic" if x2apic else "xapic"
 
 
+WORDS_TOLD = {
+    "on": "IOMMU enabled",
+    "off": "IOMMU disabled",
+    "igfx_off": "Disable GFX device mapping",
+    "intgpu_off": "Disable integrated GPU device mapping",
+    "forcedac": "intel_iommu=forcedac deprecated; use iommu.forcedac instead",
+    "strict": "intel_iommu=strict deprecated; use iommu.strict=1 instead",
+    "sp_off": "Disable supported super page",
+    "sm_on": "Enable scalable mode if hardware supports",
+    "sm_off": "Scalable mode is disallowed",
+    "tboot_noforce": "Intel-IOMMU: not forcing on after tboot. This could expose security risk for tboot",
+}
+"""Source: drivers/iommu/intel/iommu.c:intel_iommu_setup() @ v6.1"""
 INTEL_IOMMU_WORDS = Words(
-    ("on*", "off*", "igfx_off*", "sp_off*", "strict*"), ("forcedac*", "sm_on*", "sm_off*", "tboot_noforce*")
+    ("on*", "off*", "igfx_off*", "intgpu_off*", "sp_off*", "strict*"),
+    ("forcedac*", "sm_on*", "sm_off*", "tboot_noforce*"),
 )
 INTREMAP_WORDS = Words(("on*", "off*", "no_x2apic_optout*"), ("nosid*", "nopost*", "posted_msi*"))
 PARAMETERS: tuple[Parameter[Kernel], ...] = (

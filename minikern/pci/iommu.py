@@ -52,9 +52,13 @@ def iommu_subsys_init(k: Kernel) -> None:
         return
     strict = k.config.enabled("CONFIG_IOMMU_DEFAULT_DMA_STRICT")
     chosen = k.cmdline.get("iommu.strict") is not None
-    strict = k.cmdline.get_bool("iommu.strict", strict) or "strict" in k.cmdline.words("intel_iommu")
+    strict = k.cmdline.get_bool("iommu.strict", strict) or _strict_words(k)
     mode = "strict" if strict else "lazy"
     k.printk(f"iommu: DMA domain TLB invalidation policy: {mode} mode{by_user if chosen else blank}")
+
+
+def _strict_words(k: Kernel) -> bool:
+    return "strict" in k.cmdline.words("intel_iommu") or "fullflush" in k.cmdline.words("amd_iommu")
 
 
 def pci_iommu_init(k: Kernel) -> None:

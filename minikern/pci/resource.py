@@ -40,6 +40,9 @@ def pci_subsys_init(k: Kernel) -> None:
         pci_legacy_init(k)
     else:
         k.printk("PCI: Using ACPI for IRQ routing")
+    if not k.pci.access.works:
+        k.printk("PCI: System does not support PCI", Level.WARNING)
+        return
     k.printk(f"PCI: pci_cache_line_size set to {CACHE_LINE_BYTES} bytes", Level.DEBUG)
     for bus in all_buses(k.pci.roots):
         _claim_windows(k, bus)

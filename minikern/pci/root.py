@@ -40,7 +40,7 @@ def pci_acpi_crs_quirks(k: Kernel) -> None:
     """Say whether firmware's host bridge windows are used, and the memory map's reservations with them."""
     options = k.pci.options
     pci_mmcfg_late_init(k)
-    if options.off or k.acpi_options.pci_disabled:
+    if k.acpi_options.pci_disabled:
         return
     if options.probe & Probe.ROOT_NO_CRS:
         k.printk('PCI: Ignoring host bridge windows from ACPI; if necessary, use "pci=use_crs" and report a bug')
@@ -50,7 +50,8 @@ def pci_acpi_crs_quirks(k: Kernel) -> None:
     use = use and not options.probe & Probe.NO_E820
     k.printk(f"PCI: {'Using' if use else 'Ignoring'} E820 reservations for host bridge windows")
     if options.probe & (Probe.USE_E820 | Probe.NO_E820):
-        k.printk("PCI: Please notify linux-pci@vger.kernel.org so future kernels can do this automatically")
+        do = "do " if k.behaviour.pci_e820_words else ""
+        k.printk(f"PCI: Please notify linux-pci@vger.kernel.org so future kernels can {do}this automatically")
 
 
 def acpi_pci_root_add(k: Kernel, root: PciRoot) -> None:

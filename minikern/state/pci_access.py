@@ -68,6 +68,11 @@ class ConfigAccess:
                 return region.base + (bus << 20 | devfn << 12 | register)
         return None
 
+    @property
+    def works(self) -> bool:
+        """There is a way to configuration space."""
+        return self.conf1 or bool(self.regions)
+
     def covers(self, segment: int, bus: int) -> bool:
         """True if extended configuration space of that bus can be reached."""
         return self._ecam(segment, bus, 0, 0) is not None

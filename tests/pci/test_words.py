@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hw.pci.spec import BarSpec, LinkSpec, PciFunctionSpec, WindowSpec
+from minikern.pci.amd_iommu import parse_amd_iommu_options
 from minikern.pci.dev_match import NoDeviceError, dev_str_match, list_match
 from tests.pci.fakes import FakeKernel
 from tests.pci.test_iommu import ON, grouped, machine
@@ -200,3 +201,17 @@ def test_links_are_told_whatever_the_payload() -> None:
     functions[-1].link = LinkSpec(3, 8, 1, 4)
     lines = FakeKernel(machine(functions), "pci=pcie_bus_tune_off").boot().class_lines("bandwidth")
     assert len(lines) == 1
+
+
+def test_words_of_the_iommus_are_answered() -> None:
+    told = FakeKernel(machine(tree()), "intel_iommu=sm_on,foo,strict").boot().class_lines("^DMAR: .*(scal|opt|strict)")
+    assert told == [
+        "DMAR: Enable scalable mode if hardware supports",
+        "DMAR: Unknown option - 'foo,strict'",
+        "DMAR: intel_iommu=strict deprecated; use iommu.strict=1 instead",
+    ]
+    kernel = FakeKernel(machine(tree()))
+    parse_amd_iommu_options(kernel, "fullflush,off,foo")  # type: ignore[arg-type]
+    assert kernel.lines == [
+        "AMD-Vi: amd_iommu=fullflush deprecated; use iommu.strict=1 instead", "AMD-Vi: Unknown option - 'foo'"
+    ]  # fmt: skip
