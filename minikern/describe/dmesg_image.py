@@ -12,6 +12,7 @@ MIB, GIB, FOUR_GIB = 1 << 20, 1 << 30, 1 << 32
 LOAD_PHYSICAL_ADDR = 16 * MIB  # Source: arch/x86/Kconfig, PHYSICAL_START
 ALIGN_BYTES = 2 * MIB  # Source: arch/x86/Kconfig, PHYSICAL_ALIGN
 ROOM_BYTES = 96 * MIB  # of an image whose sizes the log does not tell, with what it unpacks itself into
+MOST_ABOVE_BYTES = 256 * MIB  # from the end of the initial RAM disk to the top, where only the kernel lies between
 
 _USER_MAP = re.compile(rf"^user: {RANGE} (?:usable|System RAM)$")
 _USER = re.compile(r"^user: \[mem ")
@@ -37,10 +38,25 @@ def place_image(log: Log, spec: Case) -> None:
     if not at_home:
         spec.kernel.image_address = max(-(-start // ALIGN_BYTES) * ALIGN_BYTES, LOAD_PHYSICAL_ADDR)
         log.assumed.append(f"the kernel image at {spec.kernel.image_address:#x}, in the memory the kernel was left")
-    elif "nokaslr" not in spec.append.split() and start >= FOUR_GIB:
+    elif "nokaslr" in spec.append.split():
+        if place := _above_initrd(spec, usable):
+            spec.kernel.image_address = place
+            log.assumed.append(f"the kernel image at {place:#x}, where kexec puts it")
+    elif start >= FOUR_GIB:
         middle = (start + end) // 2 // GIB * GIB
         spec.kernel.image_address = middle if middle >= start else -(-start // ALIGN_BYTES) * ALIGN_BYTES
         log.assumed.append(f"the kernel image at {spec.kernel.image_address:#x} (KASLR)")
+
+
+def _above_initrd(spec: Case, usable: list[Span]) -> int:
+    """Tools for kexec load the kernel at the top of memory and the initial RAM disk right below it; 0: not so here.
+
+    Source: kexec-tools, kexec/arch/i386/kexec-bzImage.c:do_bzImage_load()
+    """
+    place = -(-(spec.boot.ramdisk_address + spec.boot.ramdisk_bytes) // ALIGN_BYTES) * ALIGN_BYTES
+    top = next((end for start, end in usable if start <= place < end), 0)
+    high = spec.boot.ramdisk_address >= FOUR_GIB
+    return place if high and place + _room(spec) <= top <= place + MOST_ABOVE_BYTES else 0
 
 
 def usable_ranges(log: Log, spec: Case) -> list[Span]:
