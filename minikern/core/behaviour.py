@@ -40,6 +40,12 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     # the memory map and what is kept of it
 
+    e820_prefix: bool
+    """All lines about the map begin with its name; later only those of debug level."""
+    nosave_gaps: bool
+    """Each gap between ranges of memory is kept from hibernation as one; before, each of its entries on its own."""
+    nosave_prefix: Literal["PM: ", "PM: hibernation: "]
+    """How lines about pages kept from hibernation begin."""
     e820_lines: Literal["types", "resources"]
     """How the map is logged: by e820 types, or in the terms of the resource tree, with its gaps."""
     e820_min_entries: int
@@ -328,7 +334,13 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     # console and kexec
 
-    console_line: Literal["printk: console", "printk: legacy console"]
+    log_buf_records: bool
+    """The log's buffer comes with descriptors and facts of its records."""
+    printk_prefix: Literal["", "printk: "]
+    """How lines about the log's buffer and consoles begin."""
+    rcu_prefix: Literal["", "rcu: "]
+    """How lines about read-copy-update begin."""
+    console_line: Literal["console", "legacy console"]
     """How the line about an enabled console begins."""
     console_flush_first: bool
     """A console gets all earlier lines before the log says that it is enabled."""

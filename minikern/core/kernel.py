@@ -104,7 +104,7 @@ class Kernel:
         self.consoles = Consoles(
             lambda: self.machine.clock.beside,
             self.printk,
-            self.behaviour.console_line,
+            self.behaviour.printk_prefix + self.behaviour.console_line,
             self.behaviour.console_flush_first,
             lambda: self.log.time,
             caller=self.config.enabled("CONFIG_PRINTK_CALLER"),

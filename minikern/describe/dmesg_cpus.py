@@ -131,7 +131,7 @@ def _mtrrs(log: Log, phys_bits: int) -> dict[str, int]:
     Everything is write-back but the given holes. Source: SDM vol. 3A, "Memory Type Range Registers"
     """
     holes = []
-    places = log.places(r"^last_pfn = ")
+    places = log.places(r"^(?:e820: )?last_pfn = ")
     for line in log.lines[places[0] : places[-1]] if places else []:  # later changes have other reasons
         match = _MTRR_UPDATE.match(line)
         if match and int(match[1], 16) >= MIB:
@@ -172,10 +172,10 @@ def _has_deadline(spec: CpuSpec) -> bool:
 
 def _features(log: Log, spec: CpuSpec) -> tuple[str, ...]:
     features = [name for name in DEFAULT_FEATURES if name != "la57"]
-    top = log.first(r"^last_pfn = 0x[0-9a-f]+ max_arch_pfn = 0x([0-9a-f]+)")
+    top = log.first(r"^(?:e820: )?last_pfn = 0x[0-9a-f]+ max_arch_pfn = 0x([0-9a-f]+)")
     if top and int(top[1], 16) >= LA57_MAX_ARCH_PFN and "la57" in FEATURES:
         features.append("la57")
-    if log.first(r"^Using GB pages for direct mapping") is None and log.first(r"^last_pfn"):
+    if log.first(r"^Using GB pages for direct mapping") is None and log.first(r"^(?:e820: )?last_pfn"):
         features = [name for name in features if name != "pdpe1gb"]
     if not _has_deadline(spec) and log.first(r"^TSC deadline timer ") is None:
         features = [name for name in features if name != "tsc_deadline_timer"]

@@ -35,7 +35,7 @@ _BESIDE = {
     "acpi_reserve_lines": r"^(?:ACPI: Local APIC address |No NUMA configuration found|Zone ranges:)",
     "ip_idents_hash": r"^TCP established hash table",
     "table_perturb": r"^TCP established hash table",
-    "log_buf_usage_line": r"^printk: log_buf_len: ",
+    "log_buf_usage_line": r"^(?:printk: )?log_buf_len: ",
 }
 _HASH = re.compile(r"^(.+) hash table entries: (\d{1,10}) \((?:order: \d+, )?(\d{1,12}) bytes")
 MAX_BUCKET_BYTES = 1024
@@ -118,7 +118,7 @@ def _deferred(log: Log) -> bool | None:
 
 def _log_buf_shift(log: Log) -> int:
     # The size is logged when many CPUs make it grow; when they did not, it must have been large enough.
-    size = log.number(r"^printk: log_buf_len min size: (\d+) bytes", 1 << 30)
+    size = log.number(r"^(?:printk: )?log_buf_len min size: (\d+) bytes", 1 << 30)
     if size:
         return size.bit_length() - 1
     cpus = log.number(r"^setup_percpu: .* nr_cpu_ids:(\d+) ", MAX_CPUS) or 1

@@ -179,7 +179,7 @@ def _unaccepted(log: Log, boot: BootSpec, ranges: list[MemoryRange]) -> None:
 
 def _efi_kept(log: Log, boot: BootSpec) -> None:
     """Firmware tables the kernel kept: gone from its map after the last_pfn lines, and once more with ACPI's tables."""
-    last_pfn, acpi = log.places(r"^last_pfn = "), log.places(r"^(?:ACPI: RSDP |Zone ranges:)")
+    last_pfn, acpi = log.places(r"^(?:e820: )?last_pfn = "), log.places(r"^(?:ACPI: RSDP |Zone ranges:)")
     if not last_pfn or not acpi or acpi[0] < last_pfn[-1]:
         return
     for first, last, kept in ((last_pfn[-1], acpi[0], boot.efi_tables), (acpi[0], len(log.lines), boot.efi_images)):

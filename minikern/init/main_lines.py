@@ -41,17 +41,18 @@ def setup_log_buf(k: Kernel) -> None:
             k.printk(log_buf_line(k, 1 << shift))
         return
     size = 1 << ((1 << shift) + extra - 1).bit_length()
-    k.printk(f"printk: log_buf_len individual max cpu contribution: {per_cpu} bytes")
-    k.printk(f"printk: log_buf_len total cpu_extra contributions: {extra} bytes")
-    k.printk(f"printk: log_buf_len min size: {1 << shift} bytes")
+    k.printk(f"{k.behaviour.printk_prefix}log_buf_len individual max cpu contribution: {per_cpu} bytes")
+    k.printk(f"{k.behaviour.printk_prefix}log_buf_len total cpu_extra contributions: {extra} bytes")
+    k.printk(f"{k.behaviour.printk_prefix}log_buf_len min size: {1 << shift} bytes")
     alloc_log_buf(k, size)
 
 
 def alloc_log_buf(k: Kernel, size: int) -> None:
-    """A log buffer of ``size`` bytes, with its descriptors and the facts of each record."""
-    records = size >> PRB_AVG_BITS
+    """A log buffer of ``size`` bytes, with its descriptors and the facts of each record where there are such."""
+    records = size >> PRB_AVG_BITS if k.behaviour.log_buf_records else 0
     for part in (size, records * PRB_DESC_BYTES, records * _info_bytes(k)):
-        k.memblock.alloc(part, 8)
+        if part:
+            k.memblock.alloc(part, 8)
     k.printk(log_buf_line(k, size))
 
 
@@ -62,9 +63,9 @@ def _info_bytes(k: Kernel) -> int:
 def log_buf_line(k: Kernel, size: int) -> str:
     """What the buffer takes, since 6.13 with its records. Source: kernel/printk/printk.c:print_log_buf_usage_stats()"""
     if not k.behaviour.log_buf_usage_line:
-        return f"printk: log_buf_len: {size} bytes"
+        return f"{k.behaviour.printk_prefix}log_buf_len: {size} bytes"
     meta = (size >> PRB_AVG_BITS) * (PRB_DESC_BYTES + _info_bytes(k))
-    return f"printk: log buffer data + meta data: {size} + {meta} = {size + meta} bytes"
+    return f"{k.behaviour.printk_prefix}log buffer data + meta data: {size} + {meta} = {size + meta} bytes"
 
 
 def sched_init(k: Kernel) -> None:
@@ -77,9 +78,9 @@ def rcu_init(k: Kernel) -> None:
     """Source: kernel/rcu/tree.c:rcu_init(), kernel/rcu/tree_plugin.h:rcu_bootup_announce() @ v6.12"""
     nr_cpus, nr_cpu_ids = k.config.number("CONFIG_NR_CPUS"), k.cpus.nr_cpu_ids
     leaf = k.config.number("CONFIG_RCU_FANOUT_LEAF")
-    k.printk("rcu: Preemptible hierarchical RCU implementation.")
+    k.printk(f"{k.behaviour.rcu_prefix}Preemptible hierarchical RCU implementation.")
     if nr_cpu_ids < nr_cpus:
-        k.printk(f"rcu: \tRCU restricting CPUs from NR_CPUS={nr_cpus} to nr_cpu_ids={nr_cpu_ids}.")
+        k.printk(f"{k.behaviour.rcu_prefix}\tRCU restricting CPUs from NR_CPUS={nr_cpus} to nr_cpu_ids={nr_cpu_ids}.")
     if k.config.get("CONFIG_TASKS_RCU", True):
         k.printk("\tTrampoline variant of Tasks RCU enabled.")
     if k.config.enabled("CONFIG_TASKS_RUDE_RCU"):
@@ -87,9 +88,9 @@ def rcu_init(k: Kernel) -> None:
     if k.config.get("CONFIG_TASKS_TRACE_RCU", True):
         k.printk("\tTracing variant of Tasks RCU enabled.")
     delay = max(1, k.config.number("CONFIG_HZ") // 10)
-    k.printk(f"rcu: RCU calculated value of scheduler-enlistment delay is {delay} jiffies.")
+    k.printk(f"{k.behaviour.rcu_prefix}RCU calculated value of scheduler-enlistment delay is {delay} jiffies.")
     if nr_cpu_ids < nr_cpus:
-        k.printk(f"rcu: Adjusting geometry for rcu_fanout_leaf={leaf}, nr_cpu_ids={nr_cpu_ids}")
+        k.printk(f"{k.behaviour.rcu_prefix}Adjusting geometry for rcu_fanout_leaf={leaf}, nr_cpu_ids={nr_cpu_ids}")
     k.charge("rcu_init_cpu", len(k.cpus.possible))
 
 
@@ -140,7 +141,7 @@ def do_pre_smp_initcalls(k: Kernel) -> None:
     """The early initcalls, with one CPU. Source: init/main.c:do_pre_smp_initcalls()"""
     if not k.real_mode_base:  # Source: arch/x86/realmode/init.c:init_real_mode() @ v6.12
         raise MachineStopped("Real mode trampoline was not allocated")
-    k.printk("rcu: Hierarchical SRCU implementation.")
+    k.printk(f"{k.behaviour.rcu_prefix}Hierarchical SRCU implementation.")
     luo.liveupdate_early_init(k)
     with k.phase("rest"):
         k.residue("do_pre_smp_initcalls")

@@ -16,8 +16,9 @@ from minikern.core.forks import Fork, behaviour_at, changed, load_forks
 from minikern.core.version import parse_since, parse_version
 
 ROWS = load_forks()
-COMMIT_UNKNOWN = {"initcall_usecs",
-    *("hugetlb_exact_node", "lowmem_reserve_follows", "memblock_hugetlb_flag", "osc_skipped", "sparse_buffer"),
+COMMIT_UNKNOWN = {
+    *("hugetlb_exact_node", "initcall_usecs", "lowmem_reserve_follows", "memblock_hugetlb_flag", "osc_skipped"),
+    *("printk_prefix", "sparse_buffer"),
 }
 
 

@@ -150,6 +150,11 @@ def e820__print_table(k: Kernel, who: str, table: Iterable[Entry]) -> None:
         last = entry.end & ULLONG_MAX
 
 
+def e820_prefix(k: Kernel) -> str:
+    """How lines about the map begin."""
+    return "e820: " if k.behaviour.e820_prefix else ""
+
+
 def e820__memory_setup(k: Kernel) -> None:
     """Take the zero page's entries, sanitise, print. Source: arch/x86/kernel/e820.c:e820__memory_setup()"""
     given = [Entry(*row) for row in k.boot_params.e820]
@@ -159,7 +164,7 @@ def e820__memory_setup(k: Kernel) -> None:
     table = e820__update_table(given)
     k.e820 = E820State(table=given if table is None else table)
     k.e820.firmware, k.e820.kexec = list(k.e820.table), list(k.e820.table)
-    k.printk("BIOS-provided physical RAM map:")
+    k.printk(f"{e820_prefix(k)}BIOS-provided physical RAM map:")
     e820__print_table(k, "BIOS-e820", k.e820.table)
 
 
@@ -278,7 +283,7 @@ def e820_end_pfn(table: Iterable[Entry], limit_pfn: int, max_arch_pfn: int, acpi
 def print_last_pfn(k: Kernel, limit_pfn: int, max_arch_pfn: int) -> int:
     """Find the highest pfn and log it."""
     last = e820_end_pfn(k.e820.table, limit_pfn, max_arch_pfn, k.behaviour.last_pfn_acpi)
-    k.printk(f"last_pfn = {last:#x} max_arch_pfn = {max_arch_pfn:#x}")
+    k.printk(f"{e820_prefix(k)}last_pfn = {last:#x} max_arch_pfn = {max_arch_pfn:#x}")
     return last
 
 

@@ -5,11 +5,12 @@ Source: arch/x86/kernel/e820.c @ v6.12
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from hw.units import PAGE_SHIFT, SMP_CACHE_BYTES
 from minikern.core.printk import Level
-from minikern.mm.early.e820 import RAM_TYPES, ULLONG_MAX, resource_lines
+from minikern.mm.early.e820 import RAM_TYPES, ULLONG_MAX, e820_prefix, resource_lines
 from minikern.state.e820 import Entry, Type
 
 if TYPE_CHECKING:
@@ -21,28 +22,50 @@ NOSAVE_REGION_BYTES = 32  # struct nosave_region; Source: kernel/power/snapshot.
 
 
 def register_nosave_regions(k: Kernel, limit_pfn: int) -> None:
-    """Tell hibernation which pages not to save: every gap between RAM entries, outwards to whole pages.
+    """Tell hibernation which pages not to save: what is no memory, outwards to whole pages.
 
     Source: arch/x86/kernel/e820.c:e820__register_nosave_regions() @ v6.12 (stable, gap rule of 2025)
     """
     if not k.config.get("CONFIG_HIBERNATION", True):
         return
+    regions = _gaps(k.e820.table, limit_pfn) if k.behaviour.nosave_gaps else _gaps_and_entries(k.e820.table, limit_pfn)
+    end = -1
+    for first, last in regions:
+        if first < last:
+            _register_nosave_region(k, first, last, extends=first == end)
+            end = last
+
+
+def _gaps(table: list[Entry], limit_pfn: int) -> Iterator[tuple[int, int]]:
+    """What lies between ranges of memory, as page numbers."""
     last = 0
-    for entry in k.e820.table:
+    for entry in table:
         if entry.type not in RAM_TYPES:
             continue
         if last < entry.addr:
-            _register_nosave_region(k, last >> PAGE_SHIFT, -(-entry.addr >> PAGE_SHIFT))
+            yield last >> PAGE_SHIFT, -(-entry.addr >> PAGE_SHIFT)
         last = entry.end
-    _register_nosave_region(k, last >> PAGE_SHIFT, limit_pfn)
+    yield last >> PAGE_SHIFT, limit_pfn
 
 
-def _register_nosave_region(k: Kernel, start_pfn: int, end_pfn: int) -> None:
-    if start_pfn >= end_pfn:
-        return
-    k.memblock.alloc(NOSAVE_REGION_BYTES, SMP_CACHE_BYTES)
+def _gaps_and_entries(table: list[Entry], limit_pfn: int) -> Iterator[tuple[int, int]]:
+    """Holes, and entries that are no memory, each on its own. Source: arch/x86/kernel/e820.c @ v6.12"""
+    pfn = 0
+    for entry in table:
+        yield pfn, -(-entry.addr >> PAGE_SHIFT)
+        pfn = entry.end >> PAGE_SHIFT
+        if entry.type not in RAM_TYPES:
+            yield -(-entry.addr >> PAGE_SHIFT), pfn
+        if pfn >= limit_pfn:
+            return
+
+
+def _register_nosave_region(k: Kernel, start_pfn: int, end_pfn: int, extends: bool) -> None:
+    """One that begins where the last one ended lengthens it. Source: kernel/power/snapshot.c @ v6.12"""
+    if not extends:
+        k.memblock.alloc(NOSAVE_REGION_BYTES, SMP_CACHE_BYTES)
     first, last = start_pfn << PAGE_SHIFT, (end_pfn << PAGE_SHIFT) - 1
-    k.printk(f"PM: hibernation: Registered nosave memory: [mem {first:#010x}-{last:#010x}]")
+    k.printk(f"{k.behaviour.nosave_prefix}Registered nosave memory: [mem {first:#010x}-{last:#010x}]")
 
 
 def setup_pci_gap(k: Kernel) -> None:
@@ -54,7 +77,7 @@ def setup_pci_gap(k: Kernel) -> None:
         k.printk("Cannot find an available gap in the 32-bit address range", Level.ERR)
         k.printk("PCI devices with unassigned 32-bit BARs may not work!", Level.ERR)
     what = "gap" if resource_lines(k) else "mem"
-    k.printk(f"[{what} {start:#010x}-{start + size - 1:#010x}] available for PCI devices")
+    k.printk(f"{e820_prefix(k)}[{what} {start:#010x}-{start + size - 1:#010x}] available for PCI devices")
 
 
 def largest_gap(table: list[Entry]) -> tuple[int, int]:

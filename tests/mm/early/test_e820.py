@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from minikern.core.config import Config
 from minikern.mm.early.e820 import e820__range_remove, e820__range_update, e820__update_table, e820_end_pfn, type_name
-from minikern.mm.early.e820_resources import largest_gap
-from minikern.state.e820 import Entry, Type
+from minikern.mm.early.e820_resources import largest_gap, register_nosave_regions
+from minikern.state.e820 import E820State, Entry, Type
 from tests import naive
+from tests.support import behaviour_of
 
 SAMPLE = Path(__file__).parents[3] / "../shared/corpora/e820/sanitize-sample.json"
 
@@ -28,6 +32,24 @@ def test_update_table_is_the_byte_by_byte_map(table: list[Entry]) -> None:
     result = e820__update_table(table)
     assert result is not None
     assert [tuple(entry) for entry in result] == naive.sanitise([tuple(entry) for entry in table])
+
+
+@pytest.mark.parametrize(("gaps", "prefix"), [(False, "PM: "), (True, "PM: hibernation: ")])
+def test_pages_kept_from_hibernation(gaps: bool, prefix: str) -> None:
+    """Each hole and entry on its own, as in logs of 4.15 to 6.14, or all that lies between memory, since 6.15."""
+    lines: list[str] = []
+    allocated: list[int] = []
+    k: Any = SimpleNamespace(
+        config=Config({}),
+        behaviour=behaviour_of("debian-6.12", nosave_gaps=gaps, nosave_prefix=prefix),
+        e820=E820State([Entry(0, 0x9FC00, 1), Entry(0xF0000, 0x10000, 2), Entry(0x100000, 0x100000, 1)]),
+        memblock=SimpleNamespace(alloc=lambda size, align: allocated.append(size)),
+        printk=lines.append,
+    )
+    register_nosave_regions(k, 0x200)
+    spans = ["0009f000-0x000fffff"] if gaps else ["0009f000-0x000effff", "000f0000-0x000fffff"]
+    assert lines == [f"{prefix}Registered nosave memory: [mem 0x{span}]" for span in spans]
+    assert len(allocated) == 1, "one that begins where the last one ended lengthens it"
 
 
 @given(entries)
