@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_INTERRUPTED = 1, 2, 3, 130
 DEFAULT_MACHINE = "lpc2023"
+LEAST_WIDTH = 20
 NATURAL_WIDTH = 200  # columns that hold every table unfolded
 
 P = ParamSpec("P")
@@ -226,7 +227,7 @@ def tell_unmodelled(spec: Case, variants: Iterable[Variant | None], append: str,
 
 def tell_skipped(boots: Iterable[Boot]) -> None:
     """Say which PCI functions a boot was asked to leave out, and what for."""
-    from minikern.report.pci_skipped import skipped_text
+    from minikern.lab.pci_skipped import skipped_text
 
     for text in dict.fromkeys(filter(None, map(skipped_text, boots))):
         click.echo(f"minikern: {text}", err=True)
@@ -245,8 +246,10 @@ def show_sheets(sheets: list[Any], markdown: bool) -> None:
     from minikern.host.terminal import console
     from minikern.report.tables import print_sheets
 
-    # As wide as its contents, also on a narrow terminal: a folded figure cannot be read.
-    print_sheets(sheets, console(width=max(console().width, NATURAL_WIDTH)))
+    # A pipe takes any width; on a terminal, or where COLUMNS says how wide it is, no line is longer.
+    told = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
+    width = console().width
+    print_sheets(sheets, console(width=max(width, NATURAL_WIDTH)), max(width, LEAST_WIDTH) if told else 0)
 
 
 class Progress:

@@ -13,6 +13,7 @@ from hw.errors import InputError
 from hw.files import open_input
 from hw.numbers import is_count
 from minikern.commands.common import (
+    fit_options,
     load_machine_fields,
     load_named_variant,
     machine_options,
@@ -78,6 +79,7 @@ def without(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 @click.option("--json", "as_json", is_flag=True, help="Segments and times as JSON, no logs.")
 @without("kernel", "append", "times")
 @machine_options
+@fit_options
 @reported
 def kexec(
     kernel_file: str,

@@ -20,6 +20,7 @@ from minikern.host.children import forked_map
 from minikern.lab.bands import Band, band, saving_band, spreads
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
 from minikern.lab.own import AS_LOGGED, offers, own_boot
+from minikern.lab.pci_skipped import skipped_text
 from minikern.lab.run import Boot, boot, choose_release
 from minikern.lab.verdict import Payoff, headline, own_headline, payoffs, prices
 
@@ -60,6 +61,7 @@ class Rung(msgspec.Struct):
     saved_band: Band | None = None
     failed: str = ""  # why there is no boot
     phases_ms: dict[str, float] = {}  # ``phases``, by a key that says the unit
+    loses: str = ""  # PCI functions that it leaves out, by what they are for
     gives_up: list[str] = []  # what its options exclude, with when that ends
 
 
@@ -251,5 +253,6 @@ def _rung(done: Boot, variant: Variant) -> Rung:
         against=variant.against,
         saved_ms=None,
         command_line=kernel.cmdline.text,
+        loses=skipped_text(done),
         gives_up=[f"{item.what} ({item.wanted} excludes {item.lost} before {item.until})" for item in kernel.conflicts],
     )

@@ -13,8 +13,10 @@ from minikern.core.ledger import Entry
 from minikern.lab.bands import Band
 from minikern.lab.compare import PHASES, Ladder, Rung
 from minikern.lab.own import AS_LOGGED
+from minikern.report.narrow import narrow_lines, natural_width
 
 NS_PER_MS = 1_000_000
+NO_BOOT = "no boot"
 WAITED = "waits for work beside the boot CPU"
 
 
@@ -45,19 +47,23 @@ class Sheet:
         return f"### {self.title}\n\n{body}\n"
 
 
-def print_sheets(sheets: Iterable[Sheet], console: Console) -> None:
-    """Print sheets one below the other."""
+def print_sheets(sheets: Iterable[Sheet], console: Console, narrow: int = 0) -> None:
+    """Print sheets one below the other; those wider than ``narrow`` columns (0: any width will do) laid out anew."""
     for index, sheet in enumerate(sheets):
         if index:
             console.print()
-        console.print(sheet.rich())
+        if narrow and max(natural_width(sheet.heads, sheet.rows), len(sheet.title)) > narrow:
+            for line in narrow_lines(sheet.title, sheet.heads, sheet.left, sheet.rows, narrow):
+                console.print(Text(line), soft_wrap=True)
+        else:
+            console.print(sheet.rich())
 
 
 def ladder_sheets(ladder: Ladder) -> list[Sheet]:
     """The ladder, what pays, the published figures beside it, and the residue by name."""
     if ladder.rungs and ladder.rungs[0].variant == AS_LOGGED:
         return own_sheets(ladder)
-    sheets = [_rungs(ladder), _payoffs(ladder), _prices(ladder)]
+    sheets = [_rungs(ladder), _no_boots(ladder), _payoffs(ladder), _losses(ladder), _prices(ladder)]
     if ladder.talk:
         sheets.append(_talk(ladder))
     sheets.append(_residue(ladder))
@@ -72,7 +78,7 @@ def _rungs(ladder: Ladder) -> Sheet:
     for rung in ladder.rungs:
         row = talk.get(rung.variant)
         if rung.failed:
-            sheet.rows.append([rung.variant, f"no boot: {rung.failed}"])
+            sheet.rows.append([rung.variant, NO_BOOT])
             continue
         sheet.rows.append(
             [
@@ -94,15 +100,25 @@ def own_sheets(ladder: Ladder) -> list[Sheet]:
     rungs = Sheet(ladder.verdict, ["ms to init", "total", "80 %", "saved", "80 %", "of total", *PHASES])
     own = ladder.rungs[0]
     for rung in ladder.rungs:
-        rungs.rows.append([rung.variant, f"no boot: {rung.failed}"] if rung.failed else _own_row(rung, own))
-    sheets = [rungs]
+        rungs.rows.append([rung.variant, NO_BOOT] if rung.failed else _own_row(rung, own))
+    sheets = [rungs, _no_boots(ladder), _losses(ladder)]
     if ladder.there:
         sheets.append(Sheet("There already, by the log", ["optimisation"], rows=[[name] for name in ladder.there]))
     rest = Sheet("Where the rest goes: time no rung touches, by the line it ends with", ["", "ms", "of total"])
     for item in ladder.rest:
         if item.ms >= 0.05:
             rest.rows.append([item.name, _ms(item.ms), f"{item.ms / own.total_ms:.0%}" if own.total_ms else ""])
-    return [*sheets, rest] if rest.rows else sheets
+    return [sheet for sheet in (*sheets, rest) if sheet.rows]
+
+
+def _no_boots(ladder: Ladder) -> Sheet:
+    rows: list[Sequence[str]] = [[rung.variant, f"{NO_BOOT}: {rung.failed}"] for rung in ladder.rungs if rung.failed]
+    return Sheet("What this machine cannot boot", ["variant", "why"], left=2, rows=rows)
+
+
+def _losses(ladder: Ladder) -> Sheet:
+    rows: list[Sequence[str]] = [[rung.variant, rung.loses] for rung in ladder.rungs if rung.loses]
+    return Sheet("What is lost with it", ["variant", "functions"], left=2, rows=rows)
 
 
 def _own_row(rung: Rung, own: Rung) -> list[str]:
