@@ -12,6 +12,9 @@ from click.testing import CliRunner, Result
 
 from hw.errors import InputError
 from minikern.commands.kexec import kexec
+from minikern.describe.presets import load_machine
+from minikern.lab.run import boot
+from minikern.report.dmesg import format_dmesg
 from tests.kexec.images import make_bzimage, put
 
 
@@ -156,3 +159,13 @@ def test_kexec_load_by_the_tools_list(kernel: str) -> None:
 def test_kexec_load_makes_no_crash_kernel(kernel: str) -> None:
     done = run("--kernel", kernel, "--syscall", "load", "--crash")
     assert isinstance(done.exception, InputError) or "--syscall file" in done.output
+
+
+def test_a_log_is_timed_by_its_stamps_or_left_alone(kernel: str, tmp_path: Path) -> None:
+    path = tmp_path / "boot.log"
+    path.write_text(format_dmesg(boot(load_machine("laptop")).kernel))
+    options = ["--kernel", kernel, "--append", "x", "--json"]
+    fitted = CliRunner().invoke(kexec, [str(path), *options])
+    alone = CliRunner().invoke(kexec, [str(path), *options, "--no-fit"])
+    assert fitted.exit_code == alone.exit_code == 0, (fitted.output, alone.output)
+    assert "fitted to the log's stamps" in fitted.stderr and "fitted" not in alone.stderr
