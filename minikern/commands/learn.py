@@ -235,3 +235,47 @@ def glossary(term: str | None, as_json: bool) -> None:
         for head, place in (("in Linux", found.linux), ("in minikern", found.here), ("lesson", found.lesson)):
             if place:
                 click.echo(f"  {head:<12s} {place}")
+
+
+@learn.command("book")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="A new folder.")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the book's questions.")
+@click.option("--no-pictures", is_flag=True, help="Leave the pictures out.")
+@reported
+def book(output: Path, seed: int, no_pictures: bool) -> None:
+    """Make the lessons, the glossary and the Python interface into a book of static pages, with notebooks.
+
+    Needs the extra `book`. The pages fetch nothing from elsewhere and can be opened from a disk.
+
+    \b
+    Example:
+      minikern learn book -o book && xdg-open book/index.html
+    """
+    import minikern
+    from minikern.learn.book import api_page, build_book
+
+    pages = build_book(output, api_page(list(minikern.__all__), minikern), seed, not no_pictures)
+    click.echo(f"{output}: {pages} pages")
+
+
+@learn.command("notebook")
+@click.argument("lesson", metavar="NAME|NUMBER")
+@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of its questions.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.ipynb", help="Write it there.")
+@reported
+def notebook(lesson: str, seed: int, output: Path | None) -> None:
+    """Make a lesson a Jupyter notebook. Needs the extra `book`.
+
+    \b
+    Example:
+      minikern learn notebook zones -o zones.ipynb
+    """
+    from minikern.host.output import write_file
+    from minikern.learn.notebooks import notebook as made
+    from minikern.learn.text import load_lesson
+
+    text = made(load_lesson(lesson), seed)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        write_file(output, text)
