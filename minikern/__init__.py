@@ -11,8 +11,9 @@ A machine is a preset's name, a TOML file, a captured folder or archive, or a bo
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from minikern.api.offered import HOMES, offered
 
 if TYPE_CHECKING:
     from hw.errors import InputError as InputError
@@ -31,21 +32,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.2.0"
 
-_HOMES = {
-    "Boot": "minikern.api.boots",
-    "BootStopped": "minikern.lab.run",
-    "Comparison": "minikern.api.comparisons",
-    "Fit": "minikern.api.fits",
-    "InputError": "hw.errors",
-    "Machine": "minikern.api.machines",
-    "Records": "minikern.api.records",
-    "algorithm": "minikern.lab.algorithms",
-    "boot": "minikern.api.boots",
-    "compare": "minikern.api.comparisons",
-    "fit": "minikern.api.fits",
-    "machine": "minikern.api.machines",
-    "machines": "minikern.api.machines",
-}
 __all__ = [
     "Boot", "BootStopped", "Comparison", "Fit", "InputError", "Machine", "Records",
     "algorithm", "boot", "compare", "fit", "machine", "machines",
@@ -54,8 +40,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     # Loaded when somebody asks: importing the package costs nothing.
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in HOMES:
+        return offered(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

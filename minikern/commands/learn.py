@@ -251,10 +251,11 @@ def book(output: Path, seed: int, no_pictures: bool) -> None:
     Example:
       minikern learn book -o book && xdg-open book/index.html
     """
-    import minikern
+    from minikern.api import offered
     from minikern.learn.book import api_page, build_book
 
-    pages = build_book(output, api_page(list(minikern.__all__), minikern), seed, not no_pictures)
+    api = api_page(offered.__doc__ or "", {name: offered.offered(name) for name in offered.HOMES})
+    pages = build_book(output, api, seed, not no_pictures)
     click.echo(f"{output}: {pages} pages")
 
 

@@ -9,6 +9,7 @@ import inspect
 import json
 import logging
 import re
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -118,11 +119,11 @@ class _Kept(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def api_page(names: list[str], module: object) -> str:
+def api_page(intro: str, offered: Mapping[str, Any]) -> str:
     """The page on what ``import minikern`` offers, from docstrings."""
-    out = ["# Python\n", inspect.cleandoc(inspect.getdoc(module) or "").replace("\n    ", "\n        "), ""]
-    for name in names:
-        out += [f"## {name}\n", *_documented(name, getattr(module, name))]
+    out = ["# Python\n", inspect.cleandoc(intro), ""]
+    for name, value in offered.items():
+        out += [f"## {name}\n", *_documented(name, value)]
     return "\n".join(out)
 
 
