@@ -181,7 +181,7 @@ def boot(
     'HugeTLB: registered 2.00 MiB page size, pre-allocated 4 pages'
     >>> [zone.name for zone in b.kernel.zones]
     ['DMA', 'DMA32']
-    >>> sum(b.phases.values()) == b.total_ms
+    >>> round(sum(b.phases.values()), 6) == round(b.total_ms, 6)
     True
     >>> b.ledger.where(kind="struct_page_init", cpu=0)[0].pieces
     65536

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from hw.errors import InputError
-from minikern.host.output import Folder, new_folder
+from minikern.host.output import Folder, new_folder, scratch_folder
 from minikern.learn.figures import lesson_svg
 from minikern.learn.glossary import glossary_markdown
 from minikern.learn.notebooks import notebook
@@ -37,15 +37,12 @@ def build_book(out: Path, api: str, seed: int = 1, pictures: bool = True) -> int
     missing = [name for name in NEEDS if find_spec(name) is None]
     if missing:
         raise InputError(f"the book needs {', '.join(missing)}: pip install 'minikern[book]'")
-    with new_folder(out) as draft:
-        sources = draft / "sources"
-        write_sources(Folder(sources), api, seed, pictures)
-        _build(draft, sources)
-        pages = len(list((draft / "site").glob("*.html")))
-        for entry in (draft / "site").iterdir():
-            entry.rename(draft / entry.name)
-        (draft / "site").rmdir()
-    return pages
+    with new_folder(out) as draft, scratch_folder() as scratch:
+        sources = Folder(scratch.path / "sources")
+        write_sources(sources, api, seed, pictures)
+        # JSON is YAML.
+        _build(scratch.write("mkdocs.yml", json.dumps(settings(draft, sources.path))))
+        return len(list(draft.glob("*.html")))
 
 
 def write_sources(folder: Folder, api: str, seed: int, pictures: bool) -> None:
@@ -62,7 +59,7 @@ def write_sources(folder: Folder, api: str, seed: int, pictures: bool) -> None:
                 folder.write(f"pictures/{picture_name(words)}-{name}.svg", lesson_svg(words, look))
 
 
-def settings(draft: Path, sources: Path) -> dict[str, Any]:
+def settings(site: Path, sources: Path) -> dict[str, Any]:
     """What mkdocs is told. Nothing in the pages is fetched from elsewhere: no fonts, no scripts."""
     schemes = (("default", "slate", "dark"), ("slate", "default", "light"))
     palette = [
@@ -76,7 +73,7 @@ def settings(draft: Path, sources: Path) -> dict[str, Any]:
     return {
         "site_name": "minikern: how a kernel boots",
         "docs_dir": str(sources),
-        "site_dir": str(draft / "site"),
+        "site_dir": str(site),
         "use_directory_urls": False,
         "strict": True,
         "nav": nav,
@@ -87,25 +84,22 @@ def settings(draft: Path, sources: Path) -> dict[str, Any]:
     }
 
 
-def _build(draft: Path, sources: Path) -> None:
+def _build(told: Path) -> None:
     from mkdocs.commands.build import build
     from mkdocs.config.base import load_config
     from mkdocs.exceptions import MkDocsException
 
-    place = draft / "mkdocs.yml"
-    place.write_text(json.dumps(settings(draft, sources)))  # JSON is YAML
     said = _Kept()
     logger = logging.getLogger("mkdocs")
     logger.addHandler(said)
     logger.propagate = False
     try:
-        build(load_config(str(place)))
+        build(load_config(str(told)))
     except MkDocsException as error:
-        told = "; ".join(said.lines[:3]) or str(error)
-        raise InputError(f"the book was not built: {told}") from error
+        why = "; ".join(said.lines[:3]) or str(error)
+        raise InputError(f"the book was not built: {why}") from error
     finally:
         logger.removeHandler(said)
-        place.unlink()
 
 
 class _Kept(logging.Handler):

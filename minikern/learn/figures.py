@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -13,6 +12,7 @@ from hw.spelling import check_names
 from minikern.lab.compare import choose_variants, run_ladder
 from minikern.learn.images import loaded_image
 from minikern.learn.trial import Trial, booted
+from minikern.report.picture import picture_bytes
 from minikern.report.pictures.canvas import LIGHT, Look, look_of
 from minikern.report.pictures.handover import draw_image, draw_ladder
 from minikern.report.pictures.kinds import KINDS, OF_A_BOOT, OF_A_LADDER
@@ -54,7 +54,6 @@ def lesson_svg(text: str, look: Look = LIGHT) -> bytes:
         from matplotlib import pyplot
 
         figure = lesson_figure(text, look)
-        drawn = BytesIO()
-        figure.savefig(drawn, format="svg", metadata={"Date": None})
+        drawn = picture_bytes(figure, "svg")
         pyplot.close(figure)
-    return drawn.getvalue()
+    return drawn

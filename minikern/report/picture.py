@@ -14,7 +14,11 @@ if TYPE_CHECKING:
 
 def write_picture(figure: Figure, path: Path) -> None:
     """Write ``figure`` in the format of the path's ending, the same bytes for the same figure. InputError: no place."""
-    kind = path.suffix.lower().removeprefix(".")
+    write_file(path, picture_bytes(figure, path.suffix.lower().removeprefix(".")))
+
+
+def picture_bytes(figure: Figure, kind: str) -> bytes:
+    """``figure`` in the format ``kind``, as svg, the same bytes for the same figure."""
     drawn = io.BytesIO()
     figure.savefig(drawn, format=kind, dpi=110, metadata={"Date": None} if kind == "svg" else {})
-    write_file(path, drawn.getvalue())
+    return drawn.getvalue()
