@@ -50,7 +50,11 @@ def match(timeline: Timeline, kernel: Kernel) -> Matched:
     texts = [line.text for line in kernel.log.lines]
     pairs = align([step.text for step in timeline.steps], texts)
     metered = {line.index: line for line in metered_lines(kernel) if line.main}
-    anchors = [pair for pair in pairs if timeline.steps[pair.first].main and pair.second in metered]
+    anchors = [  # a line that says nothing is no place to find again
+        pair
+        for pair in pairs
+        if timeline.steps[pair.first].main and pair.second in metered and timeline.steps[pair.first].mask
+    ]
     found = Matched(timeline, kernel, anchors)
     found.rows = list(_rows(found, metered))
     return found

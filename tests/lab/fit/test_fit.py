@@ -14,7 +14,7 @@ from minikern.core.costs import Cost, Residue
 from minikern.core.kernel import BootOptions
 from minikern.describe.case import Case
 from minikern.describe.presets import load_machine
-from minikern.lab.fit.calibrate import fit_log, metered
+from minikern.lab.fit.calibrate import fit_log, metered, read_timeline
 from minikern.lab.fit.corrected import settled
 from minikern.lab.fit.fitted import FittedMachine
 from minikern.lab.fit.predict import predict
@@ -101,3 +101,15 @@ def test_a_second_look_makes_lines_come_when_the_logs_did(fitted: FittedMachine)
     assert abs(late[-1]) < 0.001 * again.real_total_ns
     assert total_ms(off.spec) > total_ms(again.spec) == pytest.approx(fitted.real_total_ns / 1e6, rel=0.001)
     assert all(item.ms >= 0 for item in again.residue)
+
+
+def test_lines_that_say_nothing_are_no_places(log: Path, tmp_path: Path) -> None:
+    path = tmp_path / "blank.log"
+    lines = log.read_text().splitlines()
+    path.write_text("\n".join(part for line in lines for part in (line, line[:15])))
+    real = read_timeline(str(path))
+    assert any(not step.mask for step in real.steps)
+    kernel = metered(load_machine(str(path)))
+    blank = [line for line in kernel.log.lines if line.text][-3]
+    blank.text = ""
+    assert all(real.steps[row.last].mask for row in match(real, kernel).rows)
