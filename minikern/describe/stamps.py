@@ -1,8 +1,9 @@
 """The time stamps of a boot log, line by line, and what of them can be believed.
 
-A stamp is the kernel's own (``[   12.345678]``, seconds since its clock started). Stamps are zero until that clock
-runs, then at first jiffy-grained on older kernels. Clocks step, lines are torn or in the wrong order, editors and mails
-cut; what cannot be believed is taken off, and a log of which too little is left is refused.
+A stamp is the kernel's own (``[   12.345678]``, seconds since its clock started); where there is none, a time of day.
+Stamps are zero until that clock runs, then at first jiffy-grained on older kernels. Clocks step, lines are torn or in
+the wrong order, editors and mails cut; what cannot be believed is taken off, and a log of which too little is left is
+refused.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from hw.errors import InputError
 from minikern.describe.dmesg_text import boot_ranges, prefix_length, read_raw
+from minikern.describe.wall_clock import wall_times
 
 NS_PER_US = 1000
 NS_PER_S = 1_000_000_000
@@ -23,6 +25,8 @@ SOUND_SHARE = 0.8  # of the stamps must stand in order
 FEWEST_STAMPS = 20
 
 _STAMP = re.compile(r"\[[ <+]*(\d{1,9})\.(\d{1,9})[^\]]*\](?: ?\[ *([TC]\d+)\])?\s?$")
+_MONOTONIC = re.compile(r"^\[ *(\d{1,9})\.(\d{6})\] \S+ kernel(?:\[\d+\])?: ?$")  # journalctl -o short-monotonic
+_INIT = re.compile(r"Run \S+ as init process")
 _SMP = re.compile(r"(?:smp: Bringing up secondary CPUs|x86: Booting SMP configuration)")
 
 
@@ -62,16 +66,37 @@ def read_stamped(path: Path, which: int = 0) -> StampedLog:
     if not ranges or which > len(ranges):
         raise InputError(f"{path}: boot {max(which, 1)} of a log with {len(ranges)}")
     start, end = ranges[max(which, 1) - 1]
-    lines = [_stamped(raw[index], cut[index]) for index in range(start, end) if raw[index].strip()]
-    return sound(str(path), lines)
+    kept = [index for index in range(start, end) if raw[index].strip()]
+    lines = [_stamped(raw[index], cut[index]) for index in kept]
+    notes = _by_wall_clock(str(path), lines, [raw[index][: cut[index]] for index in kept])
+    log = sound(str(path), lines)
+    log.notes[:0] = notes
+    return log
+
+
+def _by_wall_clock(where: str, lines: list[Stamped], prefixes: list[str]) -> list[str]:
+    """Take times of day for the stamps of a log that has none of the kernel's; what a user should know of it."""
+    if any(line.at_ns for line in lines):
+        return []
+    end = next((index for index, line in enumerate(lines) if _INIT.match(line.text)), len(lines) - 1) + 1
+    try:
+        times = wall_times(prefixes[:end])
+    except InputError as error:
+        return [str(error)]
+    if times is None:
+        return []
+    for line, at in zip(lines, times, strict=False):
+        line.at_ns = at
+    return ["the log has no stamps of the kernel: times of day are taken for them"]
 
 
 def _stamped(raw: str, cut: int) -> Stamped:
-    found = _STAMP.search(raw[:cut])
+    found = _STAMP.search(raw[:cut]) or _MONOTONIC.search(raw[:cut])
     if not found:
         return Stamped(raw[cut:], None)
     fraction = (found[2] + "0" * 9)[:9]
-    return Stamped(raw[cut:], int(found[1]) * NS_PER_S + int(fraction), found[3] or "")
+    caller = found[3] if found.re is _STAMP else None
+    return Stamped(raw[cut:], int(found[1]) * NS_PER_S + int(fraction), caller or "")
 
 
 def sound(where: str, lines: list[Stamped]) -> StampedLog:

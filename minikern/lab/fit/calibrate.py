@@ -68,7 +68,8 @@ def fit_log(name: str, load: Callable[[str], Case], kernel: str = "") -> FittedM
     """
     real = read_timeline(name)
     if not real.timed:
-        raise InputError(f"{name}: no time stamps (none, or all zero): nothing to fit")
+        why = "; ".join(real.notes) or "none, or all zero"
+        raise InputError(f"{name}: no time stamps ({why}): nothing to fit")
     return fit(real, load(name), kernel)
 
 
@@ -169,4 +170,5 @@ def _fitted(real: Timeline, spec: Case, solved: _Round, slept: tuple[Step, int] 
     own = msgspec.structs.replace(spec, costs={**spec.costs, **costs}, residue=[*spec.residue, *found])
     total = sum(row.real_ns for row in matched.rows) + (slept[1] if slept else 0)
     explained = total - sum(rest for _, rest in left)
-    return FittedMachine(own, spec, matched, solved.absolute, costs, priced, found, solved.rate, total, explained)
+    told = [*real.notes]
+    return FittedMachine(own, spec, matched, solved.absolute, costs, priced, found, solved.rate, total, explained, told)

@@ -60,8 +60,8 @@ def _by_own_log(spec: Case, name: str) -> Timed:
     try:
         real = read_timeline(name)
         if not real.timed:
-            note = "the log has no time stamps: times are those of machines of its kind"
-            return _by_total(Timed(predict(name, [], spec), [note]))
+            notes = [*real.notes, "the log has no time stamps: times are those of machines of its kind"]
+            return _by_total(Timed(predict(name, [], spec), notes))
         fitted = settled(fit(real, spec))
     except InputError as error:
         return Timed(spec, [f"not fitted (--no-fit leaves the stamps alone): {error}"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from minikern.core.line_mask import mask
 from minikern.describe.stamps import Stamped, StampedLog
@@ -36,7 +36,10 @@ class Step:
 
 @dataclass
 class Timeline:
-    """The steps from the log's first line to init; ``start`` is the first with a running clock."""
+    """The steps from the log's first line to init; ``start`` is the first with a running clock.
+
+    ``notes`` say what was done about its stamps.
+    """
 
     where: str
     steps: list[Step]
@@ -44,6 +47,7 @@ class Timeline:
     version: tuple[int, int]
     command_line: str
     serial: Serial
+    notes: list[str] = field(default_factory=list)
 
     @property
     def timed(self) -> bool:
@@ -66,7 +70,7 @@ def timeline(log: StampedLog) -> Timeline:
         Step(line.text, mask(line.text), is_main(line.text, line.caller, version >= ASYNC_INITRAMFS), line.at_ns, size)
         for line, size in zip(lines, serial.sent, strict=True)
     ]
-    found = Timeline(log.where, steps, min(log.start, len(steps)), version, command_line, serial)
+    found = Timeline(log.where, steps, min(log.start, len(steps)), version, command_line, serial, log.notes)
     _measure(found)
     return found
 
