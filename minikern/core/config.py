@@ -10,6 +10,8 @@ from hw.spelling import check_names
 
 ConfigValue = bool | int | str
 OPTIONS: Final[Mapping[str, type[bool] | type[int] | type[str]]] = {
+    "CONFIG_ACPI_PCI_SLOT": bool,
+    "CONFIG_AMD_IOMMU_V2": bool,
     "CONFIG_BLK_DEV_RAM": bool,
     "CONFIG_CMA": bool,
     "CONFIG_CONSOLE_LOGLEVEL_DEFAULT": int,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from minikern.pci.acpiphp import acpiphp_enumerate_slots
 from minikern.pci.bars import bus_range, pci_read_bridge_bases
 from minikern.pci.caps import EXT_ARI, pci_find_ext_capability
 from minikern.pci.device import ext_config_below, pci_device_add, pci_setup_device
@@ -200,6 +201,7 @@ class Scanner:
         dev.subordinate = child
         if not child.ext_config:
             self.k.printk(f"pci_bus {child.name}: extended config space not accessible")
+        acpiphp_enumerate_slots(self.k, child)
         return child
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.core.printk import Level
+from minikern.pci.acpiphp import acpiphp_enumerate_slots
 from minikern.pci.ecam import bios_year, pci_mmcfg_late_init
 from minikern.pci.legacy import default_resources
 from minikern.pci.osc import negotiate_os_control
@@ -69,6 +70,8 @@ def acpi_pci_root_add(k: Kernel, root: PciRoot) -> None:
     bus = PciBus(root.segment, root.bus_start, buses)
     bus.windows = _root_resources(k, root, device)
     k.charge("pci_root_bridge_add")
+    bus.control = root.osc_control or 0
+    acpiphp_enumerate_slots(k, bus, root.path)
     k.printk(f"PCI host bridge to bus {bus.name}")
     node = _node_of(k, root)
     if len(k.nodes) > 1 and node is None:

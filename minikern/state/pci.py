@@ -12,6 +12,7 @@ from minikern.state.pci_options import PciOptions
 
 if TYPE_CHECKING:
     from minikern.state.dmar import DmarState
+    from minikern.state.namespace import Node
     from minikern.state.pci_access import ConfigAccess
     from minikern.state.pci_select import ProbeList
 
@@ -158,6 +159,8 @@ class PciBus:
     children: list[PciBus] = field(default_factory=list)
     windows: list[Resource] = field(default_factory=list)
     ext_config: bool = True
+    firmware_node: Node | None = None  # of the bridge above, in the firmware's namespace
+    control: int = 0  # of a root bus: what the firmware lets the kernel control
 
     @property
     def name(self) -> str:
@@ -165,9 +168,25 @@ class PciBus:
         return f"{self.segment:04x}:{self.number:02x}"
 
     @property
+    def root(self) -> PciBus:
+        """The root bus of its hierarchy."""
+        here = self
+        while here.parent is not None:
+            here = here.parent
+        return here
+
+    @property
     def is_root(self) -> bool:
         """True if a host bridge leads to it."""
         return self.parent is None
+
+
+@dataclass
+class Slot:
+    """A slot that a bus has; ``hotplug``: somebody drives it."""
+
+    name: str
+    hotplug: bool = False
 
 
 @dataclass
@@ -206,6 +225,7 @@ class PciState:
     only: ProbeList | None = None  # limits which functions are set up
     passthrough: bool = False
     breadth_first: bool = False  # devices are put in order of their buses once all are found
+    slots: dict[tuple[int, int, int], Slot] = field(default_factory=dict)  # by (segment, bus, device)
     said: set[str] = field(default_factory=set)  # lines that come but once
     map_graphics: bool = True  # DMA of integrated graphics is translated too
 

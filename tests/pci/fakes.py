@@ -42,7 +42,10 @@ class Cpu:
 
 
 class Names:
-    """A namespace that finds everything."""
+    """A namespace that finds everything, and nothing in it."""
+
+    def __init__(self) -> None:
+        self.children: dict[str, object] = {}
 
     def find(self, path: str) -> object:
         return self
