@@ -19,4 +19,9 @@ SUBSYSTEMS = (
     "usbcore: registered new device driver usb",  # drivers/usb/core/usb.c
     "PTP clock support registered",  # drivers/ptp/ptp_clock.c:ptp_init()
 )
-KNOWN = frozenset((*ACPI_LAST, *SUBSYSTEMS))
+SHPCHP = "shpchp: Standard Hot Plug PCI Controller Driver version: 0.4"
+IOMMU_V2_ABSENT = (  # drivers/iommu/amd/iommu_v2.c:amd_iommu_v2_init(), newest first
+    "AMD-Vi: AMD IOMMUv2 functionality not available on this system - This is not a bug.",
+    "AMD-Vi: AMD IOMMUv2 functionality not available on this system",
+)
+KNOWN = frozenset((*ACPI_LAST, *SUBSYSTEMS, SHPCHP, *IOMMU_V2_ABSENT))

@@ -31,6 +31,7 @@ ICH6_LPC = {0x2640, 0x2641, 0x2642}
 ICH7_LPC = {0x27B0, 0x27B8, 0x27B9, 0x27BD, 0x2670, 0x2810, 0x2811, 0x2812, 0x2814, 0x2815,
             0x2912, 0x2914, 0x2916, 0x2917, 0x2918, 0x2919, 0x3A14, 0x3A16, 0x3A18, 0x3A1A}
 GENERIC_DECODES = (0x84, 0x88, 0x8C, 0x90)
+NATOMA, PIIX3, PIIX3_CONTROL, PASSIVE_RELEASE = 0x1237, 0x7000, 0x82, 0x02
 PIIX4_ACPI = 0x7113
 UNTRANSLATED_GRAPHICS = {0x2A40, 0x2E00, 0x2E10, 0x2E20, 0x2E30, 0x2E40, 0x2E90} | {
     0x1600 | level << 4 | low for level in range(4) for low in (0x2, 0x6, 0xA, 0xB, 0xD, 0xE)
@@ -104,6 +105,17 @@ def _shadowed_rom(k: Kernel, dev: PciDev) -> None:
         shadow = Resource(*VGA_SHADOW, IORESOURCE_MEM | IORESOURCE_ROM_SHADOW | IORESOURCE_PCI_FIXED)
         dev.resources[ROM] = shadow  # the ROM itself is not looked at again
         k.printk(f"pci {dev.name}: Video device with shadowed ROM at {shadow}")
+
+
+def fixup_final(k: Kernel, dev: PciDev) -> None:
+    """What the 440FX host bridge and its ISA bridge need. Source: quirks.c:quirk_passive_release(), quirk_natoma()"""
+    if dev.vendor != INTEL or dev.device != NATOMA:
+        return
+    for bridge in k.pci.devices:
+        if (bridge.vendor, bridge.device) == (INTEL, PIIX3) and not bridge.read(PIIX3_CONTROL, 1) & PASSIVE_RELEASE:
+            k.printk(f"pci {bridge.name}: PIIX3: Enabling Passive Release")
+            bridge.write(PIIX3_CONTROL, 1, bridge.read(PIIX3_CONTROL, 1) | PASSIVE_RELEASE)
+    k.printk(f"pci {dev.name}: Limiting direct PCI/PCI transfers")
 
 
 def vga_arb_init(k: Kernel) -> None:

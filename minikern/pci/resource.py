@@ -12,6 +12,7 @@ from minikern.pci import messages
 from minikern.pci.bars import COMMAND
 from minikern.pci.legacy import pci_legacy_init
 from minikern.pci.probe import all_buses
+from minikern.pci.quirks import fixup_final
 from minikern.pci.realloc import pci_assign_unassigned_root_bus_resources
 from minikern.state.pci import (
     IORESOURCE_IO,
@@ -141,6 +142,7 @@ def pci_apply_final_quirks(k: Kernel) -> None:
         return
     common = 0
     for dev in k.pci.devices:
+        fixup_final(k, dev)
         size = dev.read(0x0C, 1)
         common = common or size
         if size and size != common:
