@@ -18,7 +18,9 @@ class Values(Osc):
     """An interpreter of named integers."""
 
     def evaluate(self, node: Any, name: str, default: Any = None, args: Any = None) -> Any:
-        return node.children[name].value if name in node.children else super().evaluate(node, name, args) if args else default
+        if name in node.children:
+            return node.children[name].value
+        return super().evaluate(node, name, args) if args else default
 
 
 def device(parent: Node, name: str, **values: int) -> Node:
