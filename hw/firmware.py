@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from hw import boot_params, purgatory
-from hw.acpi.tables import build_tables
+from hw.acpi.tables import AreaFullError, Placed, build_tables
 from hw.bus import Bus
 from hw.efi_map import write_efi_map
 from hw.errors import InputError
@@ -12,11 +15,12 @@ from hw.memory import PhysicalMemory
 from hw.mp_table import IoApicPlace, build_mp_table
 from hw.pci.assign import assign_resources
 from hw.pci.host import PciTopology
-from hw.spec import MachineSpec, parse_cpulist
+from hw.spec import MachineSpec, MemoryRange, parse_cpulist
 
 # BIOS data area. Source: IBM PC/AT technical reference; arch/x86/include/asm/bios_ebda.h
 BDA_EBDA_SEGMENT, BDA_BASE_MEMORY_KIB = 0x40E, 0x413
 COMMAND_LINE_SIZE = 2048
+PAGE, MIB, FOUR_GIB = 1 << 12, 1 << 20, 1 << 32
 HT = 28  # CPUID leaf 1 EDX: EBX bits 23:16 count the package's ids. Source: SDM vol. 2A
 PREF_ADDRESS = 0x100_0000  # where the image of a 64-bit kernel wants to be. Source: CONFIG_PHYSICAL_START of x86
 
@@ -60,17 +64,39 @@ def _bios_data_area(memory: PhysicalMemory, spec: MachineSpec) -> None:
 def _acpi(memory: PhysicalMemory, spec: MachineSpec) -> int:
     if not spec.acpi.enabled:
         return 0
+    given = bool(spec.acpi.raw or spec.acpi.base)
     place_acpi_area(spec)
     places = [] if spec.cpus.cpuid else spec.cpus.topology()
     nodes = [
         (index if node.pxm is None else node.pxm, parse_cpulist(node.cpus, f"nodes[{index}].cpus"), node.memory)
         for index, node in enumerate(spec.nodes)
     ]
-    for address, data in build_tables(
-        spec.acpi, places, nodes, spec.distances, spec.pci, madt_places(spec.faults, places)
-    ):
+    build = partial(build_tables, spec.acpi, places, nodes, spec.distances, spec.pci, madt_places(spec.faults, places))
+    try:
+        tables = build()
+    except AreaFullError:
+        if given or not _take_larger_area(spec, build):
+            raise
+        tables = build()
+    for address, data in tables:
         memory.write(address, data)
     return spec.acpi.rsdp_address or 0
+
+
+def _take_larger_area(spec: MachineSpec, build: Callable[[], list[Placed]]) -> bool:
+    """Firmware of a larger machine takes more memory below 4 GiB for its tables; False if there is not enough."""
+    spec.acpi.size = 0  # up to 4 GiB, to see what they take
+    need = max(address + len(data) for address, data in build() if address >= spec.acpi.base) - spec.acpi.base
+    size = -(-need // MIB) * MIB
+    low = [entry for entry in spec.e820 if entry.type == 1 and entry.start >= MIB and entry.end <= FOUR_GIB]
+    room = next((entry for entry in reversed(low) if entry.end - entry.start > 2 * size), None)
+    if room is None:
+        return False
+    start = room.end // PAGE * PAGE - size
+    at = spec.e820.index(room)
+    spec.e820[at : at + 1] = [MemoryRange(room.start, start), MemoryRange(start, room.end, 3)]
+    spec.acpi.base, spec.acpi.size = start, room.end - start
+    return True
 
 
 def _mp_table(memory: PhysicalMemory, spec: MachineSpec) -> None:

@@ -132,11 +132,16 @@ def fadt(spec: AcpiSpec, facs_address: int, dsdt_address: int) -> bytes:
 
 
 def madt(spec: AcpiSpec, cpus: Sequence[PlaceLike]) -> bytes:
-    """MADT: processors in the order given (x2APIC form from id 255 on), I/O APICs, overrides, NMI wiring."""
-    entries = [_lapic(place.apic_id, uid, LAPIC_ENABLED) for uid, place in enumerate(cpus)]
+    """MADT: processors in the order given (x2APIC form from id 255 on), I/O APICs, overrides, NMI wiring.
+
+    Kernels pass over the x2APIC form of ids below 255 if any processor has the other one; so where a number does not
+    fit the short form of such an id, all have the long one.
+    """
+    wide = any(place.apic_id < 0xFF < uid for uid, place in enumerate(cpus))
+    entries = [_lapic(place.apic_id, uid, LAPIC_ENABLED, wide) for uid, place in enumerate(cpus)]
     spare = max((place.apic_id for place in cpus), default=-1) + 1
     entries += [
-        _lapic(spare + index, len(cpus) + index, LAPIC_ONLINE_CAPABLE) for index in range(spec.hotplug_cpus)
+        _lapic(spare + index, len(cpus) + index, LAPIC_ONLINE_CAPABLE, wide) for index in range(spec.hotplug_cpus)
     ]
     entries += [
         _entry(layout.MADT_IOAPIC, 1, id=io.id, address=io.address, gsi_base=io.gsi_base) for io in spec.ioapics
@@ -154,8 +159,8 @@ def madt(spec: AcpiSpec, cpus: Sequence[PlaceLike]) -> bytes:
     return sdt("APIC", 4 if spec.fadt_revision == 6 else 1, fixed + b"".join(entries), spec.ids())
 
 
-def _lapic(apic_id: int, uid: int, flags: int) -> bytes:
-    if apic_id < 0xFF and uid <= 0xFF:
+def _lapic(apic_id: int, uid: int, flags: int, wide: bool) -> bytes:
+    if apic_id < 0xFF and not wide and uid <= 0xFF:
         return _entry(layout.MADT_LAPIC, 0, uid=uid, apic_id=apic_id, flags=flags)
     return _entry(layout.MADT_X2APIC, 9, uid=uid, apic_id=apic_id, flags=flags)
 

@@ -82,6 +82,10 @@ def _captured(spec: AcpiSpec) -> list[Placed]:
     return placed
 
 
+class AreaFullError(InputError):
+    """The tables take more than their range has."""
+
+
 class _Area:
     """Memory filled from the bottom up."""
 
@@ -95,7 +99,7 @@ class _Area:
         self.next = address + len(data)
         if self.next > self.end:
             what = "FACS" if len(data) == FACS.size else data[:4].decode("latin-1")
-            raise InputError(
+            raise AreaFullError(
                 f"acpi: table {what} ({len(data)} bytes) does not fit the ACPI data region"
                 f" [{self.start:#x}, {self.end:#x}): at least {self.next - self.start:#x} bytes are needed"
             )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from hw.acpi.layout import TableIds
 from hw.acpi.spec import AcpiSpec, IoApicSpec, LapicNmi
 from hw.acpi.tables import build_tables
 from hw.errors import InputError
-from hw.spec import CpuSpec
+from hw.machine import Machine
+from hw.spec import CpuSpec, MachineSpec
 from tests.acpi.described import server
 from tests.naive_acpi import checksum_ok
 
@@ -126,3 +128,24 @@ def test_acpiexec_loads_the_aml(tmp_path: Path) -> None:
     said = run.stdout + run.stderr
     assert "6 ACPI AML tables successfully acquired and loaded" in said
     assert "ACPI Error" not in said and "AE_" not in said, said[-2000:]
+
+
+def test_ids_that_fit_the_short_form_are_not_lost_beside_numbers_that_do_not() -> None:
+    """Linux passes over long entries of ids below 255 if there is any short one."""
+    places = CpuSpec(count=384, sockets=2, cores=96, threads=2, enumeration="threads-last").topology()
+    data = static.madt(AcpiSpec(), places)
+    kinds, at = Counter(), layout.MADT.size
+    while at < len(data):
+        kinds[data[at]] += 1
+        at += data[at + 1]
+    assert (kinds[0], kinds[9]) == (0, 384)
+    assert static.madt(AcpiSpec(), places[:254])[layout.MADT.size] == 0
+
+
+def test_a_large_machine_takes_more_memory_for_its_tables() -> None:
+    spec = MachineSpec("big", CpuSpec(count=2048, sockets=2, threads=2), memory="8G", acpi=AcpiSpec(aml="server"))
+    machine = Machine.power_on(spec)
+    tables = [entry for entry in machine.spec.e820 if entry.type == 3]
+    assert machine.spec.acpi.size > 1 << 20 and tables[0].start == machine.spec.acpi.base
+    ram = [entry for entry in machine.spec.e820 if entry.type == 1]
+    assert all(entry.end <= tables[0].start or entry.start >= tables[0].end for entry in ram)
