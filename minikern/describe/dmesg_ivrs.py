@@ -9,6 +9,7 @@ import re
 import struct
 
 from hw.pci.spec import Address, HostBridgeSpec, PciFunctionSpec, PciSpec
+from hw.spec import MAX_CPUS
 from minikern.describe.dmesg_log import Log
 
 VENDOR, CLASS_IOMMU = "1022", 0x080600
@@ -16,6 +17,7 @@ IVHD, IVHD_EXTENDED, IVHD_BYTES = 0x10, 0x11, 24
 XTSUP = 1 << 2  # interrupts with 32-bit destinations
 SELECT, RANGE_START, RANGE_END = 2, 3, 4
 DEFAULT_CAP = 0x40
+XAPIC_CPUS = 255  # more can only be reached in x2APIC mode
 REGISTERS, REGISTER_BYTES = 0xFD00_0000, 0x8_0000  # no line tells where they are
 HEADER_REST = 12  # between the table's header and the first block
 
@@ -80,7 +82,9 @@ def _entry(first: int, last: int) -> bytes:
 
 def _features(log: Log) -> int:
     """The extended features, with x2APIC mode as the log says it is used; 0: none that decides anything here."""
-    if not log.first(r"^(?:AMD-Vi: X2APIC enabled|APIC: Switched APIC routing to: .*x2apic|Switched APIC .*x2apic)"):
+    used = log.first(r"^(?:AMD-Vi: X2APIC enabled|APIC: Switched APIC routing to: .*x2apic|Switched APIC .*x2apic)")
+    online = log.number(r"^smp: Brought up \d+ nodes?, (\d+) CPUs", MAX_CPUS) or 0
+    if not used and online <= XAPIC_CPUS:
         return 0
     told = log.first(r"^AMD-Vi: Extended features \((?:0x)?([0-9a-f]{1,16})\b")
     return (int(told[1], 16) if told else 0) | XTSUP

@@ -41,6 +41,7 @@ _NODE = re.compile(rf"^\s*node\s+\d+: {RANGE}$")
 _KEPT = re.compile(rf"^e820: update {RANGE} (?:usable ==> reserved|System RAM ==> device reserved)$")
 _EFI_MMIO = re.compile(r"^efi: (?:Remove|Not removing) mem\d+: MMIO range=\[0x([0-9a-f]{1,16})-0x([0-9a-f]{1,16})\]")
 _UNACCEPTED = re.compile(r"^efi:.* Unaccepted=0x([0-9a-f]{1,13})\b")
+_FAKED = re.compile(r"^Faking node +\d+ at \[mem 0x")
 _RAMDISK = re.compile(rf"^RAMDISK: {RANGE}")
 
 
@@ -132,13 +133,22 @@ def command_line(log: Log) -> str:
     found = log.first(r"^Command line: (.*)$") or log.first(r"^Kernel command line: (.*)$")
     if found is None:
         log.assumed.append("an empty command line")
-        return ""
-    text = found[1].strip()
+        return _with_lost_words(log, "")
+    text = _with_lost_words(log, found[1].strip())
     fitting = text.encode()[: COMMAND_LINE_SIZE - 256].decode("utf-8", "ignore")
     log.read.append("the command line")
     if fitting != text:
         log.assumed.append("the end of the command line cut off")
     return fitting
+
+
+def _with_lost_words(log: Log, text: str) -> str:
+    # Emulated nodes have only one cause. Source: mm/numa_emulation.c:numa_emulation() @ v6.12
+    faked = len(log.all(_FAKED))
+    if not faked or "numa=fake=" in text:
+        return text
+    log.assumed.append(f"numa=fake={faked}, as the log tells of faked nodes and its command line does not")
+    return f"{text} numa=fake={faked}".strip()
 
 
 def boot(log: Log, ranges: list[MemoryRange]) -> BootSpec:

@@ -10,12 +10,13 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 from hw.acpi import layout, static
 from hw.acpi.checksum import fix_checksum
 from hw.acpi.layout import TableIds, sdt
 from hw.acpi.spec import BOOT_ARCH_NO_ASPM, AcpiSpec, IoApicSpec, LapicNmi, Override, RawTable
-from hw.spec import MemoryRange
+from hw.spec import MAX_CPUS, MemoryRange
 from minikern.describe.acpidump import LoggedTable, logged_hpet_period, logged_ioapics, logged_tables
 from minikern.describe.dmesg_namespace import Loads, loading_terms, namespace_facts
 
@@ -257,9 +258,11 @@ def _fadt(spec: AcpiSpec, entry: LoggedTable, facs: int, dsdt: int) -> bytes:
 
 
 def _madt(spec: AcpiSpec, entry: LoggedTable, firmware: Firmware) -> bytes:
-    parts = [_lapic(apic_id, uid) for uid, apic_id in enumerate(firmware.cpus)]
-    spare = [number for number in range(0xFF) if number not in firmware.cpus][: firmware.hotplug]
-    parts += [_entry(layout.MADT_LAPIC, 0, uid=number, apic_id=number, flags=0) for number in spare]
+    wide = any(apic_id < 0xFF < uid for uid, apic_id in enumerate(firmware.cpus))  # see hw.acpi.static.madt()
+    parts = [_lapic(apic_id, uid, wide) for uid, apic_id in enumerate(firmware.cpus)]
+    taken = set(firmware.cpus)
+    free = (number for number in range(2 * MAX_CPUS) if number not in taken)
+    parts += [_lapic(number, number, wide, flags=0) for number in islice(free, firmware.hotplug)]
     parts += [
         _entry(layout.MADT_IOAPIC, 1, id=io.id, address=io.address, gsi_base=io.gsi_base) for io in spec.ioapics
     ]
@@ -270,17 +273,21 @@ def _madt(spec: AcpiSpec, entry: LoggedTable, firmware: Firmware) -> bytes:
         kind, shape = (10, layout.MADT_X2APIC_NMI) if nmi.x2apic else (4, layout.MADT_LAPIC_NMI)
         parts.append(_entry(shape, kind, uid=nmi.uid, flags=nmi.flags, lint=nmi.lint))
     fixed = layout.MADT.pack(lapic_address=spec.lapic_address, flags=1)[layout.HEADER.size :]
-    return _padded(entry, fixed + b"".join(parts), _unused_lapic)
+    return _padded(entry, fixed + b"".join(parts), _unused_x2apic if wide else _unused_lapic)
 
 
 def _entry(shape: layout.Layout, kind: int, **values: int | bytes) -> bytes:
     return shape.pack(type=kind, length=shape.size, **values)
 
 
-def _lapic(apic_id: int, uid: int) -> bytes:
-    if apic_id < 0xFF and uid <= 0xFF:
-        return _entry(layout.MADT_LAPIC, 0, uid=uid, apic_id=apic_id, flags=LAPIC_ENABLED)
-    return _entry(layout.MADT_X2APIC, 9, uid=uid, apic_id=apic_id, flags=LAPIC_ENABLED)
+def _lapic(apic_id: int, uid: int, wide: bool, flags: int = LAPIC_ENABLED) -> bytes:
+    if apic_id < 0xFF and not wide and uid <= 0xFF:
+        return _entry(layout.MADT_LAPIC, 0, uid=uid, apic_id=apic_id, flags=flags)
+    return _entry(layout.MADT_X2APIC, 9, uid=uid, apic_id=apic_id, flags=flags)
+
+
+def _unused_x2apic() -> bytes:
+    return _entry(layout.MADT_X2APIC, 9, uid=0xFFFF_FFFF, apic_id=0xFFFF_FFFF, flags=0)
 
 
 def _unused_lapic() -> bytes:

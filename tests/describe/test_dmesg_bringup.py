@@ -117,3 +117,24 @@ def test_dies_have_a_field_of_their_own_in_the_ids() -> None:
     found = BringUp(list(range(1, 12)), dict.fromkeys(range(1, 12), 0))
     pairs = {cpu: cpu - 6 for cpu in range(6, 12)}
     assert apic_ids(found, pairs, 12, 1, 2) == [0, 2, 4, 8, 10, 12, 1, 3, 5, 9, 11, 13]
+
+
+def test_ids_beyond_254_stay_beside_numbers_beyond_255(tmp_path: Path) -> None:
+    """Two packages of 128 threads whose ids leave a hole: first threads of both are listed before the second ones."""
+    count = 2 * 80 * 2
+    lists = [range(1, 80), range(80, 160), range(160, 240), range(240, 320)]
+    text = FOUR_NODES.split("ACPI: SRAT: Node 0")[0]
+    text = text.replace("000400 (v04", "001800 (v04").replace("000400 (v03", "002800 (v03")
+    text += "ACPI: IVRS 0x00000000FD010000 000200 (v02 TEST   TEST     00000001 TEST 00000001)\n"
+    text += "ACPI: SRAT: Node 0 PXM 0 [mem 0x00000000-0x7fffffff]\n"
+    text += "ACPI: SRAT: Node 1 PXM 1 [mem 0x100000000-0x17fffffff]\n"
+    text += "CPU topo: Max. logical packages:   2\nCPU topo: Max. threads per core:   2\n"
+    text += f"CPU topo: Num. cores per package:    80\nCPU topo: Allowing {count} present CPUs plus 0 hotplug CPUs\n"
+    text += "smpboot: CPU0: AMD EPYC (family: 0x19, model: 0x11, stepping: 0x1)\nAMD-Vi: Interrupt remapping enabled\n"
+    for place, numbers in enumerate(lists):
+        text += f".... node  #{place % 2}, CPUs:  " + " ".join(f"#{cpu}" for cpu in numbers) + "\n"
+    (tmp_path / "dmesg.txt").write_text(text + f"smp: Brought up 2 nodes, {count} CPUs\n")
+    spec = load_machine(str(tmp_path / "dmesg.txt"))
+    assert max(spec.cpus.apic_ids) > 0xFF and len(set(spec.cpus.apic_ids)) == count
+    log = [line.text for line in boot(spec).kernel.log.lines]
+    assert f"smp: Brought up 2 nodes, {count} CPUs" in log

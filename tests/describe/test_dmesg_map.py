@@ -117,3 +117,11 @@ def test_a_neighbour_stands_in_and_that_is_said(tmp_path: Path) -> None:
         assert [said in note for note in notes if "image and configuration of kernel" in note] == [True] * bool(said)
     wide = machine(tmp_path, PLAIN.format(version="5.10.0-9-686", words="")).notes
     assert "assumed: a 64-bit kernel, where a 32-bit one wrote the log" in wide
+
+
+def test_faked_nodes_without_their_word(tmp_path: Path) -> None:
+    faked = "".join(f"Faking node {nid} at [mem 0x{nid:016x}-0x{nid:016x}] (1MB)\n" for nid in range(2))
+    spec = machine(tmp_path, PLAIN.format(version="6.6.0", words="quiet") + faked)
+    assert spec.append == "quiet numa=fake=2"
+    assert len(lines(spec, "Faking node ")) == 2
+    assert machine(tmp_path, PLAIN.format(version="6.6.0", words="numa=fake=4") + faked).append == "numa=fake=4"
