@@ -7,6 +7,7 @@ import re
 from hw.errors import InputError
 from hw.spec import MAX_E820, BootSpec, MemoryRange, SetupData
 from minikern.describe.acpidump import logged_tables
+from minikern.describe.dmesg_cut_words import lost_console_words, with_lost_words
 from minikern.describe.dmesg_log import RANGE, Log
 
 E820_TYPES = {
@@ -143,6 +144,9 @@ def command_line(log: Log) -> str:
 
 
 def _with_lost_words(log: Log, text: str) -> str:
+    if lost := lost_console_words(log, text):
+        text = with_lost_words(text, lost)
+        log.assumed.append(f"the words {' '.join(lost)}: the log shows the consoles, its command line is cut")
     # Emulated nodes have only one cause. Source: mm/numa_emulation.c:numa_emulation() @ v6.12
     faked = len(log.all(_FAKED))
     if not faked or "numa=fake=" in text:
