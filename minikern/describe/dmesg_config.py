@@ -25,6 +25,8 @@ def config_facts(log: Log) -> dict[str, bool | int]:
     policy = log.first(r"^iommu: DMA domain TLB invalidation policy: (strict|lazy) mode\s*$")
     if policy is not None:
         found["CONFIG_IOMMU_DEFAULT_DMA_STRICT"] = policy[1] == "strict"
+    if log.first(r"^(?:smp: |x86: )?Brought up (?:[2-9]|\d{2,4}) nodes?,") and log.first(r"^Console: colour "):
+        found["CONFIG_NUMA_BALANCING"] = log.first(r"^mempolicy: Enabling automatic NUMA balancing") is not None
     return found
 
 

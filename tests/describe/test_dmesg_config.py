@@ -46,6 +46,23 @@ def test_what_the_build_chose_and_no_word(line: str, options: dict[str, bool]) -
     assert config_facts(Log("a log", [line])) == options
 
 
+CONSOLE, NODES = "Console: colour VGA+ 80x25", "smp: Brought up {} node, 16 CPUs"
+BALANCED = "mempolicy: Enabling automatic NUMA balancing. Configure with numa_balancing= or the sysctl"
+
+
+@pytest.mark.parametrize(
+    ("lines", "options"),
+    [
+        ([CONSOLE, BALANCED, NODES.format(2)], {"CONFIG_NUMA_BALANCING": True}),
+        ([CONSOLE, NODES.format(2)], {"CONFIG_NUMA_BALANCING": False}),
+        ([CONSOLE, NODES.format(1)], {}),  # one node needs none
+        ([NODES.format(2)], {}),  # the log lost its head
+    ],
+)
+def test_pages_are_moved_between_nodes_where_a_line_says_so(lines: list[str], options: dict[str, bool]) -> None:
+    assert config_facts(Log("a log", lines)) == options
+
+
 def test_lines_that_name_their_task() -> None:
     assert names_callers(["[    0.000000][    T0] Linux version 6.12.1"])
     assert names_callers(["kern  :info  : [    0.000000] [   C12] x"])
