@@ -17,6 +17,7 @@ from minikern.core.ledger import Phase
 from minikern.core.printk import Level
 from minikern.kexec.bzimage import COMPRESSORS, ENTRY_64, BzImage
 from minikern.kexec.decompress import SIZE_BYTES, UNPACKERS, DecompressError, Payload, decompress
+from minikern.kexec.device_shutdown import device_shutdown
 from minikern.kexec.digest import code_path
 from minikern.kexec.load import Image
 from minikern.kexec.purgatory import Verified, charge, mode_of, verify
@@ -80,7 +81,7 @@ def shutdown(k: Kernel) -> None:
     """
     liveupdate_reboot(k)
     k.charge("kexec_notifier")
-    k.charge("kexec_device_shutdown", len(k.pci.devices))
+    device_shutdown(k)
     k.printk("kexec_core: Starting new kernel", Level.EMERG)
     stop_other_cpus(k)
     k.charge("kexec_interrupts_off")
