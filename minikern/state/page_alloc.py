@@ -139,6 +139,29 @@ class FreeArea:
         self.remove(pfn)
         return pfn
 
+    def take_overlapping(self, start: int, end: int) -> list[tuple[int, int]]:
+        """Take every free block that meets [start, end) off the lists; they are (pfn, order)."""
+        taken = []
+        for pfn, (order, _) in list(self.where.items()):
+            if pfn < end and start < pfn + (1 << order):
+                self.remove(pfn)
+                taken.append((pfn, order))
+        for stretches in self.largest:
+            for pfn, blocks in list(stretches):
+                first = max(pfn, start // MAX_BLOCK * MAX_BLOCK)
+                last = min(pfn + blocks * MAX_BLOCK, -(-end // MAX_BLOCK) * MAX_BLOCK)
+                if first >= last:
+                    continue
+                at = stretches.index((pfn, blocks))
+                del stretches[at]
+                rest = [(last, (pfn + blocks * MAX_BLOCK - last) // MAX_BLOCK), (pfn, (first - pfn) // MAX_BLOCK)]
+                for part in rest:
+                    if part[1]:
+                        stretches.insert(at, part)
+                self.nr_free[MAX_PAGE_ORDER] -= (last - first) // MAX_BLOCK
+                taken += [(head, MAX_PAGE_ORDER) for head in range(first, last, MAX_BLOCK)]
+        return taken
+
     def stretches(self) -> Iterator[tuple[int, int, int]]:
         """All free blocks as (pfn, order, how many side by side)."""
         for pfn, (order, _) in self.where.items():
@@ -275,6 +298,26 @@ class PageAlloc:
         self.free_one_page(self.zone_of(pfn), pfn, order)
 
     # allocating
+
+    def alloc_contig_range(self, start: int, end: int) -> bool:
+        """Take the pages of [start, end), in one zone, out of the allocator; False if one of them is not free.
+
+        Source: mm/page_alloc.c:alloc_contig_range() @ v6.12, without moving what is in the way
+        """
+        zone = self.zone_of(start)
+        taken = self.areas[zone.nid, zone.index].take_overlapping(start, end)
+        for pfn, _ in taken:
+            self.pages.clear_buddy(pfn)
+        whole = sum(min(pfn + (1 << order), end) - max(pfn, start) for pfn, order in taken) == end - start
+        for pfn, order in taken:
+            last = pfn + (1 << order)
+            for low, high in ((pfn, min(last, start)), (max(pfn, end), last)) if whole else ((pfn, last),):
+                if low < high:
+                    self.free_range(zone, low, high)
+        for pfn in range(start, end) if whole else ():
+            self.allocated[pfn] = 0
+            self.pages.set_refcount(pfn, 1)
+        return whole
 
     def alloc_pages(
         self,

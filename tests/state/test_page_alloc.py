@@ -173,3 +173,22 @@ def test_check_sees_faults() -> None:
     area.nr_free[5] += 1
     with pytest.raises(AssertionError, match="nr_free says"):
         k.page_alloc.check()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, SPAN - 1), st.integers(1, SPAN), st.integers(0, SPAN - 1))
+def test_a_range_is_taken_whole_or_not_at_all(start: int, size: int, hole: int) -> None:
+    k = empty_machine()
+    zone = k.nodes[0].zones[1]
+    k.page_alloc.free_range(zone, SPAN, SPAN + hole)
+    k.page_alloc.free_range(zone, SPAN + hole + 1, 2 * SPAN)
+    first, size = SPAN + start, min(size, SPAN - start)
+    before = blocks_of(k.page_alloc)
+    taken = k.page_alloc.alloc_contig_range(first, first + size)
+    k.page_alloc.check()
+    assert taken == (not first <= SPAN + hole < first + size)
+    if taken:
+        assert not any(pfn < first + size and first < pfn + (1 << order) for pfn, order in blocks_of(k.page_alloc))
+        for pfn in range(first, first + size):
+            k.page_alloc.free_pages(pfn, 0)
+    assert blocks_of(k.page_alloc) == before
