@@ -165,6 +165,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     # deferred struct pages
 
+    deferred_jobs: Literal["range", "zone"]
+    """What threads divide among them: one free range after the other, or all of a node's last zone at once."""
     deferred_threads: Literal["one", "cpus"]
     """Who initialises a node's deferred pages: one kernel thread, or one for each CPU of the node."""
     deferred_line_pages: bool
@@ -352,8 +354,10 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Flags that kexec_file_load() knows."""
     kexec_rng_seed: bool
     """A random seed is handed to the next kernel, and taken from the one before."""
+    kexec_cma: bool
+    """Segments are loaded where they will run if the contiguous allocator has room for them."""
     kexec_digest_skipped: bool
-    """The purgatory has nothing to check if no DMA can have reached what was loaded, as in scratch."""
+    """The purgatory has nothing to check if no DMA can have reached what was loaded, as in scratch or CMA."""
     kexec_swap_copy: bool
     """Pages are swapped into place even if nothing has to be kept."""
 

@@ -155,11 +155,15 @@ class DeferredNode:
             at += 1
         return found
 
-    def jobs(self, max_threads: int) -> list[MtJob]:
+    def jobs(self, max_threads: int, whole_zone: bool = False) -> list[MtJob]:
         """One job for each free range, up to the end of its section, which covers what else is free there.
 
-        Source: mm/mm_init.c:deferred_init_memmap() @ v6.12
+        With ``whole_zone`` one job for all of them: threads are joined once, and chunks of holes hold nothing.
+        Source: mm/mm_init.c:deferred_init_memmap() @ v6.12 and v6.18
         """
+        if whole_zone and self.free:
+            start, end = self.free[0][0], align_up(self.free[-1][1], PAGES_PER_SECTION)
+            return [MtJob(start, end - start, PAGES_PER_SECTION, PAGES_PER_SECTION, max_threads)]
         jobs, at = [], 0
         for start, end in self.free:
             begin = max(start, at)
@@ -232,7 +236,7 @@ def _pgdatinit(k: Kernel, node: DeferredNode, work: WorkPool, host: HostPool) ->
         for low, high in pieces:
             deferred_free_pages(k.page_alloc, node.zone, low, high)
 
-    for job in node.jobs(max(threads, 1)):
+    for job in node.jobs(max(threads, 1), k.behaviour.deferred_jobs == "zone"):
         yield from padata_do_multithreaded(env, job, work, chunk)
     spent = (int(env.now) // tick_ns - start_jiffy) * tick_ns // 1_000_000
     if k.behaviour.deferred_line_pages:

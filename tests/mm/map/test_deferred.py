@@ -14,8 +14,9 @@ from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
 from minikern.mm.buddy.memblock_free import memblock_free_all
 from minikern.mm.map import deferred
-from minikern.mm.map.deferred import NodeStore, page_alloc_init_late
+from minikern.mm.map.deferred import DeferredNode, NodeStore, page_alloc_init_late
 from minikern.mm.page import page_kernels
+from minikern.mm.page.mmzone import PAGES_PER_SECTION, Zone
 from minikern.mm.page.vmemmap import PageStateGone
 from minikern.verify.page_check import check_memmap
 from tests.mm.fake_kernel import COSTS, GIB, MIB, FakeKernel, booted, fake_kernel
@@ -199,3 +200,17 @@ def test_cores_of_this_computer_change_nothing(monkeypatch: pytest.MonkeyPatch) 
         seen.append((lines, list(k.ledger.entries()), k.page_alloc.buddyinfo(), k.vmemmap.words.tobytes()))
     assert seen[0] == seen[1] == seen[2]
     assert any("deferred pages initialised" in text for _, text in seen[0][0])
+
+
+def test_a_zone_as_one_job_covers_what_jobs_a_range_cover() -> None:
+    """Joined once instead of once a range; the same memory, in chunks that may be all hole."""
+    section = PAGES_PER_SECTION
+    free = [(5 * section + 7, 9 * section), (20 * section, 20 * section + 3), (40 * section, 47 * section + 1)]
+    node = DeferredNode(0, Zone(2, 0, 0, 64 * section, 64 * section), free, range(4))
+    by_range, (whole,) = node.jobs(4), node.jobs(4, whole_zone=True)
+    assert len(by_range) == 3 and (whole.start, whole.start + whole.size) == (free[0][0], 48 * section)
+    for jobs in (by_range, [whole]):
+        covered = [piece for job in jobs for chunk in job.chunks(job.chunk_size(4)) for piece in node.pieces(*chunk)]
+        assert sum(end - start for start, end in covered) == sum(end - start for start, end in free)
+    assert node.jobs(4, whole_zone=False) == by_range
+    assert DeferredNode(0, node.zone, [], ()).jobs(4, whole_zone=True) == []
