@@ -2,8 +2,8 @@
 
 Linux goes over the devices one by one, the last found first. A series under review starts them all and lets a device
 wait only for those that need it: the time is then the longest way down the tree, not the sum.
-Source: drivers/base/core.c:device_shutdown(), drivers/pci/pci-driver.c:pci_device_shutdown() @ v6.12; "shut down devices
-asynchronously", under review in 2026
+Source: drivers/base/core.c:device_shutdown(), drivers/pci/pci-driver.c:pci_device_shutdown() @ v6.12; "shut down
+devices asynchronously", under review in 2026
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OTHER = "device_shutdown_other"
 
 
 def shutdown_kind(class_code: int) -> str:
-    """What shutting a function of this class down costs: a kind of work. ``class_code`` is class, subclass, interface."""
+    """What shutting a function of this class down costs: a kind of work. ``class_code``: class, subclass, interface."""
     number = class_code >> 8
     return next((kind for mask, wanted, kind in CLASSES if number & mask == wanted), OTHER)
 

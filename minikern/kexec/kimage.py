@@ -23,6 +23,14 @@ PIECE_BYTES = 1 << 20  # copied at a time
 SOURCE_MEMORY_LIMIT = 1 << 46  # Source: arch/x86/include/asm/kexec.h, KEXEC_SOURCE_MEMORY_LIMIT
 
 
+def load_in_place(memory: PhysicalMemory, segment: Segment) -> None:
+    """Copy a segment to where it will run, zeros behind its bytes."""
+    memory.clear(segment.mem, segment.memsz)
+    view = memoryview(segment.buf)[: segment.bufsz]
+    for offset in range(0, segment.bufsz, PIECE_BYTES):
+        memory.write(segment.mem + offset, bytes(view[offset : offset + PIECE_BYTES]))
+
+
 class Kimage:
     """An image being built, then finished. ``free_pages`` gives page addresses of the running kernel, each once."""
 
@@ -127,8 +135,12 @@ class Kimage:
     def load_segment(self, segment: Segment) -> None:
         """Copy a segment into source pages, zeros behind its bytes, and append its entries.
 
-        Source: kernel/kexec_core.c:kimage_load_normal_segment() @ v6.12
+        One in CMA is copied to its place, and the list does not name it.
+        Source: kernel/kexec_core.c:kimage_load_normal_segment(), kimage_load_cma_segment() @ v6.17
         """
+        if segment.cma:
+            load_in_place(self.memory, segment)
+            return
         self._add_entry(segment.mem & PAGE_MASK | IND_DESTINATION)
         view = memoryview(segment.buf)[: segment.bufsz]
         for offset in range(0, segment.memsz, PAGE_SIZE):
@@ -151,6 +163,8 @@ class Kimage:
 
     def source_of(self, address: int) -> int:
         """Where the byte meant for ``address`` is now. KeyError if no segment covers it."""
+        if any(segment.cma and segment.mem <= address < segment.end for segment in self.segments):
+            return address
         word = self._read_entry(self._used[address & PAGE_MASK])
         return word & PAGE_MASK | address & ~PAGE_MASK
 
@@ -162,7 +176,8 @@ class Kimage:
             assert page == destination or not self.is_destination(page), f"{page:#x} is overwritten before its turn"
         for page in (self.control_page, self.swap_page):
             assert not self.is_destination(page), f"control page {page:#x} is a destination"
-        assert sum(segment.memsz for segment in self.segments) == PAGE_SIZE * len(pages), "a page is missing"
+        moved = sum(segment.memsz for segment in self.segments if not segment.cma)
+        assert moved == PAGE_SIZE * len(pages), "a page is missing"
 
 
 class CrashKimage:
@@ -192,11 +207,8 @@ class CrashKimage:
         return start
 
     def load_segment(self, segment: Segment) -> None:
-        """Copy a segment to its place, zeros behind its bytes."""
-        self.memory.clear(segment.mem, segment.memsz)
-        view = memoryview(segment.buf)[: segment.bufsz]
-        for offset in range(0, segment.bufsz, PIECE_BYTES):
-            self.memory.write(segment.mem + offset, bytes(view[offset : offset + PIECE_BYTES]))
+        """Copy a segment to its place."""
+        load_in_place(self.memory, segment)
 
     def terminate(self) -> None:
         """Close the list."""

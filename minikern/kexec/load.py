@@ -23,7 +23,7 @@ from minikern.core.printk import Level
 from minikern.kexec.bzimage import MAX_FILE_BYTES, BzImage, load_bzimage
 from minikern.kexec.crash import CrashNotes
 from minikern.kexec.errors import KexecError
-from minikern.kexec.file_load import file_segments, system_ram
+from minikern.kexec.file_load import file_segments, release_cma, system_ram
 from minikern.kexec.kimage import CrashKimage, Kimage
 from minikern.kexec.purgatory import Loaded
 from minikern.kexec.segments import (
@@ -43,6 +43,7 @@ KEXEC_ON_CRASH, KEXEC_PRESERVE_CONTEXT = 1, 2
 KEXEC_ARCH_DEFAULT, KEXEC_ARCH_X86_64 = 0, 62 << 16
 KEXEC_ARCH_MASK = 0xFFFF0000
 KEXEC_FILE_UNLOAD, KEXEC_FILE_ON_CRASH, KEXEC_FILE_NO_INITRAMFS, KEXEC_FILE_DEBUG = 1, 2, 4, 8
+KEXEC_FILE_NO_CMA = 16
 
 
 @dataclass
@@ -105,6 +106,7 @@ class Kexec:
         self.image: Image | None = None
         self.crash_image: Image | None = None
         self._pages: list[int] = []
+        self._cma: list[tuple[int, int]] = []
 
     def kexec_file_load(
         self, kernel: bytes, initrd: bytes | None = None, cmdline: str = "", flags: int = 0
@@ -131,13 +133,21 @@ class Kexec:
         ramdisk = b"" if flags & KEXEC_FILE_NO_INITRAMFS else initrd or b""
         notes = CrashNotes(self.k) if crash else None
         try:
-            loaded = file_segments(self.k, image, ramdisk, text, notes)
-            done = Image(self._kimage(loaded.segments, loaded.purgatory + layout.ENTRY, crash), loaded.purgatory,
-                         loaded.entry, loaded.boot_params, loaded.known, image, notes)  # fmt: skip
+            loaded = file_segments(self.k, image, ramdisk, text, notes, bool(flags & KEXEC_FILE_NO_CMA))
         except KexecError:
             if notes:
                 notes.free()
             raise
+        cma = [(one.mem, one.memsz) for one in loaded.segments if one.cma]
+        try:
+            done = Image(self._kimage(loaded.segments, loaded.purgatory + layout.ENTRY, crash), loaded.purgatory,
+                         loaded.entry, loaded.boot_params, loaded.known, image, notes)  # fmt: skip
+        except KexecError:
+            release_cma(self.k, cma)
+            if notes:
+                notes.free()
+            raise
+        self._cma = [] if crash else cma
         return self._keep(done)
 
     def _verify_sig(self, kernel: bytes) -> None:
@@ -221,7 +231,8 @@ class Kexec:
     def unload(self) -> None:
         """Give the loaded image's pages back."""
         self._free(self._pages)
-        self.image, self._pages = None, []
+        release_cma(self.k, self._cma)
+        self.image, self._pages, self._cma = None, [], []
 
     def unload_crash(self) -> None:
         """Forget the crash image."""

@@ -27,7 +27,8 @@ def page_align(value: int) -> int:
 class Segment:
     """One piece of the image: ``bufsz`` bytes of ``buf`` go to physical address ``mem``, zeros follow up to ``memsz``.
 
-    ``bufsz`` left out is all of ``buf``. ``digested`` is False for what the purgatory does not check: itself.
+    ``bufsz`` left out is all of ``buf``. ``digested`` is False for what the purgatory does not check: itself. ``cma``:
+    it was given memory of the contiguous allocator, and is loaded where it will run.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Segment:
     memsz: int
     bufsz: int = -1
     digested: bool = True
+    cma: bool = False
 
     def __post_init__(self) -> None:
         if self.bufsz < 0:

@@ -54,7 +54,7 @@ def test_a_host_full_of_slow_drives() -> None:
     """As it was published: minutes become the slowest drive's seconds."""
     k = boot(load_machine("tiny")).kernel
     template = k.pci.devices[-1]
-    cost = {device: 1_000_000 for device in k.pci.devices}
+    cost = dict.fromkeys(k.pci.devices, 1000000)
     assert template in cost
     many = {object(): seconds * 10**9 for seconds in (11, *([4] * 17))}
     below = {**{device: [] for device in cost}, **{one: [] for one in many}}
