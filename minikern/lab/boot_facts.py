@@ -17,7 +17,7 @@ from minikern.describe.dmesg_tables import logged
 
 MOST = (1 << 63) - 1
 USABLE = 1  # an e820 type. Source: arch/x86/include/asm/e820/types.h
-_COMMAND_LINE = re.compile(r"(?:Kernel c|C)ommand line: (.*)$")
+COMMAND_LINE = re.compile(r"(?:Kernel c|C)ommand line: (.*)$")
 
 
 class BootFacts(msgspec.Struct, frozen=True):
@@ -81,7 +81,7 @@ def _tables(log: Log) -> list[LoggedTable]:
 
 def command_words(log: Log) -> list[str]:
     """The words of the kernel command line."""
-    found = next((hit for line in log.lines if (hit := _COMMAND_LINE.match(line))), None)
+    found = next((hit for line in log.lines if (hit := COMMAND_LINE.match(line))), None)
     args = next_args(found[1]) if found else ()
     return [name if value is None else f"{name}={value}" for name, value in args]
 

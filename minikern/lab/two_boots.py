@@ -14,10 +14,11 @@ from pathlib import Path
 import msgspec
 
 from hw.errors import InputError
+from minikern.describe.dmesg_cut_words import LONG_BYTES
 from minikern.describe.dmesg_log import Log
 from minikern.describe.dmesg_text import boots, read_log
 from minikern.describe.stamps import StampedLog, read_stamped
-from minikern.lab.boot_facts import BootFacts, acpi_tables, boot_facts, command_words, pci_functions
+from minikern.lab.boot_facts import COMMAND_LINE, BootFacts, acpi_tables, boot_facts, command_words, pci_functions
 from minikern.lab.fit.align import align
 from minikern.lab.fit.timeline import Step, timeline
 from minikern.lab.phase_marks import INSIDE, LOG_PHASES, LogPhase, phase_marks, phase_times
@@ -45,7 +46,10 @@ class PhaseChange(msgspec.Struct, frozen=True):
 
 
 class Stretch(msgspec.Struct, frozen=True):
-    """The time between two lines that both boots have, with how many other lines of the main thread in between."""
+    """The time between two lines that both boots have, with how many other lines of the main thread in between.
+
+    ``mostly`` is the line of the slower boot that the longest part ends with, where that is one in between.
+    """
 
     ends_with: str
     after: str
@@ -54,6 +58,7 @@ class Stretch(msgspec.Struct, frozen=True):
     grew_ms: float
     lines_first: int
     lines_second: int
+    mostly: str = ""
 
 
 class TwoBoots(msgspec.Struct, frozen=True):
@@ -111,8 +116,14 @@ def compare_boots(first: OneBoot, second: OneBoot) -> TwoBoots:
         only(acpi_tables(first.log), acpi_tables(second.log)),
         _phases(first.stamped, second.stamped) if timed else [],
         stretches(first.stamped, second.stamped) if timed else [],
-        [*first.notes, *second.notes],
+        [*first.notes, *second.notes, *_cut_words(first), *_cut_words(second)],
     )
+
+
+def _cut_words(one: OneBoot) -> list[str]:
+    text = next((hit[1] for line in one.log.lines if (hit := COMMAND_LINE.match(line))), "")
+    cut = len(text.encode()) >= LONG_BYTES
+    return [f"{one.name}: its command line is too long for a log line: words at its end may be lost"] if cut else []
 
 
 def only(first: Sequence[str], second: Sequence[str]) -> Only:
@@ -160,10 +171,17 @@ def stretches(first: StampedLog | None, second: StampedLog | None) -> list[Stret
         if abs(ns[1] - ns[0]) < FLOOR_NS:
             continue
         lines = here.first - before.first - 1, here.second - before.second - 1
-        found.append(
-            Stretch(a[here.first].text, a[before.first].text, _ms(ns[0]), _ms(ns[1]), _ms(ns[1] - ns[0]), *lines)
-        )
+        within = a[before.first : here.first + 1] if ns[0] > ns[1] else b[before.second : here.second + 1]
+        mostly = _longest(within)
+        times = _ms(ns[0]), _ms(ns[1]), _ms(ns[1] - ns[0])
+        found.append(Stretch(a[here.first].text, a[before.first].text, *times, *lines, mostly))
     return sorted(found, key=lambda one: -abs(one.grew_ms))[:LARGEST]
+
+
+def _longest(steps: Sequence[Step]) -> str:
+    """The line before which most time passed; empty where it is the last."""
+    at = max(range(1, len(steps)), key=lambda place: (steps[place].at_ns or 0) - (steps[place - 1].at_ns or 0))
+    return steps[at].text if at < len(steps) - 1 else ""
 
 
 def _stamped_steps(log: StampedLog) -> list[Step]:

@@ -68,6 +68,8 @@ def _stretches(found: TwoBoots) -> Sheet:
         figures = _figures([one.first_ms, one.second_ms]), _figures([one.grew_ms], "+.1f")
         lines = str(one.lines_first), str(one.lines_second)
         sheet.rows.append([_short(one.ends_with), *figures[0], *figures[1], *lines])
+        if one.mostly:
+            sheet.rows.append([f"  mostly before: {_short(one.mostly)}"])
     return sheet
 
 

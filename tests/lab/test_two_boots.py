@@ -99,3 +99,25 @@ def test_what_is_no_log_or_has_no_meaning_with_two(logs: dict[str, Path]) -> Non
     ):
         result = call(*words)
         assert result.exit_code == 2 and said in result.stderr and result.stderr.count("\n") == 1
+
+
+def test_a_line_of_one_boot_alone_that_took_long_is_named(logs: dict[str, Path], tmp_path: Path) -> None:
+    lines, late, slow = [], 0, 50_000  # us
+    for line in logs["plain"].read_text().splitlines():
+        at = round(float(line[1:13]) * 1e6) + late
+        lines.append(f"[{at / 1e6:12.6f}] {line[15:]}")
+        if "smp: Brought up" in line:
+            late = slow + 10
+            lines += [f"[{(at + slow) / 1e6:12.6f}] tpm: slow", f"[{(at + late) / 1e6:12.6f}] tpm: done"]
+    path = tmp_path / "slow.log"
+    path.write_text("\n".join(lines))
+    found = compare_boots(read_boot("A", logs["plain"]), read_boot("B", path))
+    assert found.stretches[0].mostly == "tpm: slow" and found.stretches[0].grew_ms == pytest.approx(50, abs=1)
+    done = call(logs["plain"], path)
+    assert "mostly before: tpm: slow" in done.stdout
+
+
+def test_a_command_line_too_long_for_the_log_is_told(logs: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "long.log"
+    path.write_text(logs["plain"].read_text().replace("Command line: ", "Command line: job=" + "x" * 950 + " "))
+    assert any("may be lost" in note for note in compare_boots(read_boot("A", path), read_boot("B", path)).notes)
