@@ -76,8 +76,8 @@ def draw_acpi(boot: Boot, look: Look) -> Figure:
 def draw_pci(boot: Boot, look: Look) -> Figure:
     """Buses, bridges and devices, coloured by IOMMU group. InputError: the machine has no PCI."""
     found = [row for root in boot.kernel.pci.roots for row in _bus_rows(root, 0)]
-    if not found:
-        raise InputError("nothing to draw: this boot has found no PCI bus")
+    if not boot.kernel.pci.devices:
+        raise InputError("nothing to draw: this boot has found no PCI function")
     devices = boot.kernel.pci.devices
     groups = len({dev.iommu_group for dev in devices} - {None})
     told = f", {groups} IOMMU groups by colour" if groups else ", no IOMMU"
