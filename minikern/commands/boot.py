@@ -58,7 +58,7 @@ def boot(
     from minikern.report.trace import write_trace
 
     spec, options = load_machine_fields(machine)
-    options.record = bool(trace or plot)
+    options.record = bool(trace or plot or explain)
     if plot is not None:
         check_plot_path(plot)
     chosen = load_named_variant(variant)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from minikern.core.kernel import Kernel
-from minikern.core.printk import Level
+from minikern.core.printk import Level, LogLine
 
 NS_PER_S = 1_000_000_000
 
@@ -16,10 +16,13 @@ def format_dmesg(kernel: Kernel) -> str:
     Source: kernel/printk/printk.c:print_time() @ v6.12
     """
     stamped = kernel.log.time
+    return "".join(f"{stamp(line.ts_ns) if stamped else ''}{line.text}\n" for line in printed_lines(kernel))
+
+
+def printed_lines(kernel: Kernel) -> list[LogLine]:
+    """The lines that format_dmesg() shows."""
     lowest = Level.DEBUG if kernel.release.facts.debug_lines else Level.INFO
-    return "".join(
-        f"{stamp(line.ts_ns) if stamped else ''}{line.text}\n" for line in kernel.log.lines if line.level <= lowest
-    )
+    return [line for line in kernel.log.lines if line.level <= lowest]
 
 
 def stamp(ts_ns: int) -> str:
