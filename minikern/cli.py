@@ -29,6 +29,7 @@ COMMANDS = {
     "acpi": "ACPI tables: the namespace, values, costs, what two versions differ in.",
     "kernel": "The kernels: list them, show one, what changed between them, their parameters.",
     "variant": "The variants: list them, show one.",
+    "explain": "Say what a line of any boot log means.",
     "picture": "Draw memory, free lists, CPU bring-up, trees, a kexec image or the ladder.",
     "learn": "Lessons that run: questions the emulator answers, things to break, functions to write.",
 }

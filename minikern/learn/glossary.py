@@ -48,6 +48,11 @@ def term_named(name: str) -> Term:
     return known[name.casefold()]
 
 
+def mentioned(text: str) -> list[Term]:
+    """The terms that a line of a log mentions, as they are written there."""
+    return [term for term in load_terms() if re.search(rf"(?<![\w-]){re.escape(term.name)}(?![\w-])", text)]
+
+
 def linked(text: str, terms: Iterable[Term], page: str) -> str:
     """Markdown with the first mention of each term made a link to ``page``; code, links and headings are left alone."""
     for term in sorted(terms, key=lambda one: -len(one.name)):

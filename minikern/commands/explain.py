@@ -1,0 +1,67 @@
+"""``minikern explain``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from minikern.commands.common import EXIT_FAILED, reported
+
+READING_WIDTH = 80
+STANDARD_INPUT = "-"
+
+
+@click.command()
+@click.argument("line", nargs=-1, required=True, metavar="LINE|-")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@reported
+def explain(line: tuple[str, ...], as_json: bool) -> None:
+    """Say what a line of a boot log means: of any log, with or without its time stamp.
+
+    The words need no quotes; - reads lines from standard input. The exit status is 1 if nothing is known of a line.
+
+    \b
+    Example:
+      minikern explain 'smp: Brought up 2 nodes, 128 CPUs'
+      dmesg | grep -i tsc | minikern explain -
+    """
+    from minikern.report.explain import explanation_of
+
+    given = sys.stdin.read().splitlines() if line == (STANDARD_INPUT,) else [" ".join(line)]
+    found = [(text, explanation_of(text, others=True)) for text in given if text.strip()]
+    if as_json:
+        import msgspec
+
+        rows = [{"line": text, "known": item is not None, **_fields(item)} for text, item in found]
+        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
+    else:
+        for number, (text, item) in enumerate(found):
+            click.echo("\n" * (number > 0) + text)
+            for row in _told(text, item):
+                click.echo(click.wrap_text(row, READING_WIDTH, "  ", "    "))
+    if not all(item for _, item in found):
+        sys.exit(EXIT_FAILED)
+
+
+def _fields(item: Any) -> dict[str, str]:
+    return {} if item is None else {"function": item.function, "says": item.says, "strange": item.strange}
+
+
+def _told(text: str, item: Any) -> Iterator[str]:
+    if item is None:
+        yield "nothing is known of this line here"
+        return
+    yield f"{item.function}: {item.says}"
+    if item.strange:
+        yield f"If strange: {item.strange}"
+    if names := _terms(text):
+        yield f"See minikern learn glossary {', '.join(names)}"
+
+
+def _terms(text: str) -> list[str]:
+    from minikern.learn.glossary import mentioned
+
+    return [term.name for term in mentioned(text)]
