@@ -18,6 +18,7 @@ HIGH_START = 4 * GIB
 CONVENTIONAL_END = 0x9FC00
 ACPI_AREA = 1 * MIB
 ECAM_WINDOW = (0xE000_0000, 0xF000_0000)
+ECAM_BYTES = 256 * MIB  # of one segment with all its buses
 MIN_MEMORY = 64 * MIB
 
 RAM, RESERVED, ACPI = 1, 2, 3
@@ -77,3 +78,14 @@ def complete_memory(spec: MachineSpec) -> None:
         spec.e820 = make_e820(spec.memory_bytes(), f"{spec.name}: memory")
         if spec.pci.ecam_base is None and (spec.pci.functions or spec.pci.places):
             spec.pci.ecam_base = ECAM_WINDOW[0]
+        _place_segments(spec)
+
+
+def _place_segments(spec: MachineSpec) -> None:
+    """Give configuration windows without a place one behind all memory."""
+    free = max(HIGH_START, *(entry.end for entry in spec.e820), *(window.base for window in spec.pci.segments), 0)
+    for window in spec.pci.segments:
+        if not window.base:
+            window.base = free = -(-free // ECAM_BYTES) * ECAM_BYTES
+            free += ECAM_BYTES
+            spec.e820.append(MemoryRange(window.base, free, RESERVED))

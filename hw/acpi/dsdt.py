@@ -184,6 +184,10 @@ def _platform_devices(described: Described) -> list[bytes]:
     if described.pci.ecam_base is not None:
         buses = described.pci.ecam_end_bus - described.pci.ecam_start_bus + 1
         board.append(aml.memory32_fixed(described.pci.ecam_base & 0xFFFF_FFFF, buses << 20))
+    for window in described.pci.segments:
+        start = window.base + (window.start_bus << 20)
+        end = window.base + (window.end_bus + 1 << 20) - 1
+        board += [aml.address_space(64, "mem", start, end)] if window.base else []
     isa.append(_device("MBRD", "PNP0C02", *board))
     return [aml.device("LPC0", [aml.name("_ADR", aml.integer(0x1F0000)), *isa])]
 

@@ -56,9 +56,8 @@ def build_tables(
         roots.append(area.put(static.srat(listed, memory, ids)))
     if distances:
         roots.append(area.put(static.slit(distances, ids)))
-    if pci.ecam_base is not None:
-        window = (pci.ecam_base, 0, pci.ecam_start_bus, pci.ecam_end_bus)
-        roots.append(area.put(static.mcfg([window], ids)))
+    if windows := [(one.base, one.segment, one.start_bus, one.end_bus) for one in pci.ecam_windows()]:
+        roots.append(area.put(static.mcfg(windows, ids)))
     if spec.hpet_address:
         roots.append(area.put(static.hpet(spec.hpet_address, spec.hpet_id, ids)))
     if pci.drhd:

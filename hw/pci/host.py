@@ -159,21 +159,22 @@ class ConfigPorts:
 
 
 class EcamWindow:
-    """The memory-mapped configuration window of segment 0; 1 MiB a bus, 4 KiB a function."""
+    """The memory-mapped configuration window of a segment; 1 MiB a bus, 4 KiB a function."""
 
-    def __init__(self, topology: PciTopology, start_bus: int) -> None:
+    def __init__(self, topology: PciTopology, start_bus: int, segment: int = 0) -> None:
         self._topology = topology
+        self._segment = segment
         self._start_bus = start_bus
 
     def mmio_read(self, offset: int, size: int, cpu: object) -> int:
         """Configuration bytes at ``offset`` of the window."""
         bus = self._start_bus + (offset >> 20)
-        return self._topology.read(0, bus, offset >> 12 & 0xFF, offset & 0xFFF, size)
+        return self._topology.read(self._segment, bus, offset >> 12 & 0xFF, offset & 0xFFF, size)
 
     def mmio_write(self, offset: int, size: int, value: int, cpu: object) -> None:
         """Write configuration bytes at ``offset`` of the window."""
         bus = self._start_bus + (offset >> 20)
-        self._topology.write(0, bus, offset >> 12 & 0xFF, offset & 0xFFF, size, value)
+        self._topology.write(self._segment, bus, offset >> 12 & 0xFF, offset & 0xFFF, size, value)
 
 
 def attach_pci(bus: Bus, spec: PciSpec) -> PciTopology:
@@ -194,8 +195,8 @@ def attach_pci(bus: Bus, spec: PciSpec) -> PciTopology:
 
 def _claim(bus: Bus, spec: PciSpec, topology: PciTopology) -> None:
     bus.map_ports(CONFIG_ADDRESS, 8, ConfigPorts(topology))
-    if spec.ecam_base is not None:
-        start, count = spec.ecam_start_bus, spec.ecam_end_bus - spec.ecam_start_bus + 1
-        bus.map_mmio(spec.ecam_base + (start << 20), count << 20, EcamWindow(topology, start))
+    for window in spec.ecam_windows():
+        start, count = window.start_bus, window.end_bus - window.start_bus + 1
+        bus.map_mmio(window.base + (start << 20), count << 20, EcamWindow(topology, start, window.segment))
     for unit in {drhd.base: drhd for drhd in spec.drhd}.values():
         bus.map_mmio(unit.base, REGISTER_BYTES, RemappingUnit(unit.version, unit.cap, unit.ecap))

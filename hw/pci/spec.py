@@ -246,12 +246,22 @@ class DrhdSpec(msgspec.Struct, forbid_unknown_fields=True):
     ecap: NonNegative = 0xF00F4E
 
 
+class EcamSpec(msgspec.Struct, forbid_unknown_fields=True):
+    """The memory-mapped configuration window of a segment; ``base`` 0: behind all memory, for whoever places it."""
+
+    segment: Annotated[int, Meta(ge=0, le=0xFFFF)]
+    base: NonNegative = 0
+    start_bus: Byte = 0
+    end_bus: Byte = 0xFF
+
+
 class PciSpec(msgspec.Struct, forbid_unknown_fields=True):
     """A machine's PCI: configuration mechanism, host bridges, functions and DMA remapping units in table order."""
 
     ecam_base: NonNegative | None = None
     ecam_start_bus: Byte = 0
     ecam_end_bus: Byte = 0xFF
+    segments: list[EcamSpec] = []  # windows of segments other than 0
     host_bridges: list[HostBridgeSpec] = []
     functions: list[PciFunctionSpec] = []
     kinds: dict[str, PciKind] = {}
@@ -260,6 +270,11 @@ class PciSpec(msgspec.Struct, forbid_unknown_fields=True):
     dmar_address_width: Annotated[int, Meta(ge=32, le=64)] = 46
     breadth_first: bool = False  # the firmware's SMBIOS asks for devices in order of buses (its own type 0xB1)
     needed: list[Id] = []  # vendor:device kinds that a boot of this machine can not do without
+
+    def ecam_windows(self) -> list[EcamSpec]:
+        """The configuration windows that are placed, segment 0's first."""
+        first = [] if self.ecam_base is None else [EcamSpec(0, self.ecam_base, self.ecam_start_bus, self.ecam_end_bus)]
+        return first + [window for window in self.segments if window.base]
 
     def all_functions(self) -> list[PciFunctionSpec]:
         """Every function, places expanded, by address. InputError: unknown kind, bad address, two at one place."""
@@ -312,6 +327,9 @@ def check_pci(spec: PciSpec, where: str) -> None:
                 raise InputError(f"{where}: host bridge {bridge.name}: window {window.start:#x} ends before it starts")
     if spec.ecam_end_bus < spec.ecam_start_bus:
         raise InputError(f"{where}: ecam_end_bus {spec.ecam_end_bus:#x} is below ecam_start_bus")
+    for ecam in spec.segments:
+        if not ecam.segment or ecam.end_bus < ecam.start_bus:
+            raise InputError(f"{where}: pci.segments: expected segments from 1 on, and end_bus not below start_bus")
     for function in spec.all_functions():
         _check_function(function, where)
 

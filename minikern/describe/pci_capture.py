@@ -23,6 +23,7 @@ from hw.pci.spec import (
     BarSpec,
     DeviceScope,
     DrhdSpec,
+    EcamSpec,
     HostBridgeSpec,
     PciFunctionSpec,
     PciSpec,
@@ -74,6 +75,7 @@ def pci_from_capture(folder: Path, log: str = "") -> PciSpec:
         ecam_base=base,
         ecam_start_bus=start,
         ecam_end_bus=end,
+        segments=_other_segments(folder / "acpi" / "MCFG.dat"),
         host_bridges=_host_bridges(functions),
         functions=list(functions.values()),
         drhd=drhd,
@@ -241,18 +243,32 @@ def _is_hotplug(space: ConfigSpace) -> bool:
     return False
 
 
+def host_bridges_of(pci: PciSpec) -> list[HostBridgeSpec]:
+    """A host bridge for each bus with functions that no bridge leads to."""
+    return _host_bridges({one.address(): one for one in pci.functions})
+
+
+def _secondary(function: PciFunctionSpec) -> int:
+    """The bus behind a function, 0 if there is none."""
+    if not function.raw:
+        return function.secondary or 0
+    return function.raw[0x19] if function.raw[0x0E] & 0x7F == 1 else 0
+
+
 def _host_bridges(functions: dict[Address, PciFunctionSpec]) -> list[HostBridgeSpec]:
     """Root buses: those with functions that are no bridge's secondary bus."""
-    behind = {
-        (at.segment, function.raw[0x19]) for at, function in functions.items() if function.raw[0x0E] & 0x7F == 1
-    }
+    behind = {(at.segment, bus) for at, function in functions.items() if (bus := _secondary(function))}
     roots = sorted({(at.segment, at.bus) for at in functions} - behind)
     ends = [roots[i + 1][1] - 1 if roots[i + 1 : i + 2] and roots[i + 1][0] == segment else 0xFF
             for i, (segment, _) in enumerate(roots)]
     return [
-        HostBridgeSpec(first_bus=bus, last_bus=last, segment=segment, name=f"PCI{index}", uid=index)
+        HostBridgeSpec(first_bus=bus, last_bus=last, segment=segment, name=_root_name(index), uid=index)
         for index, ((segment, bus), last) in enumerate(zip(roots, ends, strict=True))
     ]
+
+
+def _root_name(index: int) -> str:
+    return f"PCI{index}" if index < 10 else f"R{index:03X}"
 
 
 def _table(path: Path) -> bytes:
@@ -271,6 +287,16 @@ def _ecam(path: Path) -> tuple[int | None, int, int]:
         if segment == 0 and data[at + 10] <= data[at + 11]:
             return int.from_bytes(data[at : at + 8], "little"), data[at + 10], data[at + 11]
     return None, 0, 0xFF
+
+
+def _other_segments(path: Path) -> list[EcamSpec]:
+    data = _table(path)
+    found = []
+    for at in range(44, len(data) - 15, 16):
+        base, segment = (int.from_bytes(data[at + low : at + high], "little") for low, high in ((0, 8), (8, 10)))
+        if segment and base and data[at + 10] <= data[at + 11]:
+            found.append(EcamSpec(segment, base, data[at + 10], data[at + 11]))
+    return found
 
 
 def _drhd(path: Path, log: str) -> tuple[int, list[DrhdSpec]]:

@@ -63,7 +63,8 @@ def acpi_pci_root_add(k: Kernel, root: PciRoot) -> None:
     buses = Resource(root.bus_start, root.bus_end, IORESOURCE_BUS)
     device = f"acpi {root.hid}:{root.instance:02x}"
     negotiate_os_control(k, access, root, device)
-    _check_ecam(k, access, root, device)
+    if not _check_ecam(k, access, root, device):
+        return
     if k.pci.find_bus(root.segment, root.bus_start) is not None:
         k.printk(f"{device}: can't create root bus {root.segment:04x}:{root.bus_start:02x}: it exists")
         return
@@ -145,14 +146,18 @@ def _window_flags(window: Window) -> int:
     return flags | (IORESOURCE_MEM_64 if "64bit" in window.flags else 0)
 
 
-def _check_ecam(k: Kernel, access: ConfigAccess, root: PciRoot, device: str) -> None:
-    """Source: arch/x86/pci/acpi.c:setup_mcfg_map() @ v6.12"""
-    if root.segment or access.covers(root.segment, root.bus_start):
-        return
+def _check_ecam(k: Kernel, access: ConfigAccess, root: PciRoot, device: str) -> bool:
+    """False if there is no way at all to the configuration space behind a host bridge, as it is of another segment.
+
+    Source: arch/x86/pci/acpi.c:setup_mcfg_map(), check_segment() @ v6.12
+    """
+    if access.covers(root.segment, root.bus_start):
+        return True
     disabled = not k.pci.options.probe & Probe.MMCONF
     cause = "MMCONFIG is disabled," if disabled else "fail to add MMCONFIG information,"
     new = k.behaviour.pci_ecam_lines == "ecam"
-    space = "extended configuration space under this bridge" if new else (
-        "extended PCI configuration space under this bridge."
-    )
-    k.printk(f"{device}: {cause} can't access {space}")
+    space = "configuration space" if new else "PCI configuration space"
+    extended, kind = ("", "host ") if root.segment else ("extended ", "")
+    level = Level.ERR if root.segment else Level.WARNING
+    k.printk(f"{device}: {cause} can't access {extended}{space} under this {kind}bridge{'' if new else '.'}", level)
+    return not root.segment
