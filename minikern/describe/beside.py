@@ -14,12 +14,10 @@ from hw.files import read_text_input
 from minikern.core.captured_build import CapturedBuild
 from minikern.describe.acpi_places import placed_acpi
 from minikern.describe.acpidump import read_acpidump, read_dat_folder
+from minikern.describe.beside_pci import lay_pci
 from minikern.describe.capture_build import kconfig
 from minikern.describe.case import Case
-from minikern.describe.pci_capture import pci_from_capture
-from minikern.describe.pci_sizes import told_sizes, with_sizes
 from minikern.describe.startup import parse_startup
-from minikern.host.output import scratch_folder
 
 ROOT_TABLES = ("RSDP", "RSDT", "XSDT")
 
@@ -43,7 +41,7 @@ def lay_over(spec: Case, files: Beside) -> None:
     if files.acpi:
         _lay_acpi(spec, Path(files.acpi))
     if files.pci:
-        _lay_pci(spec, Path(files.pci))
+        lay_pci(spec, Path(files.pci), _text(Path(files.pci)))
     if files.systemd:
         lay_startup(spec, Path(files.systemd))
 
@@ -125,31 +123,3 @@ def _fits(item: tuple[str, bytes], table: RawTable) -> bool:
 
 def _sizes(tables: Iterable[tuple[str, bytes]], name: str) -> str:
     return ", ".join(f"{len(data):#x}" for found, data in tables if found == name) or "none"
-
-
-def _lay_pci(spec: Case, path: Path) -> None:
-    text = _text(path)
-    with scratch_folder() as folder:
-        written = folder.write("pci/lspci-xxxx.txt", text)
-        try:
-            found = pci_from_capture(folder.path)
-        except InputError as error:
-            raise InputError(str(error).replace(str(written), str(path))) from None
-    if not found.functions:
-        raise InputError(f"{path}: no function with its bytes: expected lspci -xxxx, or -xxx")
-    _same_machine(spec, path, {one.bdf for one in found.functions})
-    logged = {one.bdf: one for one in spec.pci.functions}
-    sizes = told_sizes(text)
-    found.functions = [with_sizes(one, logged.get(one.bdf), sizes) for one in found.functions]
-    if set(logged) != {one.bdf for one in found.functions} or not any(one.bars for one in logged.values()):
-        spec.notes.append(f"assumed: sizes of PCI regions that neither the log nor {path.name} tells, by class")
-    found.ecam_base, found.ecam_start_bus = spec.pci.ecam_base, spec.pci.ecam_start_bus
-    found.ecam_end_bus = spec.pci.ecam_end_bus
-    spec.pci = found
-    spec.notes.append(f"read: {len(found.functions)} PCI functions of {path.name}")
-
-
-def _same_machine(spec: Case, path: Path, addresses: set[str]) -> None:
-    logged = {one.bdf for one in spec.pci.functions}
-    if spec.told.get("PCI functions") and not logged & addresses:
-        raise InputError(f"{path}: functions of another machine: none of the {len(logged)} that the log names is here")

@@ -11,14 +11,15 @@ from collections.abc import Mapping
 
 import msgspec
 
-from hw.pci.config import ConfigSpace
-from hw.pci.spec import BarSpec, PciFunctionSpec
+from hw.pci.config import EXT_ID, SRIOV, ConfigSpace
+from hw.pci.spec import BarSpec, PciFunctionSpec, VirtualFunctions
 
 KIB, MIB = 1 << 10, 1 << 20
 DISPLAY = 0x03
 USUAL_IO, USUAL_MEM, USUAL_PREFETCH = 32, 16 * KIB, MIB
 USUAL_DISPLAY_MEM, USUAL_DISPLAY_PREFETCH = 16 * MIB, 256 * MIB
 USUAL_ROM = 64 * KIB
+STD_BARS, PAGE_BYTES = 6, 4 * KIB
 
 _SIZE = re.compile(r"(?:Memory|I/O ports) at ([0-9a-f]{1,16})\b.*\[size=(\d{1,4})([KMG]?)\]")
 _UNIT = {"": 1, "K": KIB, "M": MIB, "G": 1 << 30}
@@ -46,7 +47,28 @@ def with_sizes(function: PciFunctionSpec, logged: PciFunctionSpec | None, told: 
             bars.append(BarSpec(index, kind, _fitting(usual, address), bool(low & 8) and not low & 1))  # type: ignore[arg-type]
         index += 2 if wide else 1
     rom = (logged.rom_size if logged else 0) or _rom(space)
-    return msgspec.structs.replace(function, bars=bars, rom_size=rom)
+    told_virtual = (one.virtual for one in (function, logged) if one and one.virtual and one.virtual.bars)
+    virtual = next(told_virtual, None) or _virtual(space)
+    return msgspec.structs.replace(function, bars=bars, rom_size=rom, virtual=virtual)
+
+
+def _virtual(space: ConfigSpace) -> VirtualFunctions | None:
+    """The virtual functions a capability tells of, with usual sizes, as registers at rest do not show them."""
+    at = next((at for number, at in space.ext_capabilities() if number == EXT_ID[SRIOV.name]), None)
+    total = space.get(SRIOV, "total_vfs", at) if at is not None else 0
+    if at is None or not total:
+        return None
+    bars, index = list[BarSpec](), 0
+    while index < STD_BARS:
+        low = space.get(SRIOV, f"bar{index}", at)
+        wide = low & 7 == 4 and index + 1 < STD_BARS
+        high = space.get(SRIOV, f"bar{index + 1}", at) if wide else 0
+        address = (high << 32 | low) & ~15
+        if address or wide:
+            size = max(_fitting(USUAL_MEM, address), PAGE_BYTES) if address else USUAL_MEM
+            bars.append(BarSpec(index, "mem64" if wide else "mem32", size, bool(low & 8)))
+        index += 2 if wide else 1
+    return VirtualFunctions(total, bars)
 
 
 def _usual(space: ConfigSpace, low: int) -> int:

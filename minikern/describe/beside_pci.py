@@ -1,0 +1,85 @@
+"""An lspci text laid over a machine: with its functions' bytes (-xxxx, -xxx), or only what it says in words (-vnn)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hw.errors import InputError
+from hw.pci.spec import EcamSpec, PciSpec
+from minikern.describe.case import Case
+from minikern.describe.lspci_text import described_functions
+from minikern.describe.pci_capture import host_bridges_of, pci_from_capture
+from minikern.describe.pci_sizes import told_sizes, with_sizes
+from minikern.host.output import scratch_folder
+
+LAST_SEGMENT = 0xFFFF  # domains beyond are those drivers make. Source: drivers/pci/controller/vmd.c @ v6.12
+
+
+def lay_pci(spec: Case, path: Path, text: str) -> None:
+    """Put the text's functions in the place of those of ``spec``. InputError: it has none, or another machine's."""
+    found = _with_bytes(path, text)
+    if not found.functions:
+        found = PciSpec(functions=described_functions(text))
+        found.host_bridges = host_bridges_of(found)
+    if not found.functions:
+        raise InputError(f"{path}: no function with its bytes or ids: expected lspci -xxxx, -xxx or -vnn")
+    _same_machine(spec, path, {one.bdf for one in found.functions})
+    logged = {str(one.address()): one for one in spec.pci.functions}
+    sizes = told_sizes(text)
+    raw = [one for one in found.functions if one.raw]
+    if raw:
+        found.functions = [with_sizes(one, logged.get(one.bdf), sizes) for one in found.functions]
+        if set(logged) != {one.bdf for one in raw} or not any(one.bars for one in logged.values()):
+            spec.notes.append(f"assumed: sizes of PCI regions that neither the log nor {path.name} tells, by class")
+    else:
+        spec.notes.append(f"assumed: registers of PCI functions that {path.name} does not tell in words")
+    _segments(spec, path, found)
+    found.ecam_base, found.ecam_start_bus = spec.pci.ecam_base, spec.pci.ecam_start_bus
+    found.ecam_end_bus = spec.pci.ecam_end_bus
+    _windows(spec, found)
+    spec.pci = found
+    spec.notes.append(f"read: {len(found.functions)} PCI functions of {path.name}")
+
+
+def _with_bytes(path: Path, text: str) -> PciSpec:
+    with scratch_folder() as folder:
+        written = folder.write("pci/lspci-xxxx.txt", text)
+        try:
+            return pci_from_capture(folder.path)
+        except InputError as error:
+            raise InputError(str(error).replace(str(written), str(path))) from None
+
+
+def _same_machine(spec: Case, path: Path, addresses: set[str]) -> None:
+    logged = {one.bdf for one in spec.pci.functions}
+    full = {address if address.count(":") == 2 else f"0000:{address}" for address in addresses}
+    if spec.told.get("PCI functions") and not logged & (addresses | full):
+        raise InputError(f"{path}: functions of another machine: none of the {len(logged)} that the log names is here")
+
+
+def _windows(spec: Case, found: PciSpec) -> None:
+    """Host bridges keep the windows the log or the description gives them."""
+    known = {(one.segment, one.first_bus): one for one in spec.pci.host_bridges}
+    for bridge in found.host_bridges:
+        if not bridge.windows and (before := known.get((bridge.segment, bridge.first_bus))) is not None:
+            bridge.windows, bridge.pxm, bridge.osc = before.windows, before.pxm, before.osc
+
+
+def _segments(spec: Case, path: Path, found: PciSpec) -> None:
+    """Windows for segments other than 0, where the firmware's tables are made; without a window they are left out."""
+    others = {one.address().segment for one in found.functions} - {0}
+    if others and not spec.e820:  # the tables are still to be made
+        found.segments = [EcamSpec(segment) for segment in sorted(others) if segment <= LAST_SEGMENT]
+        if found.segments:
+            names = ", ".join(f"{one.segment:04x}" for one in found.segments)
+            spec.notes.append(f"assumed: places of the configuration windows of PCI segments {names}")
+    else:
+        found.segments = [one for one in spec.pci.segments if one.segment in others]
+    lost = others - {one.segment for one in found.segments}
+    if lost:
+        before = len(found.functions)
+        found.functions = [one for one in found.functions if one.address().segment not in lost]
+        found.host_bridges = [one for one in found.host_bridges if one.segment not in lost]
+        names = ", ".join(f"{one:04x}" for one in sorted(lost))
+        why = "domains of a driver such as VMD's, or without a configuration window"
+        spec.notes.append(f"assumed: none of {before - len(found.functions)} functions in PCI domains {names}: {why}")
