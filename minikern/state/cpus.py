@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import insort
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
@@ -259,6 +260,11 @@ class CpuMaps:
         for cpu in self.online:
             nodes.setdefault(self.node[cpu], []).append(cpu)
         return nodes
+
+    def cores(self, cpus: Iterable[int]) -> int:
+        """How many cores some CPUs are threads of."""
+        places = (self.ids[cpu] for cpu in cpus)
+        return len({(place.package, place.die, place.core) for place in places})
 
     def check(self) -> None:
         """Raise ValueError if the masks contradict each other."""

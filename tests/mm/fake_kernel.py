@@ -21,7 +21,7 @@ from minikern.mm.map.page_init import memmap_init
 from minikern.mm.map.sparse import sparse_init, vmemmap_init
 from minikern.mm.page.mmzone import MAX_DMA32_PFN, MAX_DMA_PFN, Pglist, Zone
 from minikern.state.cpuinfo import CpuInfo
-from minikern.state.cpus import CpuMaps
+from minikern.state.cpus import CpuId, CpuMaps
 from minikern.state.memblock import Memblock
 from minikern.state.numa import Numa
 from tests.support import behaviour_of
@@ -37,6 +37,7 @@ COSTS = {
     "reserved_page_set": 6.7,
     "bootmem_info_page": 34.0,
     "deferred_page_init": 13.5,
+    "deferred_page_init_sibling": 22.1,
     "node_store_per_page": 1.31,
     "compound_head_prep": 100.0,
     "compound_tail_prep": 9.8,
@@ -103,6 +104,7 @@ def fake_kernel(
     vmemmap: str = "full",
     kernel: str = "",
     cpus_per_node: int = 4,
+    threads: int = 1,
     config: dict[str, bool | int | str] | None = None,
     behaviour: dict[str, Any] | None = None,
     pdpe1gb: bool = True,
@@ -127,6 +129,7 @@ def fake_kernel(
         boot=CpuInfo("GenuineIntel", 6, 0x6A, 6, "", 0, 0, frozenset()),
         possible=list(range(count)),
         online=list(range(count)),
+        ids={cpu: CpuId(cpu, 0, 0, cpu // threads, cpu % threads) for cpu in range(count)},
         node={cpu: nids[cpu // cpus_per_node] for cpu in range(count)},
     )
     k.numa = Numa(parsed=set(nids))

@@ -33,17 +33,40 @@ if TYPE_CHECKING:
 NS_PER_S = 1_000_000_000
 
 
-class NodeStore:
-    """A node's memory as its writers share it: each goes at its own speed, or at an equal share of the bandwidth.
+@dataclass(frozen=True)
+class PagePace:
+    """What a page costs, ns, by who else is writing.
 
-    ``own_ns`` is what a page costs a thread alone, ``store_ns`` what a page takes of the node's bandwidth. All threads
-    are equal, so one progress counter (pages done by each since the start) serves all.
+    ``own_ns``: a thread that has its core for itself; ``sibling_ns``: one whose core runs a thread on every sibling;
+    ``store_ns``: what a page takes of the node's bandwidth. The node has ``cpus`` on ``cores``.
     """
 
-    def __init__(self, env: simpy.Environment, own_ns: float, store_ns: float) -> None:
+    own_ns: float
+    sibling_ns: float
+    store_ns: float
+    cores: int = 1
+    cpus: int = 1
+
+    def page_ns(self, writers: int) -> float:
+        """Ns a page for each of so many writers: cores are filled first, then their siblings."""
+        lone, full = self.cores / self.own_ns, self.cpus / max(self.sibling_ns, self.own_ns)
+        beyond = min(writers, self.cpus) - self.cores
+        if beyond <= 0 or self.cpus == self.cores:
+            own = self.own_ns
+        else:
+            own = writers / (lone + max(full - lone, 0.0) * beyond / (self.cpus - self.cores))
+        return max(own, writers * self.store_ns)
+
+
+class NodeStore:
+    """A node's memory as its writers share it: each goes as fast as its core, or its share of the bandwidth, lets it.
+
+    All threads are taken as equal, so one progress counter (pages done by each since the start) serves all.
+    """
+
+    def __init__(self, env: simpy.Environment, pace: PagePace) -> None:
         self._env = env
-        self._own_ns = own_ns
-        self._store_ns = store_ns
+        self._pace = pace
         self._progress = 0.0
         self._since = 0
         self._queue: list[tuple[float, int, simpy.Event]] = []
@@ -60,7 +83,7 @@ class NodeStore:
         return done
 
     def _ns_per_page(self) -> float:
-        return max(self._own_ns, len(self._queue) * self._store_ns)
+        return self._pace.page_ns(len(self._queue))
 
     def _advance(self) -> None:
         now = int(self._env.now)
@@ -193,7 +216,8 @@ def page_alloc_init_late(
 
     ``node_cpus`` are the online CPUs of each node (default: what ``k.cpus.node_cpus()`` says), ``threads`` the host
     threads (default: one for each core of this computer). Books ``deferred_page_init``; needs unit costs
-    ``deferred_page_init`` and ``node_store_per_page``. Prints one line a node, in the order in which nodes finish.
+    ``deferred_page_init``, ``deferred_page_init_sibling`` and ``node_store_per_page``. Prints one line a node, in the
+    order in which nodes finish.
     Source: mm/mm_init.c:page_alloc_init_late() @ v6.12
     """
     page_alloc: PageAlloc = k.page_alloc
@@ -217,7 +241,10 @@ def page_alloc_init_late(
 def _pgdatinit(k: Kernel, node: DeferredNode, work: WorkPool, host: HostPool) -> Generator[simpy.Event, Any, None]:
     # One kernel thread, bound to the CPUs of its node. Source: mm/mm_init.c:deferred_init_memmap() @ v6.12
     env: simpy.Environment = k.machine.clock.env
-    store = NodeStore(env, k.unit_ns("deferred_page_init"), k.unit_ns("node_store_per_page"))
+    cores = max(k.cpus.cores(node.cpus), 1)
+    own_ns, sibling_ns = k.unit_ns("deferred_page_init"), k.unit_ns("deferred_page_init_sibling")
+    pace = PagePace(own_ns, sibling_ns, k.unit_ns("node_store_per_page"), cores, max(len(node.cpus), 1))
+    store = NodeStore(env, pace)
     tick_ns = NS_PER_S // k.config.number("CONFIG_HZ")
     start_jiffy = int(env.now) // tick_ns
     threads = len(node.cpus) if k.behaviour.deferred_threads == "cpus" else 1

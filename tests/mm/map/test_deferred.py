@@ -14,7 +14,7 @@ from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
 from minikern.mm.buddy.memblock_free import memblock_free_all
 from minikern.mm.map import deferred
-from minikern.mm.map.deferred import DeferredNode, NodeStore, page_alloc_init_late
+from minikern.mm.map.deferred import DeferredNode, NodeStore, PagePace, page_alloc_init_late
 from minikern.mm.page import page_kernels
 from minikern.mm.page.mmzone import PAGES_PER_SECTION, Zone
 from minikern.mm.page.vmemmap import PageStateGone
@@ -34,7 +34,7 @@ def late(k: FakeKernel, threads: int | None = None) -> FakeKernel:
 
 def times(count: int, own: float, store: float, pages: int) -> list[int]:
     env = simpy.Environment()
-    shared = NodeStore(env, own, store)
+    shared = NodeStore(env, PagePace(own, own, store, count, count))
     ends: list[int] = []
 
     def writer() -> Any:
@@ -57,7 +57,7 @@ def test_own_speed_until_the_memory_is_full(writers: int, expected: int) -> None
 def test_sharing_against_a_fluid_simulation(jobs: list[tuple[int, int]]) -> None:
     own, store = 4.0, 1.5
     env = simpy.Environment()
-    shared = NodeStore(env, own, store)
+    shared = NodeStore(env, PagePace(own, own, store, len(jobs), len(jobs)))
     ends: dict[int, int] = {}
 
     def writer(index: int, start: int, pages: int) -> Any:
@@ -141,6 +141,20 @@ def test_bandwidth_limits_many_threads() -> None:
     spent = k.charges["deferred_page_init"] * COSTS["node_store_per_page"] / 1e6
     ms = int(k.lines[-1].rsplit(" ", 1)[1].removesuffix("ms"))
     assert 0 <= spent - ms < 4.1
+
+
+@pytest.mark.parametrize(("writers", "expected"), [(1, 10.0), (4, 10.0), (6, 12.0), (8, 40 / 3), (9, 15.0)])
+def test_siblings_add_less_than_cores(writers: int, expected: float) -> None:
+    pace = PagePace(own_ns=10.0, sibling_ns=40 / 3, store_ns=0.001, cores=4, cpus=8)
+    assert pace.page_ns(writers) == pytest.approx(expected)
+
+
+@pytest.mark.big
+def test_a_node_of_two_cores_with_two_threads_each() -> None:
+    memory = [(4 * GIB, 8 * GIB, 0)]
+    lone, shared = (late(fake_kernel(memory, vmemmap="window", threads=threads)) for threads in (1, 2))
+    spent = [int(k.machine.clock.now) for k in (lone, shared)]
+    assert spent[1] / spent[0] == pytest.approx(22.1 / 13.5, rel=0.1)
 
 
 @pytest.mark.parametrize("cpus", [1, 4])
