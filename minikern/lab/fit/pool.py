@@ -11,7 +11,10 @@ from dataclasses import dataclass
 from math import exp, log, sqrt
 from statistics import mean, median
 
+import msgspec
+
 from minikern.core.families import FamilyCost
+from minikern.lab.fit.deferral import ALONE, SIBLING
 from minikern.lab.fit.line_prices import ANY, LINE, PREFIX, WORD, LinePrice, LinePrices, prefix, word
 
 DRAWN = 2.0  # machines that all families together weigh as much as
@@ -19,6 +22,7 @@ LEAST_SPREAD, LONE_SPREAD = 0.2, 0.8  # of the logarithm of a cost; of one that 
 OWN_WEIGHT = 3  # of a family's own machines in a line's median
 CUT_NS = 3_000_000.0  # longer stretches say nothing of lines that merely begin alike
 LEAST_NS = 1.0
+TIED = {SIBLING: ALONE}
 
 
 @dataclass(frozen=True)
@@ -38,7 +42,17 @@ def pooled_costs(samples: Sequence[Sample], family: str, defaults: Mapping[str, 
         by_machine = _by_machine(samples, lambda sample, kind=kind: sample.costs.get(kind))  # type: ignore[misc]
         values = [(name, log(max(ns, 1e-4))) for name, ns in by_machine]
         found[kind] = _pooled(values, family, defaults.get(kind, 0.0))
-    return found
+    return found | _tied(found, defaults)
+
+
+def _tied(found: Mapping[str, FamilyCost], defaults: Mapping[str, float]) -> dict[str, FamilyCost]:
+    """What no log tells from another kind keeps its default ratio to it."""
+    tied = {}
+    for kind, leader in TIED.items():
+        if leader in found and kind in defaults:
+            ns = found[leader].ns * defaults[kind] / defaults[leader]
+            tied[kind] = msgspec.structs.replace(found[leader], ns=float(f"{ns:.5g}"))
+    return tied
 
 
 def _pooled(values: Sequence[tuple[str, float]], family: str, default: float) -> FamilyCost:
