@@ -18,7 +18,7 @@ from minikern.describe.case import Case
 from minikern.describe.stamps import read_stamped
 from minikern.lab.fit.bands import SAME_BOOT, spread_of
 from minikern.lab.fit.console_rate import byte_ns, unpaced
-from minikern.lab.fit.deferral import deferred_factors
+from minikern.lab.fit.deferral import deferred_factors, slowest_ns
 from minikern.lab.fit.evidence import with_evidence
 from minikern.lab.fit.fitted import FittedMachine, fitted_cost
 from minikern.lab.fit.initramfs import KIND as UNPACK
@@ -144,7 +144,7 @@ def _take_sleep_off(matched: Matched, sleeping: Step, slept_ns: int) -> None:
 def _measured(estimates: Mapping[str, Estimate], matched: Matched) -> dict[str, Estimate]:
     """With what the log measures by itself: deferred pages by their printed time, the initramfs by its two ends."""
     real = [step.text for step in matched.timeline.steps]
-    found = dict(estimates) | deferred_factors(real, matched.kernel, DEFAULT_SPREAD)
+    found = dict(estimates) | deferred_factors(slowest_ns(real), matched.kernel, DEFAULT_SPREAD)
     unpacking = unpack_factor(matched.timeline, matched.kernel.ledger.total_ns(UNPACK))
     if unpacking is not None:
         found[UNPACK] = unpacking

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 
 from minikern.core.kernel import Kernel
 from minikern.lab.fit.solve import Estimate
+from minikern.mm.map.deferred import PagePace
 
 _NODE = re.compile(r"node \d+ (?:deferred pages )?initiali[sz]ed(?:, \d+ pages)? in (\d+) ?ms")
 ALONE, SIBLING, STORE = "deferred_page_init", "deferred_page_init_sibling", "node_store_per_page"
 NS_PER_MS = 1_000_000
 TICK_NS = 4_000_000  # the printed time is counted in ticks, of 250 a second on most kernels
 LEAST_SPREAD = 0.05
-SLOWED = 1.02  # over what a page takes a thread by itself, or beside its sibling
 
 
 def slowest_ns(texts: Iterable[str]) -> int:
@@ -21,26 +21,27 @@ def slowest_ns(texts: Iterable[str]) -> int:
     return max((int(found[1]) for text in texts if (found := _NODE.match(text))), default=0) * NS_PER_MS
 
 
-def deferred_factors(real: Iterable[str], kernel: Kernel, prior_spread: float) -> dict[str, Estimate]:
-    """Printed over emulated duration of the slowest node, for the unit costs it rests on; empty where one is missing.
+def deferred_factors(real_ns: int, kernel: Kernel, prior_spread: float) -> dict[str, Estimate]:
+    """What the slowest node's real time says of the unit costs that the emulated one rests on; empty without both.
 
-    All of them are moved, so that the emulated time becomes the real one; learnt are those that made it as long as it
-    was: what a thread does by itself, or the node's bandwidth.
+    Learnt is what made it as long as it was, what a thread does by itself or the node's bandwidth. The other stays as
+    believed, but for what would now make it longer.
     """
-    real_ns, emulated_ns = slowest_ns(real), slowest_ns(line.text for line in kernel.log.lines)
+    emulated_ns = slowest_ns(line.text for line in kernel.log.lines)
     if not real_ns or not emulated_ns:
         return {}
     factor, spread = real_ns / emulated_ns, max(LEAST_SPREAD, TICK_NS / real_ns / 2 + TICK_NS / emulated_ns / 2)
-    bound = (STORE,) if _full(kernel) else (ALONE, SIBLING)
-    known, tied = Estimate(factor, spread, True, 1), Estimate(factor, max(spread, prior_spread), False)
-    return {kind: known if kind in bound else tied for kind in (ALONE, SIBLING, STORE)}
+    thread_ns, store_ns = _page_ns(kernel)
+    full = store_ns > thread_ns
+    slack = max(store_ns, thread_ns) / max(min(store_ns, thread_ns), 1e-9)
+    known = Estimate(factor, spread, True, 1)
+    other = Estimate(min(1.0, factor * slack), prior_spread, False)
+    return {ALONE: other, SIBLING: other, STORE: known} if full else {ALONE: known, SIBLING: known, STORE: other}
 
 
-def _full(kernel: Kernel) -> bool:
-    # True if threads waited for memory more than they worked: each would have been done sooner by itself.
-    spans = [entry for entry in kernel.ledger.entries() if entry.kind == ALONE and entry.phase == "deferred"]
-    pages, spent = sum(entry.pieces for entry in spans), sum(entry.total_ns for entry in spans)
-    siblings = kernel.cpus.cores(kernel.cpus.online) < len(kernel.cpus.online)
-    beside = siblings and kernel.behaviour.deferred_threads == "cpus"
-    own_ns = max(kernel.unit_ns(kind) for kind in ((ALONE, SIBLING) if beside else (ALONE,)))
-    return bool(pages) and spent / pages > SLOWED * own_ns
+def _page_ns(kernel: Kernel) -> tuple[float, float]:
+    # What a page takes a thread when a node's threads all work, were its memory, or were they, without limit.
+    cpus = max(kernel.cpus.node_cpus().values(), key=len, default=[0])
+    threads = len(cpus) if kernel.behaviour.deferred_threads == "cpus" else 1
+    pace = PagePace(kernel.unit_ns(ALONE), kernel.unit_ns(SIBLING), 0.0, kernel.cpus.cores(cpus), len(cpus))
+    return pace.page_ns(threads), threads * kernel.unit_ns(STORE)
