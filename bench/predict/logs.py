@@ -7,8 +7,18 @@ import re
 from pathlib import Path
 
 CORPORA = Path(__file__).parents[2] / "../shared/corpora"
+CAPTURES = CORPORA.parent / "captures"
+SAME_PC = re.compile(r"-(?:debug|\d+)$")  # the end of a capture's name that names no other machine
 SLOW_KERNELS = ("kasan", "kmsan", "debug")  # in a name: built to find bugs, not to calibrate from
 KERNEL_WORD = re.compile(r"[-.](?:\d+\.\d+(?:rc\d+)?|kexec|kdump|lkp|kvmhost|sme|\d+boots).*$")
+
+
+def captured_logs(folder: Path = CAPTURES) -> dict[str, list[Path]]:
+    """Logs of captured machines, by machine."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.glob("*/dmesg.txt")):
+        found.setdefault(SAME_PC.sub("", path.parent.name), []).append(path)
+    return found
 
 
 def machine_logs(folders: list[Path] | None = None) -> dict[str, list[Path]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench.predict.logs import machine_logs
+from bench.predict.logs import captured_logs, machine_logs
 from hw.errors import InputError
 from minikern.describe.presets import load_machine
 from minikern.lab.fit.calibrate import fit_log
@@ -18,11 +18,12 @@ from minikern.lab.fit.sample import sample_of
 def collect(folders: list[Path] | None = None) -> list[Sample]:
     """One sample a log with stamps."""
     found = []
-    for machine, paths in machine_logs(folders).items():
+    logs = machine_logs(folders) | ({} if folders else captured_logs())
+    for machine, paths in logs.items():
         for path in paths:
             try:
                 found.append(sample_of(fit_log(str(path), load_machine), machine))
-                print(f"{path.name}: {machine}, {found[-1].family}", file=sys.stderr, flush=True)
+                print(f"{path.parent.name}/{path.name}: {machine}, {found[-1].family}", file=sys.stderr, flush=True)
             except InputError as error:
                 print(f"{path.name}: left out: {error}", file=sys.stderr)
     return found

@@ -6,6 +6,7 @@ machines of the family differ, and how many the figure rests on.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from importlib import resources
 from math import exp
@@ -17,8 +18,9 @@ from hw.toml_file import decode_toml
 from minikern.core.costs import Cost
 
 EIGHTY_PERCENT = 1.2816  # standard deviations to either side of the mean
-GUEST = "guest"
+GUEST, EMULATED = "guest", "emulated"
 HYPERVISOR = ("Hypervisor detected:", "Booting paravirtualized kernel on KVM", "kvm-clock: ")  # a guest's lines
+QEMU = "DMI: QEMU "  # without one of those lines: on a processor that is emulated too
 NEAREST = {"GenuineIntel": "intel-server", "AuthenticAMD": "amd-server", "HygonGenuine": "amd-server"}
 
 
@@ -40,12 +42,16 @@ class FamilyCost(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class Family(msgspec.Struct, forbid_unknown_fields=True):
-    """One family: who belongs to it, and what work costs there. ``rank``: families are asked in this order."""
+    """One family: who belongs to it, and what work costs there. ``rank``: families are asked in this order.
+
+    ``apart``: its machines say nothing of those of other families, nor those of its own.
+    """
 
     title: str
     rank: int
     members: list[FamilyModels] = []
     machines: int = 0
+    apart: bool = False
     costs: dict[str, FamilyCost] = {}
 
 
@@ -67,6 +73,14 @@ def family_of(cpus: CpuSpec, guest: bool) -> str:
         if any(_belongs(cpus, member) for member in family.members):
             return name
     return NEAREST.get(cpus.vendor, "intel-client")
+
+
+def family_of_boot(cpus: CpuSpec, lines: Iterable[str]) -> str:
+    """The family of a machine whose boot wrote these lines: under a hypervisor it is a guest whatever its processor."""
+    written = [line for line in lines if line.startswith((*HYPERVISOR, QEMU))]
+    if any(line.startswith(HYPERVISOR) for line in written):
+        return GUEST
+    return EMULATED if written else family_of(cpus, guest=False)
 
 
 def _belongs(cpus: CpuSpec, member: FamilyModels) -> bool:

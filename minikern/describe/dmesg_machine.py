@@ -15,7 +15,7 @@ import msgspec
 from hw.acpi.dsdt import Described, build_dsdt
 from hw.errors import InputError
 from hw.spec import CpuSpec
-from minikern.core.families import HYPERVISOR, family_costs, family_of
+from minikern.core.families import family_costs, family_of_boot
 from minikern.core.release import load_release, release_for_version
 from minikern.core.version import banner_version, series
 from minikern.describe.architecture import foreign_architecture
@@ -77,7 +77,7 @@ def _spec(log: Log, name: str, preset: Callable[[str], Case]) -> Case:
     processors = cpus(log, bringup_order(log, cpu_pxm))
     nodes = len({area.pxm for area in memory})
     base = preset("lpc2023" if processors.count >= FIRST_SERVER_CPUS or nodes > 1 else "laptop")
-    family = family_of(processors, log.first(rf"^(?:{'|'.join(HYPERVISOR)})") is not None)
+    family = family_of_boot(processors, log.lines)
     log.assumed.append(f"unit costs of machines of its kind ({family}); contents of ACPI tables beyond the log")
     pci = pci_from_log(log)
     spec = Case(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from minikern.core.families import HYPERVISOR, family_of
+from minikern.core.families import family_of_boot
 from minikern.describe.case import Case
 from minikern.lab.fit.timeline import Timeline
 
 
 def family_of_log(spec: Case, real: Timeline) -> str:
-    """By its processor; under a hypervisor it is a guest whatever that says."""
-    return family_of(spec.cpus, any(step.text.startswith(HYPERVISOR) for step in real.steps))
+    """By its processor and by what its boot says of hypervisors."""
+    return family_of_boot(spec.cpus, (step.text for step in real.steps))

@@ -13,7 +13,7 @@ from statistics import mean, median
 
 import msgspec
 
-from minikern.core.families import FamilyCost
+from minikern.core.families import FamilyCost, load_families
 from minikern.lab.fit.deferral import ALONE, SIBLING
 from minikern.lab.fit.line_prices import ANY, LINE, PREFIX, WORD, LinePrice, LinePrices, prefix, word
 
@@ -36,13 +36,24 @@ class Sample:
 
 
 def pooled_costs(samples: Sequence[Sample], family: str, defaults: Mapping[str, float]) -> dict[str, FamilyCost]:
-    """The costs of ``family`` for every kind that any machine shows."""
-    found = {}
+    """The costs of ``family`` for every kind that any machine shows, of those that say something of it."""
+    samples, found = related(samples, family), {}
     for kind in sorted({kind for sample in samples for kind in sample.costs}):
         by_machine = _by_machine(samples, lambda sample, kind=kind: sample.costs.get(kind))  # type: ignore[misc]
         values = [(name, log(max(ns, 1e-4))) for name, ns in by_machine]
         found[kind] = _pooled(values, family, defaults.get(kind, 0.0))
     return found | _tied(found, defaults)
+
+
+def related(samples: Sequence[Sample], family: str) -> list[Sample]:
+    """The samples of machines that say something of ``family``: of itself only, if it is one apart."""
+    families = load_families()
+    apart = families[family].apart if family in families else False
+    return [
+        sample
+        for sample in samples
+        if sample.family == family or not (apart or (sample.family in families and families[sample.family].apart))
+    ]
 
 
 def _tied(found: Mapping[str, FamilyCost], defaults: Mapping[str, float]) -> dict[str, FamilyCost]:
@@ -106,13 +117,15 @@ def _prices(samples: Sequence[Sample], key: Callable[[str], str], cut: bool) -> 
 
 
 def _price(values: Sequence[tuple[str, float]]) -> LinePrice:
-    overall = weighted_median([(ns, 1) for _, ns in values])
-    own = {
-        family: weighted_median([(ns, OWN_WEIGHT if name == family else 1) for name, ns in values])
-        for family in {name for name, _ in values}
-    }
+    apart = {name for name, family in load_families().items() if family.apart}
+    usual = [value for value in values if value[0] not in apart] or list(values)
+    overall = weighted_median([(ns, 1) for _, ns in usual])
+    own = {}
+    for family in {name for name, _ in values}:
+        near = [value for value in values if value[0] == family] if family in apart else usual
+        own[family] = weighted_median([(ns, OWN_WEIGHT if name == family else 1) for name, ns in near])
     differing = {family: ns for family, ns in own.items() if abs(ns - overall) > 0.1 * overall + LEAST_NS}
-    return LinePrice(overall, len(values), differing)
+    return LinePrice(overall, len(usual), differing)
 
 
 def weighted_median(values: Sequence[tuple[float, int]]) -> float:
