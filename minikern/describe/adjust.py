@@ -73,11 +73,13 @@ def _set_cpus(spec: Case, text: str) -> None:
 
 
 def _spread_cpus(spec: Case) -> None:
+    # Whole packages to a node, or where there are more nodes than packages, parts of one.
     places = spec.cpus.topology()
-    packages = max(place.package for place in places) + 1
+    cores = sorted({(place.package, place.core) for place in places})
+    node_of = {core: index * len(spec.nodes) // len(cores) for index, core in enumerate(cores)}
     lists: list[list[int]] = [[] for _ in spec.nodes]
     for index, place in enumerate(places):
-        lists[place.package * len(spec.nodes) // packages].append(index)
+        lists[node_of[place.package, place.core]].append(index)
     for node, cpus in zip(spec.nodes, lists, strict=True):
         node.cpus = ",".join(map(str, cpus))
 
@@ -108,7 +110,7 @@ def _forget_places(spec: Case) -> None:
 
 
 def _set_nodes(spec: Case, options: Sequence[str]) -> None:
-    # "2G,cpus=0-3,cpus=7" a node, virtme-ng's --numa
+    # "2G,cpus=0-3,cpus=7" a node, virtme-ng's --numa; where no node names CPUs, they are shared out in order
     sizes: list[int] = []
     lists: list[str] = []
     for text in options:
@@ -130,6 +132,8 @@ def _set_nodes(spec: Case, options: Sequence[str]) -> None:
     nodes = place_nodes(sizes, lists, "--numa")
     _set_memory(spec, sum(sizes))
     spec.nodes, spec.distances = nodes, []
+    if not any(lists):
+        _spread_cpus(spec)
 
 
 def _set_distances(spec: Case, options: Sequence[str]) -> None:
