@@ -1,21 +1,30 @@
-"""How sure a simulated time is: intervals of unit costs carried through to totals and savings.
+"""How sure a simulated time is: intervals of unit costs, and doubt about unexplained time, carried through.
 
-Unit costs are taken as independent and log-normal; to first order a sum of ``count x cost`` then varies by the root of
-the squares of its parts, each times the spread of its cost's logarithm. Time that was found in a log and no work
-explains varies by ``MEASURED_SPREAD``.
+A band holds 80 % of what is believed. Unit costs are taken as independent of each other and log-normal, a kind's pieces
+as all alike; unexplained stretches are partly alike. To first order a time then varies by the root of the squares of
+its parts, each times the spread (the standard deviation of the logarithm) of what it depends on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from math import hypot, log
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import exp, hypot, log
 
 import msgspec
 
-from minikern.core.costs import Cost, Residue
+from minikern.core.cost_table import machine_costs
+from minikern.core.costs import Cost
+from minikern.describe.case import Case
+from minikern.lab.run import Boot
+from minikern.lab.spent import TOTAL, Spent, spent_in
 
-MEASURED_SPREAD = 0.1  # of time that was found in a log and is carried over: from one boot of a machine to the next
+NS_PER_MS = 1_000_000
 EIGHTY_PERCENT = 1.2816  # standard deviations to either side of the mean
+ALIKE = 0.5  # share of the variance that unexplained stretches have in common
+MEASURED_SPREAD = 0.1  # of work whose cost states no interval, where others do
+SAME_BOOT, SAME_MACHINE, SAME_KIND = 0.03, 0.2, 1.0  # spread of an unexplained stretch, by where its time is from
+DEFERRED, STORE = "deferred_page_init", "node_store_per_page"  # booked as the one, and as slow as either
 
 
 class Band(msgspec.Struct, frozen=True):
@@ -25,34 +34,69 @@ class Band(msgspec.Struct, frozen=True):
     high_ms: float
 
 
-def spreads(costs: Mapping[str, Cost], residue: Iterable[Residue] = ()) -> dict[str, float]:
-    """Standard deviation of the logarithm of each cost that states an interval, and of residue that states one."""
-    told = {item.name: item.spread for item in residue if item.spread}
-    return told | {
-        kind: log(cost.high / cost.low) / (2 * EIGHTY_PERCENT)
-        for kind, cost in costs.items()
-        if cost.low is not None and cost.high is not None and 0 < cost.low < cost.high
-    }
+@dataclass(frozen=True)
+class Doubts:
+    """Spreads: of kinds of work, and of unexplained time by name."""
+
+    work: Mapping[str, float] = field(default_factory=dict)
+    rest: Mapping[str, float] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.work or self.rest)
 
 
-def band(center_ms: float, work_ms: Mapping[str, float], spread: Mapping[str, float]) -> Band | None:
-    """The band of a time of which ``work_ms`` is counted work by kind; None where no cost states an interval."""
-    if not spread:
+def spread_of(cost: Cost) -> float:
+    """Spread of a cost, from its interval; 0 where it states none."""
+    if cost.low is None or cost.high is None or not 0 < cost.low < cost.high:
+        return 0.0
+    return log(cost.high / cost.low) / (2 * EIGHTY_PERCENT)
+
+
+def doubts_of(spec: Case) -> Doubts:
+    """What a machine's costs and its unexplained time state of themselves; nothing where neither says anything."""
+    costs = machine_costs(spec.name, spec.costs)
+    work = {kind: spread for kind, cost in costs.items() if (spread := spread_of(cost))}
+    if DEFERRED in work or STORE in work:
+        work[DEFERRED] = max(work.get(DEFERRED, 0.0), work.get(STORE, 0.0))
+    return Doubts(work, {item.name: item.spread for item in spec.residue if item.spread})
+
+
+def time_band(center_ns: float, spent: Spent, doubts: Doubts) -> Band | None:
+    """The band of a time that went into ``spent``; None where nothing states how sure it is."""
+    if not doubts:
         return None
-    width = EIGHTY_PERCENT * hypot(*(ms * spread.get(kind, MEASURED_SPREAD) for kind, ms in work_ms.items()))
-    return Band(round(max(center_ms - width, 0.0), 3), round(center_ms + width, 3))
+    width = _deviation(spent, doubts, 0.0)
+    factor = exp(EIGHTY_PERCENT * width / spent.ns) if spent.ns > 0 else 1.0
+    return Band(round(center_ns / factor / NS_PER_MS, 3), round(center_ns * factor / NS_PER_MS, 3))
 
 
-def saving_band(
-    saved_ms: float, before_ms: Mapping[str, float], after_ms: Mapping[str, float], spread: Mapping[str, float]
-) -> Band | None:
-    """The band of a saving: only work that the two boots do not share makes it unsure.
+def saving_band(saved_ns: float, before: Spent, after: Spent, doubts: Doubts) -> Band | None:
+    """The band of a saving: only what the two boots do not share makes it unsure.
 
     One of the two was never measured, so no part of the difference is surer than ``MEASURED_SPREAD``.
     """
-    if not spread:
+    if not doubts:
         return None
-    kinds = before_ms.keys() | after_ms.keys()
-    changed = {kind: before_ms.get(kind, 0.0) - after_ms.get(kind, 0.0) for kind in sorted(kinds)}
-    width = EIGHTY_PERCENT * hypot(*(ms * max(spread.get(kind, 0.0), MEASURED_SPREAD) for kind, ms in changed.items()))
-    return Band(round(saved_ms - width, 3), round(saved_ms + width, 3))
+    changed = Spent(_changes(before.work, after.work), _changes(before.rest, after.rest))
+    width = EIGHTY_PERCENT * _deviation(changed, doubts, MEASURED_SPREAD)
+    return Band(round((saved_ns - width) / NS_PER_MS, 3), round((saved_ns + width) / NS_PER_MS, 3))
+
+
+def _changes(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:
+    kinds = sorted(before.keys() | after.keys())
+    return {kind: before.get(kind, 0.0) - after.get(kind, 0.0) for kind in kinds}
+
+
+def _deviation(spent: Spent, doubts: Doubts, least: float) -> float:
+    """Standard deviation, ns."""
+    work = [ns * max(doubts.work.get(kind, MEASURED_SPREAD), least) for kind, ns in spent.work.items()]
+    rest = [ns * max(doubts.rest.get(name, MEASURED_SPREAD), least) for name, ns in spent.rest.items()]
+    return hypot(*work, ALIKE**0.5 * sum(rest), *((1 - ALIKE) ** 0.5 * ns for ns in rest))
+
+
+def boot_bands(boot: Boot) -> dict[str, Band]:
+    """The bands of a finished boot's phases and of its ``total``; empty where nothing states how sure it is."""
+    doubts, spans = doubts_of(boot.spec), boot.kernel.phase_ns()
+    whole = {**spans, TOTAL: sum(spans.values())}
+    found = {name: time_band(ns, spent_in(boot.kernel, name), doubts) for name, ns in whole.items()}
+    return {name: band for name, band in found.items() if band is not None}

@@ -10,18 +10,19 @@ from typing import NamedTuple
 import msgspec
 
 from hw.errors import BusError, GeneralProtection, InputError, MachineStopped
-from minikern.core.cost_table import machine_costs, times_of
+from minikern.core.cost_table import times_of
 from minikern.core.kernel import BootOptions
 from minikern.core.ledger import Entry
 from minikern.core.variant import Variant, load_variant, load_variants
 from minikern.describe.case import Case
 from minikern.describe.startup import Startup
 from minikern.host.children import forked_map
-from minikern.lab.bands import Band, band, saving_band, spreads
+from minikern.lab.bands import Band, Doubts, doubts_of, saving_band, time_band
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
 from minikern.lab.own import AS_LOGGED, offers, own_boot
 from minikern.lab.pci_skipped import skipped_text
 from minikern.lab.run import Boot, boot, choose_release
+from minikern.lab.spent import Spent, spent_in
 from minikern.lab.verdict import Payoff, headline, own_headline, payoffs, prices
 
 PHASES = ("early memory", "smp", "deferred", "acpi", "pci", "hugepages", "rest")
@@ -113,13 +114,13 @@ class _Order(NamedTuple):
 class _Finished(NamedTuple):
     """What a finished boot leaves: its rung (not yet held against another), its lines, its published figures.
 
-    ``work_ms`` is the boot CPU's counted work by kind.
+    ``spent`` is what its time went into.
     """
 
     rung: Rung
     lines: list[LinePoint]
     talk: list[Comparison]
-    work_ms: dict[str, float]
+    spent: Spent
 
 
 def run_ladder(
@@ -142,10 +143,10 @@ def run_ladder(
             finished.append(next(results))
     if all(result.rung.failed for result in finished):
         raise MachineStopped(finished[0].rung.failed)
-    spread = spreads(machine_costs(spec.name, spec.costs), spec.residue)
+    doubts = doubts_of(spec)
     done: dict[str, _Finished] = {}
     for result in finished:
-        done[result.rung.variant] = result._replace(rung=_held_against(result, done, spread))
+        done[result.rung.variant] = result._replace(rung=_held_against(result, done, doubts))
     rungs = [result.rung for result in done.values()]
     talk = [row for result in finished for row in result.talk]
     if spec.figures:
@@ -199,15 +200,14 @@ def _boot_one(order: _Order) -> _Finished:
     try:
         done = boot(order.spec, order.variant, order.release, order.append, order.options)
     except (InputError, MachineStopped, BusError, GeneralProtection) as error:
-        return _Finished(_no_rung(order.variant, str(error)), [], [], {})
+        return _Finished(_no_rung(order.variant, str(error)), [], [], Spent())
     lines = [LinePoint(line.ts_ns / NS_PER_MS, line.phase, line.text) for line in done.kernel.log.lines]
     figures = load_figures(order.spec.figures) if order.spec.figures else None
     talk = compare_figures(figures, {order.variant.name: done}) if figures else []
     rung = _rung(done, order.variant)
-    spent = _by_name([entry for entry in done.kernel.ledger.entries() if entry.critical])
-    work = {kind: ns / NS_PER_MS for kind, ns in spent.items()}
+    spent = spent_in(done.kernel)
     done.kernel.release_memory()
-    return _Finished(rung, lines, talk, work)
+    return _Finished(rung, lines, talk, spent)
 
 
 def _by_name(entries: Sequence[Entry]) -> dict[str, int]:
@@ -222,13 +222,13 @@ def _no_rung(variant: Variant, why: str) -> Rung:
     return Rung(variant.name, variant.title, 0.0, phases, 0.0, 0.0, [], "", None, "", failed=why)
 
 
-def _held_against(result: _Finished, earlier: Mapping[str, _Finished], spread: Mapping[str, float]) -> Rung:
-    rung = msgspec.structs.replace(result.rung, band=band(result.rung.total_ms, result.work_ms, spread))
+def _held_against(result: _Finished, earlier: Mapping[str, _Finished], doubts: Doubts) -> Rung:
+    rung = msgspec.structs.replace(result.rung, band=time_band(result.rung.total_ms * NS_PER_MS, result.spent, doubts))
     base = earlier.get(rung.against)
     if base is None or base.rung.failed:
         return msgspec.structs.replace(rung, against="")
     saved = round(base.rung.total_ms - rung.total_ms, 3)
-    sure = saving_band(saved, base.work_ms, result.work_ms, spread)
+    sure = saving_band(saved * NS_PER_MS, base.spent, result.spent, doubts)
     return msgspec.structs.replace(rung, saved_ms=saved, saved_band=sure)
 
 

@@ -6,7 +6,7 @@ import msgspec
 
 from minikern.core.cost_table import times_of
 from minikern.describe.log_facts import differences
-from minikern.lab.fit.bands import boot_bands
+from minikern.lab.bands import NS_PER_MS, boot_bands
 from minikern.lab.run import Boot
 
 
@@ -29,7 +29,10 @@ def boot_json(boot: Boot) -> str:
         "total_ns": boot.total_ns,
         "residue_ns": kernel.ledger.residue_ns(),
         "phases_ns": dict(sorted(kernel.phase_ns().items())),
-        "bands_80_ns": {name: [round(band.low), round(band.high)] for name, band in sorted(boot_bands(boot).items())},
+        "bands_80_ns": {
+            name: [round(band.low_ms * NS_PER_MS), round(band.high_ms * NS_PER_MS)]
+            for name, band in sorted(boot_bands(boot).items())
+        },
         "startup_ms": _startup_ms(boot),
         "unlike_its_log": unlike_its_log(boot),
         "lines": [{"ts_ns": line.ts_ns, "phase": line.phase, "text": line.text} for line in kernel.log.lines],

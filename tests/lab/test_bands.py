@@ -2,43 +2,87 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
-from minikern.core.costs import Cost
-from minikern.lab.bands import MEASURED_SPREAD, band, saving_band, spreads
+from hw.spec import CpuSpec
+from minikern.core.costs import Cost, Residue
+from minikern.core.ledger import Ledger
+from minikern.describe.case import Case
+from minikern.lab.bands import MEASURED_SPREAD, Band, Doubts, doubts_of, saving_band, spread_of, time_band
+from minikern.lab.spent import Spent, spent_of
 
-COSTS = {
-    "pages": Cost(10.0, "x", low=8.0, high=12.5),
-    "cpus": Cost(1e6, "x", low=0.8e6, high=1.25e6),
-    "stated": Cost(5.0, "x"),
-}
-BEFORE = {"pages": 900.0, "cpus": 300.0, "a driver": 200.0}
-AFTER = {"pages": 100.0, "cpus": 300.0, "a driver": 200.0}
+DOUBTS = Doubts({"pages": 0.17, "cpus": 0.17}, {"a driver": 0.3})
+BEFORE = Spent({"pages": 900e6, "cpus": 300e6, "sure": 100e6}, {"a driver": 200e6})
+AFTER = replace(BEFORE, work={**BEFORE.work, "pages": 100e6})
 
 
-def drawn(work: dict[str, float], seed: int = 7) -> np.ndarray:
-    rng, spread = np.random.default_rng(seed), spreads(COSTS)
-    factors = {kind: np.exp(rng.normal(0.0, spread.get(kind, MEASURED_SPREAD), 20_000)) for kind in sorted(work)}
-    return sum(ms * factors[kind] for kind, ms in work.items())  # type: ignore[return-value]
+def drawn(spent: Spent, seed: int = 7) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    spreads = {**DOUBTS.work, **DOUBTS.rest}
+    parts = {**spent.work, **spent.rest}
+    factors = {kind: np.exp(rng.normal(0.0, spreads.get(kind, MEASURED_SPREAD), 20_000)) for kind in sorted(parts)}
+    return sum(ns * factors[kind] for kind, ns in parts.items())  # type: ignore[return-value]
+
+
+def share(values_ns: np.ndarray, band: Band | None) -> float:
+    assert band is not None
+    return float(np.mean((values_ns >= band.low_ms * 1e6) & (values_ns <= band.high_ms * 1e6)))
 
 
 def test_four_of_five_draws_lie_in_the_band() -> None:
-    found = band(1400.0, BEFORE, spreads(COSTS))
-    assert found is not None
-    totals = drawn(BEFORE)
-    share = np.mean((totals >= found.low_ms) & (totals <= found.high_ms))
-    assert 0.77 <= share <= 0.83
+    assert 0.77 <= share(drawn(BEFORE), time_band(BEFORE.ns, BEFORE, DOUBTS)) <= 0.83
 
 
 def test_what_two_boots_share_does_not_make_a_saving_unsure() -> None:
-    found = saving_band(800.0, BEFORE, AFTER, spreads(COSTS))
-    assert found is not None
-    saved = drawn(BEFORE) - drawn(AFTER)
-    share = np.mean((saved >= found.low_ms) & (saved <= found.high_ms))
-    assert 0.77 <= share <= 0.83
-    assert found.high_ms - found.low_ms < 0.5 * 800.0
+    found = saving_band(800e6, BEFORE, AFTER, DOUBTS)
+    assert 0.77 <= share(drawn(BEFORE) - drawn(AFTER), found) <= 0.83
+    assert found is not None and found.high_ms - found.low_ms < 0.5 * 800.0
 
 
 def test_without_intervals_there_is_no_band() -> None:
-    assert band(1.0, BEFORE, spreads({"stated": COSTS["stated"]})) is None
-    assert saving_band(1.0, BEFORE, AFTER, {}) is None
+    assert time_band(1.0, BEFORE, Doubts()) is None
+    assert saving_band(1.0, BEFORE, AFTER, Doubts()) is None
+
+
+def test_many_unexplained_stretches_are_surer_than_one_and_not_as_sure_as_independent_ones() -> None:
+    one, many = Spent({}, {"0": 100e6}), Spent({}, {str(index): 1e6 for index in range(100)})
+    doubts = Doubts({}, {str(index): 0.3 for index in range(100)})
+    widths = []
+    for spent in (many, one):
+        found = time_band(100e6, spent, doubts)
+        assert found is not None
+        widths.append(np.log(found.high_ms / found.low_ms) / 2 / 1.2816)
+    assert 0.1 * 0.3 < widths[0] < widths[1] == pytest.approx(0.3, rel=1e-3)
+
+
+def test_one_kind_of_work_has_its_costs_interval() -> None:
+    doubts = doubts_of(Case(name="x", cpus=CpuSpec(1), costs={"aml_byte_parse": Cost(300.0, "test", 200.0, 450.0)}))
+    found = time_band(30e6, Spent({"aml_byte_parse": 30e6}), doubts)
+    assert found is not None and (found.low_ms, found.high_ms) == pytest.approx((20, 45), rel=1e-3)
+    assert spread_of(Cost(1.0, "test")) == 0.0
+
+
+def test_deferred_pages_are_as_unsure_as_the_less_sure_of_thread_and_memory() -> None:
+    costs = {
+        "deferred_page_init": Cost(10.0, "test", 9.0, 11.0),
+        "node_store_per_page": Cost(1.0, "test", 0.5, 2.0),
+    }
+    residue = [Residue("somebody's driver", "", 70.0, "test", before="driver: up", spread=0.3)]
+    found = doubts_of(Case(name="x", cpus=CpuSpec(1), costs=costs, residue=residue))
+    assert found.work["deferred_page_init"] == spread_of(costs["node_store_per_page"])
+    assert found.rest == {"somebody's driver": 0.3}
+
+
+def test_waiting_counts_as_the_work_it_was_for() -> None:
+    ledger = Ledger()
+    ledger.book("smp", 0, "cpuhp_thread_create", 2, 20)
+    ledger.book("smp", 0, "smp_wait_ns", 60, 60)
+    ledger.book("smp", 1, "identify_cpu", 1, 30)
+    ledger.book("smp", 2, "sipi_to_alive", 1, 90)
+    ledger.book_residue("smp", "something", 20)
+    found = spent_of(ledger.entries(), 100)
+    assert found.work == {"cpuhp_thread_create": 20, "identify_cpu": 15, "sipi_to_alive": 45}
+    assert found.rest == {"something": 20} and found.ns == 100

@@ -16,7 +16,7 @@ from minikern.core.costs import Cost
 from minikern.core.kernel import BootOptions, Kernel
 from minikern.describe.case import Case
 from minikern.describe.stamps import read_stamped
-from minikern.lab.fit.bands import SAME_BOOT, spread_of
+from minikern.lab.bands import SAME_BOOT, spread_of
 from minikern.lab.fit.console_rate import byte_ns, unpaced
 from minikern.lab.fit.deferral import deferred_factors, slowest_ns
 from minikern.lab.fit.evidence import with_evidence

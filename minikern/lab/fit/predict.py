@@ -15,8 +15,8 @@ import msgspec
 from minikern.core.cost_table import cost_groups
 from minikern.core.costs import Cost
 from minikern.describe.case import Case
+from minikern.lab.bands import SAME_KIND, SAME_MACHINE
 from minikern.lab.fit.align import Pair, align
-from minikern.lab.fit.bands import SAME_KIND, SAME_MACHINE
 from minikern.lab.fit.calibrate import metered, read_timeline
 from minikern.lab.fit.combine import combine
 from minikern.lab.fit.console_rate import nominal_ns, unpaced

@@ -13,9 +13,7 @@ from minikern.core.kernel import Kernel
 from minikern.core.meter import Metered, Work
 from minikern.lab.fit.align import Pair, align
 from minikern.lab.fit.timeline import Timeline
-
-WAITS = ("smp_wait_ns", "initramfs_wait_ns")
-WORKERS = ("initramfs_byte",)  # what nobody waits for but by a sleep that is accounted for by itself
+from minikern.lab.spent import WAITS, WORKERS
 
 
 @dataclass(slots=True)
