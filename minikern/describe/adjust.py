@@ -10,7 +10,9 @@ from hw.memmap import place_nodes
 from hw.numbers import is_count, starts_with_digit
 from hw.spec import MAX_CPUS, parse_cpulist
 from hw.units import parse_size
+from minikern.core.families import family_costs, family_of
 from minikern.describe.case import Case
+from minikern.describe.cpu_names import is_guest, set_cpu
 
 MAX_MEMORY = 64 << 40  # what four levels of page tables map; Source: arch/x86/include/asm/sparsemem.h
 
@@ -20,16 +22,20 @@ class Adjustments:
     """What the command line says about the machine, unparsed; empty means unchanged."""
 
     cpus: str = ""
+    cpu: str = ""
     memory: str = ""
     numa: Sequence[str] = ()
     numa_distance: Sequence[str] = ()
 
     def __bool__(self) -> bool:
-        return bool(self.cpus or self.memory or self.numa or self.numa_distance)
+        return bool(self.cpus or self.cpu or self.memory or self.numa or self.numa_distance)
 
 
 def adjust(spec: Case, options: Adjustments) -> None:
     """Apply the options to ``spec``. InputError names the option and what it takes."""
+    if options.cpu:
+        set_cpu(spec.cpus, options.cpu)
+        spec.costs, spec.residue = family_costs(family_of(spec.cpus, is_guest(spec.cpus))), []
     if options.cpus:
         _set_cpus(spec, options.cpus)
     if options.memory:

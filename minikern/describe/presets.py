@@ -11,11 +11,13 @@ from hw.pci.spec import PciSpec
 from hw.spelling import check_names
 from hw.toml_file import decode_toml
 from minikern.core.cost_table import default_costs
+from minikern.core.families import family_costs, family_of
 from minikern.core.release import own_release_names, release_names
 from minikern.core.user_files import is_file_name, user_files
 from minikern.describe.capture import is_capture, missing_notes, spec_from_capture, without_tables
 from minikern.describe.capture_archive import is_archive, spec_from_archive
 from minikern.describe.case import Case, read_case
+from minikern.describe.cpu_names import is_guest
 from minikern.describe.dmesg_machine import spec_from_dmesg
 from minikern.describe.dmesg_text import boots, looks_like_log, read_log
 
@@ -59,7 +61,7 @@ def _load(name: str) -> Case:
     if name in presets:
         return load_preset(name)
     if name in (own := user_files("machines", presets)):
-        return read_case(own[name])
+        return _described(own[name])
     if name == STANDARD_INPUT:
         return spec_from_dmesg(Path("/dev/stdin"), load_preset)
     if "\0" in name:
@@ -72,7 +74,7 @@ def _load(name: str) -> Case:
     if path.is_file() and is_archive(path):
         return spec_from_archive(path, _captured)
     if path.is_file():
-        return read_case(path) if _is_toml(path) else spec_from_dmesg(path, load_preset)
+        return _described(path) if _is_toml(path) else spec_from_dmesg(path, load_preset)
     log, colon, which = name.rpartition(":")
     if colon and is_count(which) and len(which) < 4 and Path(log).is_file():
         return spec_from_dmesg(Path(log), load_preset, int(which))
@@ -81,6 +83,13 @@ def _load(name: str) -> Case:
         f"unknown machine {name!r:.200}: expected {known}, a TOML file, a boot log or a captured folder"
         " (- reads a boot log from standard input)"
     )
+
+
+def _described(path: Path) -> Case:
+    # What it says itself of its unit costs, over those of its family.
+    spec = read_case(path)
+    spec.costs = {**family_costs(family_of(spec.cpus, is_guest(spec.cpus))), **spec.costs}
+    return spec
 
 
 def _captured(folder: Path) -> Case:
