@@ -19,7 +19,8 @@ from bench.predict.judge import phasematch
 from bench.predict.logs import machine_logs
 from bench.predict.samples import read
 from minikern.core.cost_table import default_costs
-from minikern.core.families import as_cost
+from minikern.core.costs import Cost
+from minikern.core.families import GUEST, as_cost, family_of, over_host
 from minikern.describe.presets import load_machine
 from minikern.lab.fit.calibrate import read_timeline
 from minikern.lab.fit.kind import family_of_log
@@ -61,12 +62,17 @@ def hidden(path: Path, samples: list[Sample], machine: str) -> list[tuple[float,
     spec, real = load_machine(str(path)), read_timeline(str(path))
     family = family_of_log(spec, real)
     defaults = {kind: cost.ns for kind, cost in default_costs().items()}
-    pooled = pooled_costs(others, family, defaults)
-    costs = {kind: as_cost(cost, family) for kind, cost in pooled.items()}
+    costs = _costs(others, family, defaults)
+    if family == GUEST:
+        costs = over_host(costs, _costs(others, family_of(spec.cpus, guest=False), defaults))
     told = predict(str(path), [], msgspec.structs.replace(spec, costs=costs), pooled_lines(others))
     kernel = boot(told).kernel
     kernel.release_memory()
     return [(line.ts_ns / 1e9, line.text) for line in kernel.log.lines]
+
+
+def _costs(samples: list[Sample], family: str, defaults: dict[str, float]) -> dict[str, Cost]:
+    return {kind: as_cost(cost, family) for kind, cost in pooled_costs(samples, family, defaults).items()}
 
 
 def run(samples: list[Sample], only: list[str]) -> Score:

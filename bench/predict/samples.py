@@ -14,6 +14,8 @@ from minikern.lab.fit.calibrate import fit_log
 from minikern.lab.fit.pool import Sample
 from minikern.lab.fit.sample import sample_of
 
+MEASURED = Path(__file__).with_name("measured.toml")
+
 
 def collect(folders: list[Path] | None = None) -> list[Sample]:
     """One sample a log with stamps."""
@@ -29,11 +31,24 @@ def collect(folders: list[Path] | None = None) -> list[Sample]:
     return found
 
 
+class _Published(msgspec.Struct, forbid_unknown_fields=True):
+    machine: str
+    family: str
+    source: str
+    costs: dict[str, float]
+
+
+def published() -> list[Sample]:
+    """What others have published of their machines' unit costs."""
+    table = msgspec.toml.decode(MEASURED.read_bytes(), type=dict[str, list[_Published]])
+    return [Sample(one.machine, one.family, one.costs, []) for one in table["sample"]]
+
+
 def write(samples: list[Sample], path: Path) -> None:
     """Keep samples."""
     path.write_bytes(msgspec.json.encode(samples))
 
 
 def read(path: Path) -> list[Sample]:
-    """Kept samples."""
-    return msgspec.json.decode(path.read_bytes(), type=list[Sample])
+    """Kept samples, and published ones."""
+    return msgspec.json.decode(path.read_bytes(), type=list[Sample]) + published()

@@ -6,7 +6,7 @@ machines of the family differ, and how many the figure rests on.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from importlib import resources
 from math import exp
@@ -15,11 +15,13 @@ import msgspec
 
 from hw.spec import CpuSpec
 from hw.toml_file import decode_toml
+from minikern.core.cost_table import cost_groups
 from minikern.core.costs import Cost
 
 EIGHTY_PERCENT = 1.2816  # standard deviations to either side of the mean
 GUEST, EMULATED = "guest", "emulated"
 HYPERVISOR = ("Hypervisor detected:", "Booting paravirtualized kernel on KVM", "kvm-clock: ")  # a guest's lines
+MEMORY = "mm"  # the group of work on memory
 QEMU = "DMI: QEMU "  # without one of those lines: on a processor that is emulated too
 NEAREST = {"GenuineIntel": "intel-server", "AuthenticAMD": "amd-server", "HygonGenuine": "amd-server"}
 
@@ -92,6 +94,28 @@ def family_costs(name: str) -> dict[str, Cost]:
     """The unit costs of a family, each with its interval and what it rests on."""
     family = load_families()[name]
     return {kind: as_cost(cost, family.title) for kind, cost in family.costs.items()}
+
+
+def costs_of(cpus: CpuSpec, family: str) -> dict[str, Cost]:
+    """The unit costs of a machine of ``family`` with these processors."""
+    costs = family_costs(family)
+    return over_host(costs, family_costs(family_of(cpus, guest=False))) if family == GUEST else costs
+
+
+def over_host(guest: Mapping[str, Cost], host: Mapping[str, Cost]) -> dict[str, Cost]:
+    """A guest's costs: work on memory is done by the host's processor, so there its family counts as much as guests."""
+    groups = cost_groups()
+    both = [kind for kind in guest.keys() & host.keys() if groups.get(kind) == MEMORY]
+    return {**guest, **{kind: _mean(guest[kind], host[kind]) for kind in sorted(both)}}
+
+
+def _mean(one: Cost, other: Cost) -> Cost:
+    def mean(a: float | None, b: float | None) -> float | None:
+        return None if a is None or b is None else float(f"{(a * b) ** 0.5:.5g}")
+
+    source = f"{one.source}; as much by {other.source}"
+    ns = float(f"{(one.ns * other.ns) ** 0.5:.5g}")
+    return Cost(ns, source, mean(one.low, other.low), mean(one.high, other.high), "assumed")
 
 
 def as_cost(cost: FamilyCost, title: str) -> Cost:

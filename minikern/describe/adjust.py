@@ -10,7 +10,7 @@ from hw.memmap import place_nodes
 from hw.numbers import is_count, starts_with_digit
 from hw.spec import MAX_CPUS, parse_cpulist
 from hw.units import parse_size
-from minikern.core.families import family_costs, family_of
+from minikern.core.families import costs_of, family_of
 from minikern.describe.case import Case
 from minikern.describe.cpu_names import is_guest, set_cpu
 
@@ -35,7 +35,7 @@ def adjust(spec: Case, options: Adjustments) -> None:
     """Apply the options to ``spec``. InputError names the option and what it takes."""
     if options.cpu:
         set_cpu(spec.cpus, options.cpu)
-        spec.costs, spec.residue = family_costs(family_of(spec.cpus, is_guest(spec.cpus))), []
+        spec.costs, spec.residue = costs_of(spec.cpus, family_of(spec.cpus, is_guest(spec.cpus))), []
     if options.cpus:
         _set_cpus(spec, options.cpus)
     if options.memory:

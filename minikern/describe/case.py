@@ -10,7 +10,7 @@ from hw.pci.spec import PciSpec
 from hw.spec import MachineSpec
 from hw.toml_file import decode_file
 from minikern.core.captured_build import CapturedBuild
-from minikern.core.costs import Cost, Residue
+from minikern.core.costs import Cost, Measured, Residue
 from minikern.core.kernel_facts import KernelFacts
 from minikern.describe.startup import Startup
 
@@ -21,6 +21,7 @@ class Case(MachineSpec, forbid_unknown_fields=True):
     release: str = "debian-6.12"
     costs: dict[str, Cost] = msgspec.field(default_factory=dict)
     residue: list[Residue] = msgspec.field(default_factory=list)
+    measured: list[Measured] = msgspec.field(default_factory=list)  # from which unit costs follow
     needs: dict[str, str] = msgspec.field(default_factory=dict)  # words for variants, as the devices it must probe
     banner: str = ""  # captured "Linux version" line
     figures: str = ""  # published figures to hold a boot of this machine against

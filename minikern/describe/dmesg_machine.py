@@ -15,7 +15,7 @@ import msgspec
 from hw.acpi.dsdt import Described, build_dsdt
 from hw.errors import InputError
 from hw.spec import CpuSpec
-from minikern.core.families import family_costs, family_of_boot
+from minikern.core.families import costs_of, family_of_boot
 from minikern.core.release import load_release, release_for_version
 from minikern.core.version import banner_version, series
 from minikern.describe.architecture import foreign_architecture
@@ -90,7 +90,7 @@ def _spec(log: Log, name: str, preset: Callable[[str], Case]) -> Case:
         dmi=[match[0] for match in log.all(re.compile(r"^(?:SMBIOS .* present\.|DMI: .*)$"))],
         e820=ranges,
         pci=pci.spec,
-        costs=family_costs(family),
+        costs=costs_of(processors, family),
         boot=boot(log, ranges),
         kernel=kernel_facts(log),
         uarts=uarts_of_log(log.lines),

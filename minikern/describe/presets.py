@@ -11,7 +11,7 @@ from hw.pci.spec import PciSpec
 from hw.spelling import check_names
 from hw.toml_file import decode_toml
 from minikern.core.cost_table import default_costs
-from minikern.core.families import family_costs, family_of
+from minikern.core.families import costs_of, family_of
 from minikern.core.release import own_release_names, release_names
 from minikern.core.user_files import is_file_name, user_files
 from minikern.describe.capture import is_capture, missing_notes, spec_from_capture, without_tables
@@ -88,7 +88,7 @@ def _load(name: str) -> Case:
 def _described(path: Path) -> Case:
     # What it says itself of its unit costs, over those of its family.
     spec = read_case(path)
-    spec.costs = {**family_costs(family_of(spec.cpus, is_guest(spec.cpus))), **spec.costs}
+    spec.costs = {**costs_of(spec.cpus, family_of(spec.cpus, is_guest(spec.cpus))), **spec.costs}
     return spec
 
 

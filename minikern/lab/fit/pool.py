@@ -20,6 +20,7 @@ from minikern.lab.fit.line_prices import ANY, LINE, PREFIX, WORD, LinePrice, Lin
 DRAWN = 2.0  # machines that all families together weigh as much as
 LEAST_SPREAD, LONE_SPREAD = 0.2, 0.8  # of the logarithm of a cost; of one that a single machine shows
 OWN_WEIGHT = 3  # of a family's own machines in a line's median
+OUTLIER = 0.7  # of a logarithm: a machine farther from the median of all counts as if it were so far
 CUT_NS = 3_000_000.0  # longer stretches say nothing of lines that merely begin alike
 LEAST_NS = 1.0
 TIED = {SIBLING: ALONE}
@@ -72,7 +73,8 @@ def _pooled(values: Sequence[tuple[str, float]], family: str, default: float) ->
         every = [*every, log(default)]
     centre = median(every)
     own = [value for name, value in values if name == family]
-    at = (sum(own) + DRAWN * centre) / (len(own) + DRAWN)
+    near_centre = [min(max(value, centre - OUTLIER), centre + OUTLIER) for value in own]
+    at = (sum(near_centre) + DRAWN * centre) / (len(own) + DRAWN)
     near = own if len(own) > 2 else [value for _, value in values]
     spread = sqrt(mean((value - at) ** 2 for value in near)) if len(near) > 1 else LONE_SPREAD
     return FamilyCost(float(f"{exp(at):.5g}"), round(max(spread, LEAST_SPREAD), 3), len(own), len(values) - len(own))
