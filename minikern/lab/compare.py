@@ -224,12 +224,13 @@ def _no_rung(variant: Variant, why: str) -> Rung:
 
 def _held_against(result: _Finished, earlier: Mapping[str, _Finished], doubts: Doubts) -> Rung:
     rung = msgspec.structs.replace(result.rung, band=time_band(result.rung.total_ms * NS_PER_MS, result.spent, doubts))
-    base = earlier.get(rung.against)
+    before = list(earlier.values())
+    base = earlier.get(rung.against) or (before[-1] if before else None)  # what it is held against was not asked for
     if base is None or base.rung.failed:
         return msgspec.structs.replace(rung, against="")
     saved = round(base.rung.total_ms - rung.total_ms, 3)
     sure = saving_band(saved * NS_PER_MS, base.spent, result.spent, doubts)
-    return msgspec.structs.replace(rung, saved_ms=saved, saved_band=sure)
+    return msgspec.structs.replace(rung, against=base.rung.variant, saved_ms=saved, saved_band=sure)
 
 
 def _rung(done: Boot, variant: Variant) -> Rung:
