@@ -53,6 +53,7 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
     decorators = [
         click.argument("machine", default=DEFAULT_MACHINE, metavar="[MACHINE]"),
         click.option("--cpus", default="", metavar="N[,sockets=S,cores=C,threads=T]", help="CPUs, as QEMU's -smp."),
+        click.option("--cpu", default="", metavar="NAME[,guest]", help="Processor, as 'Xeon Gold 6154' or 'Milan'."),
         click.option("--memory", default="", metavar="SIZE", help="Memory size, for instance 4G."),
         click.option("--numa", multiple=True, metavar="SIZE[,cpus=LIST]", help="One NUMA node; repeat for each."),
         click.option("--numa-distance", multiple=True, metavar="SRC,DST=VAL", help="Distance of two nodes."),
@@ -64,6 +65,12 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--append", "-a", default="", metavar="WORDS", help="Words added to the kernel command line."),
         click.option("--kernel", default="", metavar="NAME|FILE", help="Kernel instead of the machine's own."),
         click.option("--costs", default="", metavar="FILE", help="Unit costs over the machine's: ns, source."),
+        click.option(
+            "--measured",
+            multiple=True,
+            metavar="[VARIANT:]PHASE=MS",
+            help="A time known of the machine, as deferred=88: unit costs follow.",
+        ),
         click.option(
             "--vmemmap",
             type=click.Choice(["auto", "full", "window", "counted"]),
@@ -179,18 +186,33 @@ def load_machine_fields(fields: dict[str, Any]) -> tuple[Case, BootOptions]:
         click.echo(f"minikern: {note}", err=True)
     if "fit" in fields:
         spec = timed_spec(spec, fields["machine"], fields["fit"], fields["no_fit"])
-    adjust(spec, Adjustments(fields["cpus"], fields["memory"], fields["numa"], fields["numa_distance"]))
+    told = ("cpus", "cpu", "memory", "numa", "numa_distance")
+    adjust(spec, Adjustments(**{name: fields[name] for name in told}))
     for option in fields["fault"]:
         add_fault(spec.faults, option)
     for line in without_effect(spec.faults, spec.boot.microcode):
         click.echo(f"minikern: {line}", err=True)
-    if any(fields[name] for name in ("cpus", "memory", "numa", "fault")):
+    if any(fields[name] for name in ("cpus", "cpu", "memory", "numa", "fault")):
         spec.told = {}  # it is another machine on purpose
     if fields.get("times") == "host":
         _measure_costs(spec)
     if fields.get("costs"):
         spec.costs = {**spec.costs, **load_costs(Path(fields["costs"]))}
-    return spec, BootOptions(vmemmap=fields["vmemmap"])
+    return _measured(spec, fields["measured"]), BootOptions(vmemmap=fields["vmemmap"])
+
+
+def _measured(spec: Case, told: tuple[str, ...]) -> Case:
+    # What its description or the command line says of its times, of a boot with the kernel and the words asked for.
+    if not spec.measured and not told:
+        return spec
+    from minikern.lab.fit.measured import fit_measured, parse_measured
+
+    spec.measured = [*spec.measured, *map(parse_measured, told)]
+    asked = click.get_current_context().params
+    fitted = fit_measured(spec, asked.get("kernel") or "", asked.get("append") or "")
+    for note in fitted.notes[len(spec.notes) :]:
+        click.echo(f"minikern: {note}", err=True)
+    return fitted
 
 
 def tell_differences(done: Boot) -> None:

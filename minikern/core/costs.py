@@ -34,6 +34,18 @@ class Cost(msgspec.Struct, forbid_unknown_fields=True):
     status: Literal["", "fitted", "assumed"] = ""
 
 
+MeasuredPhase = Literal["total", "early memory", "smp", "deferred", "hugepages", "acpi", "pci", "rest"]
+
+
+class Measured(msgspec.Struct, forbid_unknown_fields=True):
+    """What somebody measured on the machine: ms of a phase, or of the whole boot, of one ``variant`` or as it boots."""
+
+    phase: MeasuredPhase
+    ms: Annotated[float, Meta(gt=0)]
+    source: Annotated[str, Meta(min_length=1)]
+    variant: str = ""
+
+
 class Residue(msgspec.Struct, forbid_unknown_fields=True):
     """Named time that no mechanism explains, spent at the point ``at`` of the boot or before a line of its log.
 

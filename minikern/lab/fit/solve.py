@@ -22,6 +22,7 @@ Array = NDArray[np.float64]
 GRAIN_NS = 50_000.0  # shorter stretches say nothing: stamps, interrupts and line order blur them
 SPREAD_UNEXPLAINED, SPREAD_OVERSHOT = 1.0, 0.12  # of ln(real / modelled), where real is longer, or shorter
 LEARNT = 0.8  # an interval that is still so much of the prior's was not learnt from the rows
+SPREAD_EXACT = 0.01
 OWN_SHARE = 0.5  # of a prior's variance is the kind's own, the rest its group's
 LEAST_NS = 2_000.0  # a kind with less time in all rows is no unknown of its own
 
@@ -49,15 +50,18 @@ class Estimate:
     rows: int = 0  # in which it was a tenth of the time or more
 
 
-def solve(rows: Sequence[Row], expected_ns: Sequence[float], priors: Mapping[str, Prior]) -> dict[str, Estimate]:
+def solve(
+    rows: Sequence[Row], expected_ns: Sequence[float], priors: Mapping[str, Prior], exact: Sequence[bool] = ()
+) -> dict[str, Estimate]:
     """Factors over the costs the rows were emulated with, for every kind in ``priors``.
 
-    ``expected_ns`` is what else is expected in each row: the console, and what usually goes unexplained there.
+    ``expected_ns`` is what else is expected in each row: the console, and what usually goes unexplained there. Rows
+    that are ``exact`` have nothing unexplained in them.
     """
     kinds = _kinds(rows, priors)
     if not kinds:
         return {kind: Estimate(1.0, prior.spread, False) for kind, prior in priors.items()}
-    problem = _Problem(rows, expected_ns, kinds, priors)
+    problem = _Problem(rows, expected_ns, kinds, priors, exact or [False] * len(rows))
     found = minimize(
         problem.cost, problem.begin, jac=problem.gradient, hess=problem.curvature, method="trust-exact",
         options={"maxiter": 60, "gtol": 1e-4},
@@ -77,8 +81,14 @@ class _Problem:
     """Unknowns z: one a kind, then one a group; ln factor of kind k = z[k] + z[its group]."""
 
     def __init__(
-        self, rows: Sequence[Row], expected_ns: Sequence[float], kinds: list[str], priors: Mapping[str, Prior]
+        self,
+        rows: Sequence[Row],
+        expected_ns: Sequence[float],
+        kinds: list[str],
+        priors: Mapping[str, Prior],
+        exact: Sequence[bool],
     ) -> None:
+        self._exact = np.array(exact)
         self._kinds, self._priors = kinds, priors
         self._groups = sorted({prior.group for prior in priors.values()})
         self._sum = np.hstack([np.eye(len(kinds)), self._membership(kinds)])
@@ -122,7 +132,8 @@ class _Problem:
 
     def _weight(self, z: Array) -> Array:
         short = np.log(self._modelled(z)) > self._real
-        return np.where(short, 1 / SPREAD_OVERSHOT, 1 / SPREAD_UNEXPLAINED)
+        usual = np.where(short, 1 / SPREAD_OVERSHOT, 1 / SPREAD_UNEXPLAINED)
+        return np.where(self._exact, 1 / SPREAD_EXACT, usual)
 
     def residuals(self, z: Array) -> Array:
         rows = (np.log(self._modelled(z)) - self._real) * self._weight(z)
