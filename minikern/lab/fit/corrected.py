@@ -16,7 +16,7 @@ import msgspec
 
 from minikern.core.costs import Residue
 from minikern.core.pacing import Place
-from minikern.lab.fit.bands import SAME_BOOT
+from minikern.lab.bands import SAME_BOOT
 from minikern.lab.fit.calibrate import metered
 from minikern.lab.fit.fitted import FittedMachine
 from minikern.lab.fit.rows import Matched, match

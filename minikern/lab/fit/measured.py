@@ -138,8 +138,8 @@ def _over(estimate: Estimate, prior: Prior) -> Estimate:
 def _contradictions(told: Sequence[_Told]) -> list[str]:
     """Measured times that no unit costs explain: waits the kernel's code prescribes take longer, or are not there."""
     return [
-        f"{one.phase}: {one.real_ns / NS_PER_MS:g} ms were measured, the boot takes {one.emulated_ns / NS_PER_MS:.0f} ms"
-        " whatever work costs: another kernel or command line than that of the measurement?"
+        f"{one.phase}: {one.real_ns / NS_PER_MS:g} ms were measured, the boot takes {one.emulated_ns / NS_PER_MS:.0f}"
+        " ms whatever work costs: another kernel or command line than that of the measurement?"
         for one in told
         if one.off > TOO_FAR and (one.phase in DESCRIBED or one.emulated_ns > one.real_ns)
     ]
