@@ -65,7 +65,7 @@ def described(row: dict[str, Any]) -> Case:
     shape = f"{row['cpus']},sockets={row['sockets']},cores={row['cores_per_socket']},threads={row['threads_per_core']}"
     size = int(re.sub(r"\D", "", row["memory"] or "192G")) * (1024 if row["memory"].endswith("T") else 1)
     numa = [f"{size // row['nodes']}G"] * row["nodes"]
-    adjust(spec, Adjustments(shape, named + (",guest" if row["virtual"] else ""), "", numa))
+    adjust(spec, Adjustments(shape, numa=numa, cpu=named + (",guest" if row["virtual"] else "")))
     return spec
 
 

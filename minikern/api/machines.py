@@ -81,7 +81,7 @@ def machine(
     hw.errors.InputError: unknown machine 'nowhere': expected laptop, lpc2023, skylake-112, tiny, a TOML file, ...
     """
     found = _found(name, fit)
-    changes = Adjustments(str(cpus) if cpus else "", "", memory, numa, numa_distance)
+    changes = Adjustments(str(cpus) if cpus else "", memory, numa, numa_distance)
     if changes:
         adjust(found.spec, changes)
         found.spec.told = {}  # it is another machine on purpose

@@ -22,10 +22,10 @@ class Adjustments:
     """What the command line says about the machine, unparsed; empty means unchanged."""
 
     cpus: str = ""
-    cpu: str = ""
     memory: str = ""
     numa: Sequence[str] = ()
     numa_distance: Sequence[str] = ()
+    cpu: str = ""
 
     def __bool__(self) -> bool:
         return bool(self.cpus or self.cpu or self.memory or self.numa or self.numa_distance)

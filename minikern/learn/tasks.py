@@ -10,7 +10,8 @@ from hw.acpi import aml
 from hw.spelling import check_names
 from minikern.kexec.sha256 import sha256_generic
 from minikern.kho.radix import blocks_of_range
-from minikern.lab.bands import band
+from minikern.lab.bands import NS_PER_MS, Doubts, time_band
+from minikern.lab.spent import Spent
 from minikern.learn.trial import Trial, booted
 from minikern.mm.early.e820 import e820__update_table
 from minikern.pci.bars import pci_size
@@ -136,9 +137,9 @@ def _blocks(rng: Random, size: int) -> Case:
 
 def _band(rng: Random, size: int) -> Case:
     parts = [(float(rng.randrange(1, 400)), round(rng.uniform(0.02, 0.5), 2)) for _ in range(1 + size % 4)]
-    names = {str(number): part for number, part in enumerate(parts)}
-    found = band(sum(ms for ms, _ in parts), {name: ms for name, (ms, _) in names.items()},
-                 {name: spread for name, (_, spread) in names.items()})  # fmt: skip
+    work = {str(number): ms * NS_PER_MS for number, (ms, _) in enumerate(parts)}
+    doubts = Doubts({str(number): spread for number, (_, spread) in enumerate(parts)})
+    found = time_band(sum(work.values()), Spent(work), doubts)
     assert found is not None
     return (parts,), [found.low_ms, found.high_ms]
 

@@ -166,7 +166,8 @@ def kho_blocks(g: Given) -> int:
 
 def measuring_band(g: Given) -> float:
     square = sum((Fraction(ms) * Fraction(share)) ** 2 for ms, share in zip(g["ms"], g["spread"], strict=True))
-    return float(sum(g["ms"]) + 1.2816 * float(square) ** 0.5)
+    total = float(sum(g["ms"]))
+    return total * 2.718281828459045 ** (1.2816 * float(square) ** 0.5 / total)
 
 
 def measuring_bandwidth(g: Given) -> float:

@@ -82,8 +82,8 @@ def preserve(start, end):
 SPREAD = '''
 def spread(parts):
     total = sum(ms for ms, _ in parts)
-    width = 1.2816 * sum((ms * share) ** 2 for ms, share in parts) ** 0.5
-    return max(0.0, total - width), total + width
+    factor = 2.718281828459045 ** (1.2816 * sum((ms * share) ** 2 for ms, share in parts) ** 0.5 / total)
+    return total / factor, total * factor
 '''
 SOLUTIONS = {
     "tidy": TIDY, "reserve": RESERVE, "node_of": NODE_OF, "split": SPLIT, "bringup": BRINGUP, "log_stamp": LOG_STAMP,

@@ -14,9 +14,10 @@ from minikern.kexec.kimage import IND_INDIRECTION, Kimage
 from minikern.kexec.segments import Segment
 from minikern.kexec.sha256 import sha256_generic
 from minikern.kho.radix import blocks_of_range, encode_key
-from minikern.lab.bands import EIGHTY_PERCENT, band
+from minikern.lab.bands import EIGHTY_PERCENT, NS_PER_MS, Doubts, time_band
+from minikern.lab.spent import Spent
 from minikern.learn.question import Asked, Question
-from minikern.mm.map.deferred import NodeStore
+from minikern.mm.map.deferred import NodeStore, PagePace
 
 FREE_FROM = 0x1000_0000  # pages of the running kernel, far from every destination
 
@@ -108,15 +109,20 @@ def band_high(machine: Random, rng: Random) -> Asked:
     """How sure a sum is."""
     work = {name: float(rng.randrange(10, 500)) for name in ("pages", "cpus", "tables")[: rng.randrange(2, 4)]}
     width = {name: round(rng.uniform(0.05, 0.6), 2) for name in work}
-    found = band(sum(work.values()), work, width)
+    spent = Spent({name: ms * NS_PER_MS for name, ms in work.items()})
+    found = time_band(spent.ns, spent, Doubts(width))
     assert found is not None
     told = ", ".join(f"{name} {work[name]:g} ms +- {width[name]:.0%}" for name in work)
     return Asked(
         f"A boot is made of {told}; the errors are one standard deviation each and know nothing of one another. What is"
-        f" the upper end of the total's 80 % band, in ms? (It reaches {EIGHTY_PERCENT:.3f} standard deviations.)",
+        f" the upper end of the total's 80 % band, in ms? (It reaches {EIGHTY_PERCENT:.3f} standard deviations of the"
+        " logarithm.)",
         {"ms": list(work.values()), "spread": list(width.values())},
         found.high_ms,
-        ("Errors that are independent add up as squares.", "total + 1.2816 x root(sum of (ms x share) squared)"),
+        (
+            "Errors that are independent add up as squares.",
+            "total x exp(1.2816 x root(sum of (ms x share) squared) / total)",
+        ),
         "A sum is surer than its parts: the largest part rules the band, and the small ones hardly matter.",
         tolerance=0.005,
     )
@@ -127,7 +133,7 @@ def bandwidth(machine: Random, rng: Random) -> Asked:
     threads, pages = rng.randrange(1, 65), rng.randrange(1, 64) * 1024
     own, store = round(rng.uniform(5, 20), 1), round(rng.uniform(0.5, 3), 2)
     env = simpy.Environment()
-    node = NodeStore(env, own, store)
+    node = NodeStore(env, PagePace(own, own, store, threads, threads))
 
     def worker() -> Generator[simpy.Event, Any, None]:
         yield node.write(pages)

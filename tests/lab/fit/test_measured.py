@@ -22,7 +22,7 @@ BEFORE, AFTER = "deferred-one-thread", "deferred"
 @pytest.fixture
 def machine() -> Case:
     spec = load_machine("tiny")
-    adjust(spec, Adjustments("16,sockets=2,cores=4,threads=2", "Xeon E5-2699 v3", numa=("16G", "16G")))
+    adjust(spec, Adjustments("16,sockets=2,cores=4,threads=2", numa=("16G", "16G"), cpu="Xeon E5-2699 v3"))
     return spec
 
 
