@@ -22,7 +22,7 @@ from minikern.lab.spent import TOTAL, Spent, spent_in
 NS_PER_MS = 1_000_000
 EIGHTY_PERCENT = 1.2816  # standard deviations to either side of the mean
 ALIKE = 0.5  # share of the variance that unexplained stretches have in common
-MEASURED_SPREAD = 0.1  # of work whose cost states no interval, where others do
+MEASURED_SPREAD = 0.1  # least one of what a change saves: of the two boots one was never measured
 SAME_BOOT, SAME_MACHINE, SAME_KIND = 0.03, 0.2, 1.0  # spread of an unexplained stretch, by where its time is from
 DEFERRED, STORE = "deferred_page_init", "node_store_per_page"  # booked as the one, and as slow as either
 
@@ -73,7 +73,7 @@ def time_band(center_ns: float, spent: Spent, doubts: Doubts) -> Band | None:
 def saving_band(saved_ns: float, before: Spent, after: Spent, doubts: Doubts) -> Band | None:
     """The band of a saving: only what the two boots do not share makes it unsure.
 
-    One of the two was never measured, so no part of the difference is surer than ``MEASURED_SPREAD``.
+    No part of the difference is surer than ``MEASURED_SPREAD``.
     """
     if not doubts:
         return None
@@ -89,8 +89,8 @@ def _changes(before: Mapping[str, float], after: Mapping[str, float]) -> dict[st
 
 def _deviation(spent: Spent, doubts: Doubts, least: float) -> float:
     """Standard deviation, ns."""
-    work = [ns * max(doubts.work.get(kind, MEASURED_SPREAD), least) for kind, ns in spent.work.items()]
-    rest = [ns * max(doubts.rest.get(name, MEASURED_SPREAD), least) for name, ns in spent.rest.items()]
+    work = [ns * max(doubts.work.get(kind, 0.0), least) for kind, ns in spent.work.items()]
+    rest = [ns * max(doubts.rest.get(name, 0.0), least) for name, ns in spent.rest.items()]
     return hypot(*work, ALIKE**0.5 * sum(rest), *((1 - ALIKE) ** 0.5 * ns for ns in rest))
 
 

@@ -11,7 +11,7 @@ from hw.spec import CpuSpec
 from minikern.core.costs import Cost, Residue
 from minikern.core.ledger import Ledger
 from minikern.describe.case import Case
-from minikern.lab.bands import MEASURED_SPREAD, Band, Doubts, doubts_of, saving_band, spread_of, time_band
+from minikern.lab.bands import Band, Doubts, doubts_of, saving_band, spread_of, time_band
 from minikern.lab.spent import Spent, spent_of
 
 DOUBTS = Doubts({"pages": 0.17, "cpus": 0.17}, {"a driver": 0.3})
@@ -23,7 +23,7 @@ def drawn(spent: Spent, seed: int = 7) -> np.ndarray:
     rng = np.random.default_rng(seed)
     spreads = {**DOUBTS.work, **DOUBTS.rest}
     parts = {**spent.work, **spent.rest}
-    factors = {kind: np.exp(rng.normal(0.0, spreads.get(kind, MEASURED_SPREAD), 20_000)) for kind in sorted(parts)}
+    factors = {kind: np.exp(rng.normal(0.0, spreads.get(kind, 0.0), 20_000)) for kind in sorted(parts)}
     return sum(ns * factors[kind] for kind, ns in parts.items())  # type: ignore[return-value]
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from minikern.core.costs import Cost
 from minikern.describe.case import Case
-from minikern.lab.fit.bands import ALIKE, spread_of
+from minikern.lab.bands import ALIKE, spread_of
 from minikern.lab.sweep.machines import costs_of
 
 

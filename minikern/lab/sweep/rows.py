@@ -14,7 +14,7 @@ from hw.errors import BusError, GeneralProtection, InputError, MachineStopped
 from minikern.core.kernel import BootOptions
 from minikern.core.user_files import is_file_name
 from minikern.core.variant import Variant, load_variant
-from minikern.lab.fit.bands import EIGHTY_PERCENT, boot_bands, spread_of
+from minikern.lab.bands import EIGHTY_PERCENT, NS_PER_MS, boot_bands, spread_of
 from minikern.lab.run import Boot, boot, choose_release
 from minikern.lab.sweep.draws import drawn
 from minikern.lab.sweep.machines import costs_of, input_digest, ready, varied
@@ -86,8 +86,8 @@ def _booted(point: Point) -> Row:
         draw=point.draw,
         vary=dict(point.vary),
         times_ns=_times(done),
-        total_low_ns=round(band.low) if band else None,
-        total_high_ns=round(band.high) if band else None,
+        total_low_ns=round(band.low_ms * NS_PER_MS) if band else None,
+        total_high_ns=round(band.high_ms * NS_PER_MS) if band else None,
         counts=_counts(done),
         doubt_ns=_doubts(done),
         inputs_sha256=_inputs(point, machine.digest),
