@@ -22,7 +22,8 @@ OWN = {  # files that come with the package, or are this computer's own
     "minikern/host/backing.py", "minikern/host/jit.py", "minikern/host/nodes.py", "minikern/core/families.py",
     "minikern/core/cost_table.py", "minikern/core/forks.py", "minikern/core/parameters.py",
     "minikern/core/data_files.py",
-    "minikern/describe/presets.py", "minikern/lab/figures_table.py", "minikern/lab/downtime.py",
+    "minikern/describe/presets.py", "minikern/describe/cpu_names.py", "minikern/lab/figures_table.py",
+    "minikern/lab/downtime.py",
     "minikern/lab/fit/line_prices.py", "minikern/report/explain.py", "minikern/commands/bench.py",
     "minikern/commands/capture.py",
 }  # fmt: skip

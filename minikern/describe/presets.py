@@ -86,9 +86,9 @@ def _load(name: str) -> Case:
 
 
 def _described(path: Path) -> Case:
-    # What it says itself of its unit costs, over those of its family.
+    # One that says nothing of its unit costs has those of its family.
     spec = read_case(path)
-    spec.costs = {**costs_of(spec.cpus, family_of(spec.cpus, is_guest(spec.cpus))), **spec.costs}
+    spec.costs = spec.costs or costs_of(spec.cpus, family_of(spec.cpus, is_guest(spec.cpus)))
     return spec
 
 

@@ -24,7 +24,6 @@ EIGHTY_PERCENT = 1.2816  # standard deviations to either side of the mean
 ALIKE = 0.5  # share of the variance that unexplained stretches have in common
 MEASURED_SPREAD = 0.1  # least one of what a change saves: of the two boots one was never measured
 SAME_BOOT, SAME_MACHINE, SAME_KIND = 0.03, 0.2, 1.0  # spread of an unexplained stretch, by where its time is from
-DEFERRED, STORE = "deferred_page_init", "node_store_per_page"  # booked as the one, and as slow as either
 
 
 class Band(msgspec.Struct, frozen=True):
@@ -56,8 +55,6 @@ def doubts_of(spec: Case) -> Doubts:
     """What a machine's costs and its unexplained time state of themselves; nothing where neither says anything."""
     costs = machine_costs(spec.name, spec.costs)
     work = {kind: spread for kind, cost in costs.items() if (spread := spread_of(cost))}
-    if DEFERRED in work or STORE in work:
-        work[DEFERRED] = max(work.get(DEFERRED, 0.0), work.get(STORE, 0.0))
     return Doubts(work, {item.name: item.spread for item in spec.residue if item.spread})
 
 

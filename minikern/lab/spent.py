@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 
 from minikern.core.kernel import Kernel
 from minikern.core.ledger import Entry
+from minikern.mm.map.deferred import page_paces
 
 TOTAL = "total"
 WAITS = ("smp_wait_ns", "initramfs_wait_ns")  # the boot CPU's, for others whose work is booked too
 WORKERS = ("initramfs_byte",)  # work that is waited for by name, not as a phase is
+
+PAGES, STORE = "deferred_page_init", "node_store_per_page"
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,18 @@ def spent_in(kernel: Kernel, phase: str = TOTAL) -> Spent:
     """Where the time of a phase (or of the whole boot) went; waiting counts as the work it was for."""
     spans = kernel.phase_ns()
     entries = [entry for entry in kernel.ledger.entries() if phase in (TOTAL, entry.phase)]
-    return spent_of(entries, sum(spans.values()) if phase == TOTAL else spans.get(phase, 0))
+    found = spent_of(entries, sum(spans.values()) if phase == TOTAL else spans.get(phase, 0))
+    return _by_limit(found, kernel) if PAGES in found.work else found
+
+
+def _by_limit(spent: Spent, kernel: Kernel) -> Spent:
+    # Deferred pages are booked as threads' work; where they waited for the node's memory, it is that they rest on.
+    thread_ns, store_ns = page_paces(kernel)
+    if store_ns <= thread_ns:
+        return spent
+    work = dict(spent.work)
+    work[STORE] = work.pop(PAGES)
+    return Spent(work, spent.rest)
 
 
 def spent_of(entries: Iterable[Entry], duration_ns: int) -> Spent:

@@ -8,11 +8,15 @@ import numpy as np
 import pytest
 
 from hw.spec import CpuSpec
-from minikern.core.costs import Cost, Residue
+from minikern.core.costs import Cost
+from minikern.core.kernel import BootOptions
 from minikern.core.ledger import Ledger
+from minikern.describe.adjust import Adjustments, adjust
 from minikern.describe.case import Case
+from minikern.describe.presets import load_preset
 from minikern.lab.bands import Band, Doubts, doubts_of, saving_band, spread_of, time_band
-from minikern.lab.spent import Spent, spent_of
+from minikern.lab.run import boot
+from minikern.lab.spent import Spent, spent_in, spent_of
 
 DOUBTS = Doubts({"pages": 0.17, "cpus": 0.17}, {"a driver": 0.3})
 BEFORE = Spent({"pages": 900e6, "cpus": 300e6, "sure": 100e6}, {"a driver": 200e6})
@@ -65,15 +69,14 @@ def test_one_kind_of_work_has_its_costs_interval() -> None:
     assert spread_of(Cost(1.0, "test")) == 0.0
 
 
-def test_deferred_pages_are_as_unsure_as_the_less_sure_of_thread_and_memory() -> None:
-    costs = {
-        "deferred_page_init": Cost(10.0, "test", 9.0, 11.0),
-        "node_store_per_page": Cost(1.0, "test", 0.5, 2.0),
-    }
-    residue = [Residue("somebody's driver", "", 70.0, "test", before="driver: up", spread=0.3)]
-    found = doubts_of(Case(name="x", cpus=CpuSpec(1), costs=costs, residue=residue))
-    assert found.work["deferred_page_init"] == spread_of(costs["node_store_per_page"])
-    assert found.rest == {"somebody's driver": 0.3}
+@pytest.mark.parametrize(("store_ns", "kind"), [(0.01, "deferred_page_init"), (9.0, "node_store_per_page")])
+def test_deferred_pages_rest_on_what_was_waited_for(store_ns: float, kind: str) -> None:
+    costs = {"node_store_per_page": Cost(store_ns, "test"), "deferred_page_init": Cost(10.0, "test")}
+    spec = load_preset("tiny")
+    adjust(spec, Adjustments("4,cores=4", numa=("8G",)))
+    spec.costs = costs
+    kernel = boot(spec, options=BootOptions(vmemmap="counted")).kernel
+    assert {"deferred_page_init", "node_store_per_page"} & set(spent_in(kernel, "deferred").work) == {kind}
 
 
 def test_waiting_counts_as_the_work_it_was_for() -> None:

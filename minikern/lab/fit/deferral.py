@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from minikern.core.kernel import Kernel
 from minikern.lab.fit.solve import Estimate
-from minikern.mm.map.deferred import PagePace
+from minikern.mm.map.deferred import page_paces
 
 _NODE = re.compile(r"node \d+ (?:deferred pages )?initiali[sz]ed(?:, \d+ pages)? in (\d+) ?ms")
 ALONE, SIBLING, STORE = "deferred_page_init", "deferred_page_init_sibling", "node_store_per_page"
@@ -31,17 +31,9 @@ def deferred_factors(real_ns: int, kernel: Kernel, prior_spread: float) -> dict[
     if not real_ns or not emulated_ns:
         return {}
     factor, spread = real_ns / emulated_ns, max(LEAST_SPREAD, TICK_NS / real_ns / 2 + TICK_NS / emulated_ns / 2)
-    thread_ns, store_ns = _page_ns(kernel)
+    thread_ns, store_ns = page_paces(kernel)
     full = store_ns > thread_ns
     slack = max(store_ns, thread_ns) / max(min(store_ns, thread_ns), 1e-9)
     known = Estimate(factor, spread, True, 1)
     other = Estimate(min(1.0, factor * slack), prior_spread, False)
     return {ALONE: other, SIBLING: other, STORE: known} if full else {ALONE: known, SIBLING: known, STORE: other}
-
-
-def _page_ns(kernel: Kernel) -> tuple[float, float]:
-    # What a page takes a thread when a node's threads all work, were its memory, or were they, without limit.
-    cpus = max(kernel.cpus.node_cpus().values(), key=len, default=[0])
-    threads = len(cpus) if kernel.behaviour.deferred_threads == "cpus" else 1
-    pace = PagePace(kernel.unit_ns(ALONE), kernel.unit_ns(SIBLING), 0.0, kernel.cpus.cores(cpus), len(cpus))
-    return pace.page_ns(threads), threads * kernel.unit_ns(STORE)

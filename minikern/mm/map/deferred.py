@@ -58,6 +58,15 @@ class PagePace:
         return max(own, writers * self.store_ns)
 
 
+def page_paces(k: Kernel) -> tuple[float, float]:
+    """What a page takes each of the largest node's threads, ns: by what they do themselves, and by its memory."""
+    cpus = max(k.cpus.node_cpus().values(), key=len, default=[0])
+    threads = len(cpus) if k.behaviour.deferred_threads == "cpus" else 1
+    own_ns, sibling_ns = k.unit_ns("deferred_page_init"), k.unit_ns("deferred_page_init_sibling")
+    pace = PagePace(own_ns, sibling_ns, 0.0, k.cpus.cores(cpus), len(cpus))
+    return pace.page_ns(threads), threads * k.unit_ns("node_store_per_page")
+
+
 class NodeStore:
     """A node's memory as its writers share it: each goes as fast as its core, or its share of the bandwidth, lets it.
 
