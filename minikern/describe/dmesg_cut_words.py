@@ -13,12 +13,16 @@ from minikern.describe.dmesg_log import Log
 LONG_BYTES = 900  # a record that may have been cut
 USUAL_BAUD = 115200
 _CONSOLE = re.compile(r"^(?:printk: )?(?:legacy )?console \[(tty(?:S\d+|0))\] enabled")
+_THREAD = re.compile(r"^printk: console \[\w+\] printing thread started")
 _EARLY = re.compile(r"^(?:printk: )?(?:legacy )?bootconsole \[earlyser0\] enabled")
 
 
 def lost_console_words(log: Log, text: str) -> list[str]:
-    """Words for the consoles that the log shows and the cut line ``text`` does not; none for a line that is whole."""
-    if len(text.encode()) < LONG_BYTES:
+    """Words for the consoles that the log shows and the cut line ``text`` does not; none for a line that is whole.
+
+    Nor where threads write to the consoles, for which nobody waits.
+    """
+    if len(text.encode()) < LONG_BYTES or log.all(_THREAD):
         return []
     words = text.split()
     names = dict.fromkeys(match[1] for match in log.all(_CONSOLE))

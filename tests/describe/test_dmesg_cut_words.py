@@ -29,6 +29,7 @@ EARLY, SCREEN, LINE = "earlyprintk=ttyS0,115200", "console=tty0", "console=ttyS1
         (LONG, SHOWN[1:2], []),  # the screen alone is there without a word
         (LONG, ["console [ttyS0] enabled", "console [ttyS0] enabled"], ["console=ttyS0,115200"]),
         (LONG, [], []),
+        (LONG, [*SHOWN, "printk: console [ttyS1] printing thread started"], []),
         ("root=/dev/ram0", SHOWN, []),  # a short line is whole: other words turned these on
     ],
 )

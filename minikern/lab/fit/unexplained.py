@@ -42,7 +42,8 @@ class Price:
     def name(self) -> str:
         """What the time is called: by its initcall, and by its line where that is long and says more."""
         if not self.within:
-            return self.text
+            text = self.text.strip()
+            return f"CPUs {text}" if text.startswith("#") else text  # the list of them goes on over several lines
         return self.within if self.ns < OWN_NAME_NS or RETURNED.match(self.text) else f"{self.within}: {self.text}"
 
 
