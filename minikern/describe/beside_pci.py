@@ -9,7 +9,8 @@ from hw.pci.spec import EcamSpec, PciSpec
 from minikern.describe.case import Case
 from minikern.describe.lspci_text import described_functions
 from minikern.describe.pci_capture import host_bridges_of, pci_from_capture
-from minikern.describe.pci_sizes import told_sizes, with_sizes
+from minikern.describe.pci_ranges import root_windows
+from minikern.describe.pci_sizes import addresses_of, told_sizes, with_sizes
 from minikern.host.output import scratch_folder
 
 LAST_SEGMENT = 0xFFFF  # domains beyond are those drivers make. Source: drivers/pci/controller/vmd.c @ v6.12
@@ -28,7 +29,8 @@ def lay_pci(spec: Case, path: Path, text: str) -> None:
     sizes = told_sizes(text)
     raw = [one for one in found.functions if one.raw]
     if raw:
-        found.functions = [with_sizes(one, logged.get(one.bdf), sizes) for one in found.functions]
+        taken = sorted(address for one in found.functions for address in addresses_of(one))
+        found.functions = [with_sizes(one, logged.get(one.bdf), sizes, taken) for one in found.functions]
         if set(logged) != {one.bdf for one in raw} or not any(one.bars for one in logged.values()):
             spec.notes.append(f"assumed: sizes of PCI regions that neither the log nor {path.name} tells, by class")
     else:
@@ -58,11 +60,14 @@ def _same_machine(spec: Case, path: Path, addresses: set[str]) -> None:
 
 
 def _windows(spec: Case, found: PciSpec) -> None:
-    """Host bridges keep the windows the log or the description gives them."""
+    """Host bridges keep the windows a log gives them; else they get those that hold all that is behind them."""
     known = {(one.segment, one.first_bus): one for one in spec.pci.host_bridges}
+    logged = bool(spec.told.get("PCI functions"))
     for bridge in found.host_bridges:
-        if not bridge.windows and (before := known.get((bridge.segment, bridge.first_bus))) is not None:
-            bridge.windows, bridge.pxm, bridge.osc = before.windows, before.pxm, before.osc
+        before = known.get((bridge.segment, bridge.first_bus))
+        if before is not None:
+            bridge.pxm, bridge.osc = before.pxm, before.osc
+        bridge.windows = before.windows if before is not None and logged else root_windows(found, bridge)
 
 
 def _segments(spec: Case, path: Path, found: PciSpec) -> None:

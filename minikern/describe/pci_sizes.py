@@ -7,7 +7,8 @@ within that what the log says goes first, then the text of lspci -v (``[size=64K
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -20,6 +21,7 @@ USUAL_IO, USUAL_MEM, USUAL_PREFETCH = 32, 16 * KIB, MIB
 USUAL_DISPLAY_MEM, USUAL_DISPLAY_PREFETCH = 16 * MIB, 256 * MIB
 USUAL_ROM = 64 * KIB
 STD_BARS, PAGE_BYTES = 6, 4 * KIB
+LEAST = 16  # bytes a register of memory decodes
 
 _SIZE = re.compile(r"(?:Memory|I/O ports) at ([0-9a-f]{1,16})\b.*\[size=(\d{1,4})([KMG]?)\]")
 _UNIT = {"": 1, "K": KIB, "M": MIB, "G": 1 << 30}
@@ -31,21 +33,26 @@ def told_sizes(text: str) -> dict[int, int]:
     return {int(match[1], 16): int(match[2]) * _UNIT[match[3]] for match in found if match and int(match[1], 16)}
 
 
-def with_sizes(function: PciFunctionSpec, logged: PciFunctionSpec | None, told: Mapping[int, int]) -> PciFunctionSpec:
-    """``function`` with a size for each register that holds an address."""
+def addresses_of(function: PciFunctionSpec) -> list[int]:
+    """The addresses in a captured function's registers, without the bit that says ports."""
+    return [address for _, _, address, _ in _registers(ConfigSpace(function.raw)) if address]
+
+
+def with_sizes(
+    function: PciFunctionSpec, logged: PciFunctionSpec | None, told: Mapping[int, int], taken: Sequence[int] = ()
+) -> PciFunctionSpec:
+    """``function`` with a size for each register that holds an address; ``taken`` are all addresses, in order.
+
+    A size that nobody tells does not reach the next address in use.
+    """
     space = ConfigSpace(function.raw)
     known = {bar.index: bar.size for bar in logged.bars} if logged else {}
-    bars, index, count = list[BarSpec](), 0, 2 if space.is_bridge else 6
-    while index < count:
-        low = space.read(0x10 + 4 * index, 4)
-        wide = low & 7 == 4 and index + 1 < count
-        high = space.read(0x14 + 4 * index, 4) if wide else 0
-        address = (high << 32 | low) & (~3 if low & 1 else ~15)
+    bars = list[BarSpec]()
+    for index, low, address, wide in _registers(space):
         if address:
             kind = "io" if low & 1 else "mem64" if wide else "mem32"
-            usual = known.get(index) or told.get(address) or _usual(space, low)
-            bars.append(BarSpec(index, kind, _fitting(usual, address), bool(low & 8) and not low & 1))  # type: ignore[arg-type]
-        index += 2 if wide else 1
+            size = known.get(index) or told.get(address) or _apart(_usual(space, low), address, taken)
+            bars.append(BarSpec(index, kind, _fitting(size, address), bool(low & 8) and not low & 1))  # type: ignore[arg-type]
     rom = (logged.rom_size if logged else 0) or _rom(space)
     told_virtual = (one.virtual for one in (function, logged) if one and one.virtual and one.virtual.bars)
     virtual = next(told_virtual, None) or _virtual(space)
@@ -69,6 +76,22 @@ def _virtual(space: ConfigSpace) -> VirtualFunctions | None:
             bars.append(BarSpec(index, "mem64" if wide else "mem32", size, bool(low & 8)))
         index += 2 if wide else 1
     return VirtualFunctions(total, bars)
+
+
+def _registers(space: ConfigSpace) -> Iterator[tuple[int, int, int, bool]]:
+    """(index, low four bytes, address, whether it takes two registers) of each base address register."""
+    index, count = 0, 2 if space.is_bridge else 6
+    while index < count:
+        low = space.read(0x10 + 4 * index, 4)
+        wide = low & 7 == 4 and index + 1 < count
+        high = space.read(0x14 + 4 * index, 4) if wide else 0
+        yield index, low, (high << 32 | low) & (~3 if low & 1 else ~15), wide
+        index += 2 if wide else 1
+
+
+def _apart(size: int, address: int, taken: Sequence[int]) -> int:
+    after = bisect_right(taken, address)
+    return min(size, max(taken[after] - address, LEAST)) if after < len(taken) else size
 
 
 def _usual(space: ConfigSpace, low: int) -> int:
