@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
 from minikern.lab.fit.rows import Row
 
@@ -58,6 +57,8 @@ def solve(
     ``expected_ns`` is what else is expected in each row: the console, and what usually goes unexplained there. Rows
     that are ``exact`` have nothing unexplained in them.
     """
+    from scipy.optimize import minimize  # half a second that a boot without stamps need not wait for
+
     kinds = _kinds(rows, priors)
     if not kinds:
         return {kind: Estimate(1.0, prior.spread, False) for kind, prior in priors.items()}
