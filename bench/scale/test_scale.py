@@ -1,0 +1,89 @@
+"""Host time of counted boots against CPUs and memory, and boots a second in a warm process.
+
+One thread does it all, so goals are in time on the processor: what else the computer does then matters less. Ratios
+are to a bare ``import numba`` or between sizes in the same run.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from minikern.core.kernel import BootOptions
+from minikern.describe.adjust import Adjustments, adjust
+from minikern.describe.presets import load_machine
+from minikern.lab.run import boot
+
+COUNTED = BootOptions(vmemmap="counted")
+CPUS, MEMORY_GIB = (64, 256, 1024), (512, 2048, 8192)
+SLACK = 2.0  # noise of a shared computer, caches that no longer hold everything
+PER_SECOND = {"tiny": 20.0, "lpc2023": 3.0}
+START_UP = {"tiny": 3.0, "lpc2023": 6.0}  # process time over that of `import numba`
+goal = pytest.mark.skipif(
+    not os.environ.get("MINIKERN_BENCH_GOALS"), reason="speed goals are for a quiet machine: MINIKERN_BENCH_GOALS=1"
+)
+
+
+def once(machine: str, cpus: str = "", memory: str = "") -> float:
+    """Seconds on the processor of one boot."""
+    spec = load_machine(machine)
+    adjust(spec, Adjustments(cpus, memory))
+    begin = time.process_time()
+    done = boot(spec, options=COUNTED)
+    spent = time.process_time() - begin
+    done.kernel.release_memory()
+    return spent
+
+
+def best(*machine: str) -> float:
+    return min(once(*machine) for _ in range(3))
+
+
+@pytest.mark.parametrize("machine", ["tiny", "laptop", "lpc2023"])
+def test_counted_boot(benchmark: Any, machine: str) -> None:
+    once(machine)
+    benchmark.pedantic(once, args=(machine,), rounds=3)
+
+
+@goal
+@pytest.mark.parametrize("machine", sorted(PER_SECOND))
+def test_boots_a_second(machine: str) -> None:
+    once(machine)
+    assert 1 / best(machine) >= PER_SECOND[machine]
+
+
+@goal
+@pytest.mark.parametrize(("sizes", "name"), [(CPUS, "cpus"), (MEMORY_GIB, "memory")])
+def test_growth_is_no_worse_than_n_log_n(sizes: Sequence[int], name: str) -> None:
+    once("lpc2023")
+    spent = [best("lpc2023", str(n) if name == "cpus" else "", f"{n}G" if name == "memory" else "") for n in sizes]
+    grown = spent[-1] / spent[0]
+    assert grown <= SLACK * sizes[-1] * math.log2(sizes[-1]) / (sizes[0] * math.log2(sizes[0]))
+
+
+def process_s(*words: str) -> float:
+    """Time on the processor of a fresh process, the best of three."""
+    root = Path(__file__).parents[2]
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as installed
+    found = []
+    for _ in range(3):
+        before = os.times()
+        subprocess.run([sys.executable, *words], cwd=root, env=kept, stdout=subprocess.DEVNULL, check=True)
+        after = os.times()
+        found.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    return min(found)
+
+
+@goal
+@pytest.mark.parametrize("machine", sorted(START_UP))
+def test_start_up(machine: str) -> None:
+    process_s("-m", "minikern", "boot", machine)
+    assert process_s("-m", "minikern", "boot", machine) <= START_UP[machine] * process_s("-c", "import numba")
