@@ -16,7 +16,7 @@ from minikern.host.output import Folder, scratch_folder
 
 XZ_MAGIC = b"\xfd7zXZ\0"
 TAR_MAGIC_AT, TAR_MAGIC = 257, b"ustar"
-MAX_ARCHIVE_BYTES, MAX_UNPACKED_BYTES, MAX_MEMBERS = 64 << 20, 192 << 20, 60_000
+MAX_ARCHIVE_BYTES, MAX_UNPACKED_BYTES, MAX_MEMBERS = 64 << 20, 192 << 20, 10_000
 MAX_MEMBER_BYTES = 32 << 20
 MAX_NAME = 200
 
