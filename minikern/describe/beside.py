@@ -41,14 +41,14 @@ def lay_over(spec: Case, files: Beside) -> None:
     if files.acpi:
         _lay_acpi(spec, Path(files.acpi))
     if files.pci:
-        lay_pci(spec, Path(files.pci), _text(Path(files.pci)))
+        lay_pci(spec, Path(files.pci), read_beside(Path(files.pci)))
     if files.systemd:
         lay_startup(spec, Path(files.systemd))
 
 
 def lay_startup(spec: Case, path: Path) -> None:
     """Keep how long the whole start took. InputError: unreadable, or nothing about the kernel's part."""
-    found = parse_startup(_text(path))
+    found = parse_startup(read_beside(path))
     if found is None:
         raise InputError(
             f"{path}: no times of the kernel: expected what 'systemd-analyze' or 'systemd-analyze plot --json=short'"
@@ -58,14 +58,15 @@ def lay_startup(spec: Case, path: Path) -> None:
     spec.notes.append(f"read: systemd's times: {found.text()}")
 
 
-def _text(path: Path) -> str:
+def read_beside(path: Path) -> str:
+    """The text of a file beside a machine. InputError: none, unreadable, too long."""
     if not path.is_file():
         raise InputError(f"{path}: neither a file nor a folder" if path.exists() else f"{path}: no such file")
     return read_text_input(path)
 
 
 def _lay_config(spec: Case, path: Path) -> None:
-    found = kconfig(_text(path))
+    found = kconfig(read_beside(path))
     if not found:
         raise InputError(f"{path}: no CONFIG_ lines: expected a kernel's .config")
     before = spec.build or CapturedBuild()
@@ -79,7 +80,7 @@ def acpi_tables(path: Path) -> Tables:
         by_name = read_dat_folder(path if any(path.glob("*.dat")) else path / "acpi")
         found = [(name, data) for name in sorted(by_name) for data in by_name[name]]
     else:
-        found = [(table.signature, table.data) for table in read_acpidump(_text(path), str(path))]
+        found = [(table.signature, table.data) for table in read_acpidump(read_beside(path), str(path))]
     if not any(name == "FACP" for name, _ in found):
         expected = "an acpidump text or a folder of .dat files"
         raise InputError(f"{path}: no table FACP among {len(found)}: expected {expected}")

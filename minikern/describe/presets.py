@@ -14,6 +14,7 @@ from minikern.core.cost_table import default_costs
 from minikern.core.families import costs_of, family_of
 from minikern.core.release import own_release_names, release_names
 from minikern.core.user_files import is_file_name, user_files
+from minikern.describe.alone import is_resource_tree, is_tables, spec_from_resource_tree, spec_from_tables
 from minikern.describe.capture import is_capture, missing_notes, spec_from_capture, without_tables
 from minikern.describe.capture_archive import is_archive, spec_from_archive
 from minikern.describe.case import Case, read_case
@@ -68,11 +69,17 @@ def _load(name: str) -> Case:
         raise InputError(f"{name!r}: no name of a file")
     path = Path(name)
     if path.is_dir():
+        if not is_capture(path) and is_tables(path):
+            return spec_from_tables(path, load_preset)
         if not is_capture(path):
             raise InputError(f"{name}: a folder, but no captured machine: expected boot_params.bin in it")
         return _captured(path)
     if path.is_file() and is_archive(path):
         return spec_from_archive(path, _captured)
+    if path.is_file() and is_tables(path):
+        return spec_from_tables(path, load_preset)
+    if path.is_file() and is_resource_tree(path):
+        return spec_from_resource_tree(path, load_preset)
     if path.is_file():
         return _described(path) if _is_toml(path) else spec_from_dmesg(path, load_preset)
     log, colon, which = name.rpartition(":")
@@ -110,7 +117,8 @@ def is_log(name: str) -> bool:
     if not path.is_file():
         log, colon, which = name.rpartition(":")
         path = Path(log) if colon and is_count(which) and len(which) < 4 else path
-    return path.is_file() and not _is_toml(path) and not is_archive(path)
+    known = path.is_file() and not _is_toml(path) and not is_archive(path)
+    return known and not is_tables(path) and not is_resource_tree(path)
 
 
 def further_boots(name: str) -> list[str]:
@@ -122,5 +130,7 @@ def further_boots(name: str) -> list[str]:
 
 
 def _is_toml(path: Path) -> bool:
+    if not path.stat().st_size or is_tables(path) or is_resource_tree(path):
+        return False
     # A description keeps its own suffix; any other file is one unless it looks, or is named, like a log.
     return path.suffix == ".toml" or not (path.suffix in LOG_SUFFIXES or looks_like_log(path))
