@@ -121,6 +121,8 @@ class PciDev:
     subordinate: PciBus | None = None
     resources: list[Resource] = field(default_factory=lambda: [Resource() for _ in range(DEVICE_SLOTS)])
     iommu_group: int | None = None
+    reads: int = 0  # configuration accesses made to it so far
+    writes: int = 0
 
     @property
     def name(self) -> str:
@@ -139,10 +141,12 @@ class PciDev:
 
     def read(self, register: int, size: int) -> int:
         """Configuration read of 1, 2 or 4 bytes."""
+        self.reads += 1
         return self.access.read(self.bus.segment, self.bus.number, self.devfn, register, size)
 
     def write(self, register: int, size: int, value: int) -> None:
         """Configuration write of 1, 2 or 4 bytes."""
+        self.writes += 1
         self.access.write(self.bus.segment, self.bus.number, self.devfn, register, size, value)
 
 
