@@ -27,6 +27,7 @@ COMMANDS = {
     "machine": "The machines: list them, show one, write one out as files.",
     "capture": "Print a script that gathers a machine into one archive.",
     "acpi": "ACPI tables: the namespace, values, costs, what two versions differ in.",
+    "pci": "The PCI tree: functions, windows, sizes, IOMMU groups, costs, what is needed.",
     "kernel": "The kernels: list them, show one, what changed between them, their parameters.",
     "variant": "The variants: list them, show one.",
     "explain": "Say what a line of any boot log means.",
