@@ -12,7 +12,7 @@ from minikern.commands.common import load_machine_fields, load_named_variant, ma
 @click.command()
 @machine_options
 @click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung of the ladder.")
-@click.option("--needed", default="", metavar="WORD,...", help="Mark what a boot needs: disk, network, nvme, 8086:1533.")
+@click.option("--needed", default="", metavar="WORD,...", help="Mark what a boot needs: disk, nvme, 8086:1533.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @reported
 def pci(variant: str, needed: str, as_json: bool, append: str, kernel: str, **machine: Any) -> None:
