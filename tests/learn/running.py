@@ -14,6 +14,7 @@ from minikern.cli import main
 
 LENIENT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 PROMPT = "$ "
+TIME = re.compile(r"(?<![\w.])\d[\d,]*\.\d+(?![\w.])|(?<![\w.])\d[\d,]*(?= ms\b)")  # a stamp, or in ms
 
 
 def console(text: str) -> list[tuple[str, str]]:
@@ -45,6 +46,25 @@ def split_pipes(command: str) -> list[str]:
     return ["".join(part).strip() for part in re.findall(r"((?:\"[^\"]*\"|'[^']*'|[^|\"'])+)", command)]
 
 
+def agree(shown: str, now: str) -> bool:
+    """True if two texts say the same: all words and counts, times to within 2 % or a tenth of what they count in."""
+    if TIME.sub("T", shown) != TIME.sub("T", now):
+        return False
+    pairs = zip(TIME.findall(shown), TIME.findall(now), strict=True)
+    return all(_close(float(a.replace(",", "")), float(b.replace(",", ""))) for a, b in pairs)
+
+
+def _close(a: float, b: float) -> bool:
+    return abs(a - b) <= max(0.02 * max(abs(a), abs(b)), 0.1 if max(abs(a), abs(b)) >= 1 else 0.001)
+
+
+class Checker(doctest.OutputChecker):
+    """Takes what agrees for what was expected."""
+
+    def check_output(self, want: str, got: str, optionflags: int) -> bool:
+        return agree(want, got) or super().check_output(want, got, optionflags)
+
+
 def grep(words: list[str], lines: list[str]) -> list[str]:
     options = "".join(word[1:] for word in words if (word.startswith("-") and not word[1:2].isupper()) or word == "-E")
     after = next((int(word[2:]) for word in words if re.fullmatch(r"-A\d+", word)), 0)
@@ -68,5 +88,5 @@ def run_examples(text: str, names: dict[str, Any], where: str) -> str:
     test = doctest.DocTestParser().get_doctest(text, names, where, None, 0)
     test.globs = names
     report: list[str] = []
-    doctest.DocTestRunner(optionflags=LENIENT, verbose=False).run(test, out=report.append, clear_globs=False)
+    doctest.DocTestRunner(Checker(), optionflags=LENIENT, verbose=False).run(test, out=report.append, clear_globs=False)
     return "".join(report)
