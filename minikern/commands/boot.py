@@ -20,6 +20,7 @@ from minikern.commands.common import (
     tell_skipped,
     tell_unmodelled,
 )
+from minikern.commands.waiting import Waiting
 
 
 @click.command()
@@ -64,7 +65,9 @@ def boot(
     chosen = load_named_variant(variant)
     tell_unmodelled(spec, [chosen], append, kernel)
     try:
-        done = run(spec, chosen, kernel, append, options)
+        with Waiting(f"booting {spec.name}") as waiting:
+            options.on_phase = waiting.phase
+            done = run(spec, chosen, kernel, append, options)
     except BootStopped as error:
         if not as_json:
             click.echo(format_dmesg(error.kernel), nl=False)

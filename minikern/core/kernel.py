@@ -6,7 +6,7 @@ The rooms (mm, smp, acpi, pci) set their own part during boot and read the other
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -61,6 +61,7 @@ class BootOptions:
     vmemmap: str = "auto"  # full, window, counted or auto
     kernel: str = ""  # struct-page kernel by name; empty means the fastest
     record: bool = False  # keep every span of work and every mark, for traces and plots
+    on_phase: Callable[[str], None] | None = None  # told of every phase that begins
     meter: bool = False  # keep the work done before each line, for holding the boot against real stamps
 
 
@@ -306,6 +307,8 @@ class Kernel:
         if now > self._phase_since:
             self._phase_spans.append((self._phase, self._phase_since, now))
         self._phase, self._phase_since = name, now
+        if self.options.on_phase is not None:
+            self.options.on_phase(name)
 
     def phase_ns(self) -> dict[str, int]:
         """Simulated ns the boot CPU was in each phase, from the moment the log clock started."""
