@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minikern.api.offered import HOMES, offered
+from minikern.api.offered import HOMES, VERSION, offered
 
 if TYPE_CHECKING:
     from hw.errors import InputError as InputError
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from minikern.lab.algorithms import algorithm as algorithm
     from minikern.lab.run import BootStopped as BootStopped
 
-__version__ = "0.2.0"
+__version__ = VERSION
 
 __all__ = [
     "Boot", "BootStopped", "Comparison", "Fit", "InputError", "Machine", "Records",

@@ -12,6 +12,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+VERSION = "0.2.0"
 HOMES = {
     "Boot": "minikern.api.boots",
     "BootStopped": "minikern.lab.run",
