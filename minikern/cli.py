@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,6 +12,7 @@ import click
 
 from minikern import __version__
 
+VARIABLE = "_MINIKERN_COMPLETE"
 COMMANDS = {
     "boot": "Print the dmesg of one boot.",
     "compare": "Boot the ladder of variants and print phases and totals side by side.",
@@ -32,6 +34,8 @@ COMMANDS = {
     "variant": "The variants: list them, show one.",
     "explain": "Say what a line of any boot log means.",
     "picture": "Draw memory, free lists, CPU bring-up, trees, a kexec image or the ladder.",
+    "completion": "Print a script that completes words in a shell.",
+    "man": "Print the manual page.",
     "learn": "Lessons that run: questions the emulator answers, things to break, functions to write.",
 }
 
@@ -73,7 +77,16 @@ class LazyGroup(click.Group):
         name = cmd_name.replace("-", "_")
         command = getattr(import_module(f"minikern.commands.{name}"), name)
         assert isinstance(command, click.Command)
-        return command
+        return self._completed(command)
+
+    @staticmethod
+    def _completed(command: click.Command) -> click.Command:
+        # Only a shell that completes words asks for what may stand where.
+        if VARIABLE not in os.environ:
+            return command
+        from minikern.commands.completion import with_completion
+
+        return with_completion(command)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands without importing them."""
@@ -105,8 +118,16 @@ def _tell(error: click.ClickException) -> None:
 SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "color": True}
 
 
+def _show_version(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    if asked:
+        from minikern.commands.versions import version_text
+
+        click.echo(version_text(__version__))
+        ctx.exit()
+
+
 @click.group(cls=LazyGroup, context_settings=SETTINGS)
-@click.version_option(__version__, prog_name="minikern")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Versions.")
 def main() -> None:
     """Boot-path emulator: boots a described machine through a faithful miniature of the Linux x86-64 boot path.
 
