@@ -69,6 +69,15 @@ def ask(tables: list[Path], paths: list[str]) -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
+_CUT = re.compile(r"^((?:(?:Firmware |ACPI )?(?:Error|Warning|ACPI)(?: \(ACPI\))?: )+)\n(?=\S)", re.MULTILINE)
+
+
+def _whole(text: str) -> str:
+    """The tool's second thread writes a newline whenever it comes to it: a message that one has cut is put together."""
+    text = _CUT.sub(r"\1", text)
+    return re.sub(r"\n(?= \(\d{8}/\w+-\d+\))", "", text)
+
+
 _NODE = re.compile(r"^ ?(\d+) +(\S{4}) (\w+) +0x[0-9a-f]+ [0-9A-F]{3}")
 _MESSAGE = re.compile(
     r"(Firmware|ACPI( BIOS)?) (Error|Warning)|ACPI: (Ignoring|Skipping|Marking|Actual|Dynamic|\d+ ACPI AML|\\\S+: )"
@@ -80,7 +89,7 @@ def loaded(tables: list[Path]) -> tuple[dict[str, str], list[str]]:
     done = subprocess.run(
         ["acpiexec", *map(str, tables)], input=b"namespace\nquit\n", capture_output=True, check=False
     )
-    before, _, after = done.stdout.decode("latin-1").partition("ACPI Namespace")
+    before, _, after = _whole(done.stdout.decode("latin-1")).partition("ACPI Namespace")
     stack: list[str] = []
     found = {}
     for line in after.splitlines():
