@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from hw.acpi import aml
 from hw.acpi.layout import sdt
 from hw.acpi.spec import AcpiSpec, InterruptLink
+from hw.acpi.standin import standin
 from hw.pci.spec import HostBridgeSpec, PciSpec
 
 if TYPE_CHECKING:
@@ -50,12 +51,22 @@ def build_dsdt(described: Described) -> bytes:
         terms.append(aml.scope("\\_SB", [_link(number, link) for number, link in enumerate(spec.links)]))
     first = described.roots[0].name
     terms.append(aml.scope("\\_GPE", [_gpe(name, f"\\_SB.{first}") for name in spec.gpe_methods]))
+    terms += [_init(spec.init_turns)] if spec.init_turns else []
+    terms.append(standin(spec.dsdt_standin, 0))
     return sdt("DSDT", DSDT_REVISION, b"".join(terms), spec.ids())
 
 
 def _sleep_state(number: int) -> bytes:
     level = 0 if number == 0 else 7 if number == 5 else number
     return aml.name(f"\\_S{number}", aml.package([aml.integer(level)] * 2 + [aml.ZERO] * 2))
+
+
+def _init(turns: int) -> bytes:
+    """Firmware that looks at each of its parts in a loop before the operating system uses any."""
+    step = aml.and_(aml.local(0), aml.integer(0x0F), aml.local(1))
+    body = [step, step, aml.increment(aml.local(0))]
+    loop = aml.while_(aml.less(aml.local(0), aml.integer(turns)), body)
+    return aml.scope("\\_SB", [aml.method("_INI", 0, [aml.store(aml.ZERO, aml.local(0)), loop])])
 
 
 def _cpu(described: Described, index: int) -> bytes:

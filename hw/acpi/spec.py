@@ -107,6 +107,9 @@ class AcpiSpec(msgspec.Struct, forbid_unknown_fields=True):
     links: list[InterruptLink] = []
     aml: Literal["small", "server"] = "small"
     oem_loads: Annotated[int, Meta(ge=0, le=2)] = 0  # tables that processor methods load at run time (aml = server)
+    dsdt_standin: Annotated[int, Meta(ge=0, le=1 << 24)] = 0  # bytes of AML beyond what is described: see standin.py
+    init_turns: Annotated[int, Meta(ge=0, le=100_000)] = 0  # of a loop in _SB._INI: firmware's own set-up at run time
+    oem_standin: list[Annotated[int, Meta(ge=0, le=1 << 24)]] = []  # the same, of each of the tables of oem_loads
     mp_table: Dword = 0  # where a MultiProcessor table's floating pointer is; 0: the firmware left none
     wakeup_mailbox: Annotated[int, Meta(ge=0, lt=1 << 52)] = 0  # page where parked CPUs wait to be called; 0: by INIT
     hotplug_cpus: Annotated[int, Meta(ge=0)] = 0  # disabled, online-capable MADT entries after the present CPUs

@@ -12,6 +12,7 @@ from dataclasses import replace
 from hw.acpi import aml
 from hw.acpi.dsdt import Described, cpu_name
 from hw.acpi.layout import sdt
+from hw.acpi.standin import standin
 from hw.errors import InputError
 
 OEM_TABLES = (("OEM1", "CPU EIST"), ("OEM4", "CPU  CST"))
@@ -38,7 +39,11 @@ def build_oem_tables(described: Described) -> list[bytes]:
     """The tables that processor methods load at run time."""
     if described.spec.aml != "server":
         return []
-    bodies = (_per_cpu(described, _performance()), _per_cpu(described, _idle()))
+    sizes = [*described.spec.oem_standin, *[0] * len(OEM_TABLES)]
+    bodies = [
+        _per_cpu(described, terms) + standin(sizes[number], 1 + number)
+        for number, terms in enumerate((_performance(), _idle()))
+    ]
     chosen = list(zip(OEM_TABLES, bodies, strict=True))[: described.spec.oem_loads]
     return [_table(described, signature, name, body) for (signature, name), body in chosen]
 
