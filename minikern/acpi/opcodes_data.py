@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter
 
 MAX_ELEMENTS = 0xFFFF
-MAX_BYTES = 1 << 20  # of a string or buffer an operator makes
+MAX_BYTES = 4 << 20  # that an operator can get for what it makes. Source: include/linux/slab.h:KMALLOC_MAX_SIZE @ v6.12
+COPIED_A_TERM = 512  # bytes that are copied while a term runs, as a loop's limit counts them
 Handler = Callable[["Interpreter", Frame], Any]
 
 
@@ -122,12 +123,22 @@ def joined(run: Interpreter, left: Any, right: Any) -> str | bytearray:
     """
     left, right = _or_type(left), _or_type(right)
     if isinstance(left, str):
-        text = left + convert.to_string(right, run.width)
-        return text[:MAX_BYTES]
+        text = convert.to_string(right, run.width)
+        _take_room(run, len(left) + len(text))
+        return left + text
     if isinstance(left, bytearray):
-        return (left + convert.to_buffer(right, run.width))[:MAX_BYTES]
+        data = convert.to_buffer(right, run.width)
+        _take_room(run, len(left) + len(data))
+        return left + data
     number = convert.to_integer(right, run.width)
     return convert.to_buffer(left, run.width) + convert.to_buffer(number, run.width)
+
+
+def _take_room(run: Interpreter, size: int) -> None:
+    """Memory for a result: more than the kernel's allocator has at once is refused, and copying takes time."""
+    if size > MAX_BYTES:
+        raise AmlError("AE_NO_MEMORY", f"an object of {size} bytes")
+    run.opcodes += size // COPIED_A_TERM
 
 
 def _or_type(value: Any) -> int | str | bytearray:
@@ -138,7 +149,8 @@ def _concatenate_resources(run: Interpreter, frame: Frame) -> bytearray:
     left, right = run.term(frame), run.term(frame)
     target = reference(run, frame)
     right, left = to_buffer(run, right), to_buffer(run, left)
-    result = bytearray(_before_end_tag(left) + _before_end_tag(right) + b"\x79\x00")[:MAX_BYTES]
+    _take_room(run, len(left) + len(right))
+    result = bytearray(_before_end_tag(left) + _before_end_tag(right) + b"\x79\x00")
     store(run, result, target)
     return result
 
