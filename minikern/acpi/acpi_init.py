@@ -107,29 +107,25 @@ def acpi_initialize_objects(k: Kernel, run: Interpreter) -> None:
     """
     init_packages(run)
     root = run.namespace.root
-    before = run.opcodes
     for node in (root, root.children.get("_SB_")):
         if node is not None and "_INI" in node.children:
             run.evaluate(node, "_INI")
-            k.charge("acpi_device_init")
     execute_reg_methods(run, PCI_CONFIG)
-    _initialize_below(k, run, root, 0)
-    k.charge("aml_opcode", run.opcodes - before)
+    k.charge("acpi_node_walk", run.objects)
+    _initialize_below(run, root, 0)
 
 
-def _initialize_below(k: Kernel, run: Interpreter, parent: Node, depth: int) -> None:
+def _initialize_below(run: Interpreter, parent: Node, depth: int) -> None:
     for node in list(parent.children.values()):
         predefined = parent.parent is None and node.name in ("_SB_", "_TZ_")
         if node.kind in _INI_KINDS and not predefined:
-            k.charge("acpi_device_init")
             flags = status(run, node)
             if not flags & STA_PRESENT and not flags & STA_FUNCTIONING:
                 continue
             if flags & STA_PRESENT and "_INI" in node.children:
-                k.charge("acpi_device_init")
                 run.evaluate(node, "_INI")
         if node.children and node.kind is not Kind.METHOD and depth < 64:
-            _initialize_below(k, run, node, depth + 1)
+            _initialize_below(run, node, depth + 1)
 
 
 def processors(run: Interpreter) -> list[Node]:
@@ -151,7 +147,6 @@ def acpi_early_processor_control_setup(k: Kernel, run: Interpreter) -> None:
     for node in processors(run):
         if not status(run, node) & STA_PRESENT:
             continue
-        before = run.opcodes
         if "_OSC" in node.children:
             capabilities = bytearray(8)
             capabilities[4:8] = PDC_BUFFER[8:12]
@@ -161,7 +156,20 @@ def acpi_early_processor_control_setup(k: Kernel, run: Interpreter) -> None:
         else:
             continue
         k.charge("acpi_processor_control")
-        k.charge("aml_opcode", run.opcodes - before)
+
+
+def acpi_processor_check_duplicates(k: Kernel) -> None:
+    """Ask every processor for its id, so that one that is declared twice is known.
+
+    Source: drivers/acpi/acpi_processor.c:acpi_processor_check_duplicates() @ v6.12
+    """
+    run = loaded_interpreter(k)
+    k.charge("acpi_node_walk", 2 * run.objects)
+    for node in processors(run):
+        if node.kind is Kind.DEVICE:
+            run.evaluate(node, "_UID")
+        else:
+            k.charge("acpi_evaluate")
 
 
 def acpi_sleep_init(k: Kernel, run: Interpreter) -> None:
@@ -192,6 +200,7 @@ def acpi_scan_init(
     k: Kernel, scan_root: Callable[[PciRoot], None], before_scan: Callable[[], None] | None = None
 ) -> None:
     """Enable the GPEs, then scan the namespace. Source: drivers/acpi/scan.c:acpi_scan_init() @ v6.12"""
+    acpi_processor_check_duplicates(k)
     if before_scan is not None:
         before_scan()
     acpi_update_all_gpes(k)
@@ -213,6 +222,7 @@ def acpi_update_all_gpes(k: Kernel) -> None:
         if not address or length < 2:
             continue
         count = length // 2 * 8
+        k.charge("acpi_gpe_block")
         k.charge("acpi_gpe", count)
         enabled = sum(base <= number < base + count for number in numbers)
         if enabled:
@@ -237,7 +247,6 @@ def acpi_processor_init(k: Kernel) -> int:
     run = loaded_interpreter(k)
     with_states = 0
     for node in processors(run):
-        before = run.opcodes
         package = run.evaluate(node, "_CST")
         if not isinstance(package, list) or len(package) < 2:
             continue
@@ -246,7 +255,6 @@ def acpi_processor_init(k: Kernel) -> int:
             k.printk(f"ACPI: {node.name}: Found {len(package) - 1} idle states, expected {declared}", Level.DEBUG)
         with_states += 1
         k.charge("acpi_processor_idle")
-        k.charge("aml_opcode", run.opcodes - before)
     return with_states
 
 

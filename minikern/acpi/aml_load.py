@@ -26,9 +26,9 @@ SECONDARY = ("SSDT", "PSDT", "OSDT")  # Source: drivers/acpi/acpica/tbxfload.c:a
 def load_definition_block(run: Interpreter, data: bytes, scope: Node | None = None) -> str:
     """Load one table into the namespace; return why it could not be, "" when it was.
 
-    What a failed table made is taken out again. Books the table, its bytes and the objects it made.
+    What a failed table made is taken out again. Books the work.
     """
-    before = run.objects
+    run.account.settle(run)
     run.loaded_tables += 1
     run.owner = run.loaded_tables
     status = ""
@@ -38,9 +38,7 @@ def load_definition_block(run: Interpreter, data: bytes, scope: Node | None = No
         status = problem.status
         _report_abort(run, status)
         remove_owned(run.namespace, run.owner)
-    run.k.charge("acpi_table_load")
-    run.k.charge("aml_byte_parse", max(0, len(data) - HEADER.size))
-    run.k.charge("aml_object_create", run.objects - before)
+    run.account.loaded(run)
     return status
 
 

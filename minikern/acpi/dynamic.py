@@ -42,6 +42,7 @@ def load_op(run: Interpreter, source: Any) -> TableHandle:
         raise AmlError("AE_AML_BUFFER_LIMIT", f"table of {length} bytes, {len(data)} there")
     data = data[:length]
     verify_checksum(run.k, data)
+    run.account.settle(run)
     run.k.printk("ACPI: Dynamic OEM Table Load:")
     if any(table.data == data for table in run.dynamic_tables.values()):
         where = f"{fix_string(data[:4], 4)} 0x{DIRECT_MAP + address:016X}"
@@ -109,6 +110,7 @@ def load_table_op(run: Interpreter, frame: Frame, operands: list[Any]) -> TableH
     if table.address in run.loaded_by_name:
         raise AmlError("AE_ALREADY_EXISTS", "the table is loaded")
     run.loaded_by_name.add(table.address)
+    run.account.settle(run)
     run.k.printk("ACPI: Dynamic OEM Table Load:")
     handle = _load(run, table.data, parent)
     if place is not None:

@@ -19,6 +19,7 @@ from minikern.acpi import (
     opcodes_sync,
     opcodes_value,
 )
+from minikern.acpi.account import Account
 from minikern.acpi.evaluate import evaluate, fresh_thread
 from minikern.acpi.loops import PATIENCE, LoopGuard
 from minikern.acpi.messages import bios_error, error, skipped_block
@@ -94,6 +95,7 @@ class Interpreter:
         self.notifications: list[tuple[Node, int]] = []
         self.trace: Callable[[Node, Frame, int], None] | None = None
         self.profile: Profile | None = None
+        self.account = Account(k)
         namespace.root.children["_GL_"].value = Mutex(0)
         if k.cmdline.has("acpi_rev_override"):
             namespace.root.children["_REV"].value = 5
@@ -219,6 +221,9 @@ class Interpreter:
             value = evaluate(self, node, args or [])
         except AmlError:
             return default
+        finally:
+            if not self.depth:
+                self.account.evaluated(self, name)
         return default if value is None else value
 
     def sleep_us(self, microseconds: int) -> None:

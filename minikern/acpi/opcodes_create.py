@@ -5,6 +5,7 @@ Source: ACPI 6.5 clauses 20.2.5.1 and 20.2.5.2; drivers/acpi/acpica/dswload2.c, 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,16 @@ NAMED_OPCODES = frozenset({
     0x06, 0x08, 0x14, 0x5B01, 0x5B02, 0x5B13, 0x5B80, 0x5B81, 0x5B82, 0x5B83, 0x5B84, 0x5B85, 0x5B86, 0x5B87, 0x5B88,
     0x8A, 0x8B, 0x8C, 0x8D, 0x8F,
 })  # fmt: skip
+
+
+def _pattern(opcodes: frozenset[int]) -> re.Pattern[bytes]:
+    """Any of these."""
+    one = b"".join(re.escape(bytes([op])) for op in opcodes if op < 0x100)
+    two = b"".join(re.escape(bytes([op & 0xFF])) for op in opcodes if op >= 0x100)
+    return re.compile(b"(?:[" + one + rb"]|\x5b[" + two + b"])", re.DOTALL)
+
+
+_CREATES = _pattern(NAMED_OPCODES)
 
 
 def _name(run: Interpreter, frame: Frame) -> None:
@@ -126,6 +137,7 @@ def _method(run: Interpreter, frame: Frame) -> None:
     )
     if not flags & SERIALIZED and run.auto_serialize:
         auto_serialize(made.value)
+        run.account.method_bytes += (end - made.value.start) if frame.table_level else 0
     frame.pos = end
 
 
@@ -135,11 +147,7 @@ def auto_serialize(code: MethodCode) -> None:
     A glance at the bytes: an opcode that creates, anywhere. Without another thread nothing follows from it but the
     sync level, which is ignored.
     """
-    data, at = code.data, code.start
-    code.serialized = code.ignore_level = any(
-        (byte if byte != 0x5B else 0x5B00 | data[at + 1 + number]) in NAMED_OPCODES
-        for number, byte in enumerate(data[at : code.end - 1])
-    )
+    code.serialized = code.ignore_level = _CREATES.search(code.data, code.start, code.end) is not None
 
 
 def _external(run: Interpreter, frame: Frame) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 STA_PRESENT, STA_ENABLED, STA_FUNCTIONING = 1 << 0, 1 << 1, 1 << 3  # Source: ACPI 6.5 clause 6.3.7
 STA_DEFAULT = 0x0F
+NEEDS_WITHOUT_ID = ("_ADR", "_PR0", "_PRW", "_CCA")  # address, power, wake-up, coherence
+NEEDS = ("_UID", "_DEP", *NEEDS_WITHOUT_ID)
 PCI_ROOT_ID, PCI_LINK_ID = "PNP0A03", "PNP0C0F"
 
 
@@ -31,6 +33,18 @@ def status(run: Interpreter, device: Node) -> int:
     """
     value = run.evaluate(device, "_STA", STA_DEFAULT)
     return value if isinstance(value, int) else STA_DEFAULT
+
+
+def ids_and_needs(run: Interpreter, device: Node) -> list[str]:
+    """Ask a device what the scan asks of each, and return its ids.
+
+    Source: drivers/acpi/acpica/nsxfname.c:acpi_get_object_info(); drivers/acpi/scan.c:acpi_init_device_object(),
+    acpi_scan_check_dep() @ v6.12
+    """
+    ids = hardware_ids(run, device)
+    for name in NEEDS if ids else NEEDS_WITHOUT_ID:
+        run.evaluate(device, name)
+    return ids
 
 
 def present_devices(k: Kernel, run: Interpreter) -> Iterator[Node]:
@@ -62,7 +76,7 @@ def acpi_bus_scan(k: Kernel, scan_root: Callable[[PciRoot], None]) -> None:
     instances: defaultdict[str, int] = defaultdict(int)
     found = []
     for node in present_devices(k, run):
-        ids = hardware_ids(run, node)
+        ids = ids_and_needs(run, node)
         if ids or node.kind is Kind.PROCESSOR:
             name = ids[0] if ids else ""
             found.append((node, ids, instances[name]))

@@ -66,6 +66,7 @@ def access_region(
     if region.length < base + offset + size:
         _check_bounds(run, region, field, base, offset, size)
     run.changes += 1
+    run.account.access(region.space, region.offset + base + offset, value is not None)
     if run.profile is not None:
         run.profile.access(region, region.offset + base + offset)
     handler = run.spaces.get(region.space)

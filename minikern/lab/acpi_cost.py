@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hw.acpi.layout import HEADER
+from minikern.acpi.account import ACCESS_KINDS, TableWork
 from minikern.acpi.acpi_init import (
     acpi_early_processor_control_setup,
     acpi_initialize_objects,
@@ -18,17 +19,15 @@ from minikern.acpi.acpi_init import (
 from minikern.acpi.aml_load import acpi_load_tables, secondary_tables
 from minikern.acpi.interpreter import Interpreter
 from minikern.acpi.profile import Profile, Spent
-from minikern.acpi.scan import hardware_ids, present_devices
+from minikern.acpi.scan import ids_and_needs, present_devices
 from minikern.acpi.spaces import space_name
 from minikern.core.kernel import Kernel
 from minikern.lab.acpi_source import Opened
 from minikern.state.acpi import AcpiState
 from minikern.state.namespace import DEVICES, Node, shown
 
-SCANNED = (
-    "_CRS", "_PRT", "_PRW", "_PR0", "_PS0", "_ADR", "_UID", "_SUN", "_CCA", "_DEP", "_DSD", "_BBN", "_SEG", "_PXM",
-)  # fmt: skip
-"""What the scan and the first drivers ask of a device. Source: drivers/acpi/scan.c, pci_root.c, power.c @ v6.12"""
+ASKED_BY_DRIVERS = ("_CRS", "_PRT", "_PS0", "_SUN", "_DSD", "_BBN", "_SEG", "_PXM")
+"""What the first drivers ask of a device. Source: drivers/acpi/pci_root.c, power.c @ v6.12"""
 
 
 @dataclass
@@ -42,7 +41,10 @@ class Costs:
 
     def spent_ns(self, spent: Spent) -> float:
         """Time of counted work."""
-        return spent.terms * self.kernel.unit_ns("aml_opcode") + spent.slept_us * self.kernel.unit_ns("aml_sleep_us")
+        unit = self.kernel.unit_ns
+        accesses = sum(count * unit(ACCESS_KINDS[space]) for space, count in spent.accesses.items()
+                       if space in ACCESS_KINDS)  # fmt: skip
+        return spent.terms * unit("aml_opcode") + spent.slept_us * unit("aml_sleep_us") + accesses
 
 
 def measure(opened: Opened) -> Costs:
@@ -67,29 +69,26 @@ def _bring_up(kernel: Kernel, run: Interpreter) -> None:
     acpi_initialize_objects(kernel, run)
     acpi_early_processor_control_setup(kernel, run)
     for node in present_devices(kernel, run):
-        hardware_ids(run, node)
-        for name in SCANNED:
+        ids_and_needs(run, node)
+        for name in ASKED_BY_DRIVERS:
             run.evaluate(node, name)
     acpi_processor_init(kernel)
 
 
 def _table_rows(kernel: Kernel, run: Interpreter) -> list[dict[str, Any]]:
-    made: dict[int, int] = defaultdict(int)
-    for node in run.namespace.walk():
-        made[node.owner] += 1
     dsdt = kernel.acpi.table("DSDT") or b""
-    return [
-        _table_row(kernel, number, data, made[number])
-        for number, data in enumerate([dsdt, *secondary_tables(kernel.acpi)], 1)
-    ]
+    loaded = zip(run.account.tables, [dsdt, *secondary_tables(kernel.acpi)], strict=False)
+    return [_table_row(kernel, work, data) for work, data in loaded]
 
 
-def _table_row(kernel: Kernel, number: int, data: bytes, objects: int) -> dict[str, Any]:
+def _table_row(kernel: Kernel, work: TableWork, data: bytes) -> dict[str, Any]:
     size = max(0, len(data) - HEADER.size)
-    time_ns = kernel.unit_ns("acpi_table_load") + size * kernel.unit_ns("aml_byte_parse")
-    time_ns += objects * kernel.unit_ns("aml_object_create")
+    unit = kernel.unit_ns
+    time_ns = unit("acpi_table_load") + work.terms * unit("aml_term") + work.objects * unit("aml_object_create")
+    time_ns += work.method_bytes * unit("aml_method_byte") + work.walked * unit("acpi_node_walk")
     name = data[16:24].split(b"\0")[0].decode("latin-1").strip()
-    return {"table": f"{data[:4].decode('latin-1')} {name}", "owner": number, "bytes": size, "objects": objects,
+    return {"table": f"{data[:4].decode('latin-1')} {name}", "owner": work.owner, "bytes": size,
+            "objects": work.objects, "terms": work.terms, "method_bytes": work.method_bytes,
             "ns": round(time_ns)}  # fmt: skip
 
 

@@ -63,8 +63,8 @@ def test_many_unexplained_stretches_are_surer_than_one_and_not_as_sure_as_indepe
 
 
 def test_one_kind_of_work_has_its_costs_interval() -> None:
-    doubts = doubts_of(Case(name="x", cpus=CpuSpec(1), costs={"aml_byte_parse": Cost(300.0, "test", 200.0, 450.0)}))
-    found = time_band(30e6, Spent({"aml_byte_parse": 30e6}), doubts)
+    doubts = doubts_of(Case(name="x", cpus=CpuSpec(1), costs={"aml_term": Cost(300.0, "test", 200.0, 450.0)}))
+    found = time_band(30e6, Spent({"aml_term": 30e6}), doubts)
     assert found is not None and (found.low_ms, found.high_ms) == pytest.approx((20, 45), rel=1e-3)
     assert spread_of(Cost(1.0, "test")) == 0.0
 

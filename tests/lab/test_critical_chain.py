@@ -55,7 +55,7 @@ def test_the_chain_is_the_whole_boot(words: tuple[str, ...]) -> None:
 
 def test_work_is_that_of_the_ledger() -> None:
     done, chain = recorded("tiny"), chain_of("tiny")
-    booked = dict.fromkeys(("aml_byte_parse", "pci_device_add", "config_read", "serial_char"), 0)
+    booked = dict.fromkeys(("aml_term", "pci_device_add", "config_read", "serial_char"), 0)
     for entry in done.kernel.ledger.entries():
         if entry.critical and entry.kind in booked:
             booked[entry.kind] += entry.pieces

@@ -23,7 +23,7 @@ from minikern.lab.fit.write import write_spec
 from minikern.lab.run import boot
 from minikern.report.dmesg import format_dmesg
 
-FACTORS = {"struct_page_init": 2.5, "struct_page_free": 2.5, "aml_byte_parse": 0.4, "initramfs_byte": 3.0}
+FACTORS = {"struct_page_init": 2.5, "struct_page_free": 2.5, "aml_term": 0.4, "initramfs_byte": 3.0}
 HIDDEN_MS = 700.0
 
 

@@ -19,7 +19,7 @@ from minikern.lab.sweep.plan import METRICS, Plan, grid
 from minikern.lab.sweep.rows import Row, make_row
 
 UNSURE = {
-    "struct_page_init": 1.6, "struct_page_free": 1.5, "aml_byte_parse": 1.6, "acpi_gpe": 1.5, "pci_device_add": 2.0,
+    "struct_page_init": 1.6, "struct_page_free": 1.5, "aml_term": 1.6, "acpi_gpe": 1.5, "pci_device_add": 2.0,
 }  # fmt: skip
 
 
