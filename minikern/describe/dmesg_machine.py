@@ -130,7 +130,7 @@ def _place_tables(log: Log, spec: Case, base: Case, firmware: Firmware) -> None:
         firmware.cpu_pxm = cpu_nodes(log, firmware)
     pxm = {apic_id: domain for apic_id, domain, _ in firmware.cpu_pxm}
     places = CpuSpec(spec.cpus.count, sockets=spec.cpus.count).topology()
-    shown = msgspec.structs.replace(base.acpi)
+    shown = msgspec.structs.replace(base.acpi, dsdt_standin=0, init_turns=0)
     namespace_facts(log.lines, shown)
     firmware.dsdt = build_dsdt(Described(shown, places, pxm, spec.pci))
     firmware.loads = dynamic_loads(log, logged(log.lines))

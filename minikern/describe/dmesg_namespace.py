@@ -95,9 +95,9 @@ def dynamic_loads(log: Log, tables: Sequence[LoggedTable]) -> Loads:
     return loads
 
 
-def loading_terms(listed: Sequence[LoggedTable], places: Sequence[tuple[int, int]]) -> bytes:
-    """AML that loads tables once, in answer to the first processor: the listed ones by name, then those at ``places``
-    (address and bytes in memory).
+def loading_terms(listed: Sequence[LoggedTable], places: Sequence[tuple[int, int]], cpus: int = 1) -> bytes:
+    """AML that loads tables once, in answer to the first of ``cpus`` processors: the listed ones by name, then those at
+    ``places`` (address and bytes in memory). The other processors answer too, as firmware that loads tables has it.
     """
     terms = [_load_listed(table) for table in listed]
     regions = []
@@ -109,7 +109,11 @@ def loading_terms(listed: Sequence[LoggedTable], places: Sequence[tuple[int, int
         return b""
     once = aml.if_(aml.equal(aml.name_path("DYNL"), aml.ZERO), [aml.store(aml.ONE, aml.name_path("DYNL")), *terms])
     body = [aml.name("DYNL", aml.ZERO), *regions, aml.method("_PDC", 1, [once], serialized=True)]
-    return aml.scope(f"\\_SB.{cpu_name(0)}", body)
+    answer = aml.method("_PDC", 1, [
+        aml.create_dword_field(aml.arg(0), aml.integer(8), "CAPA"), aml.store(aml.name_path("CAPA"), aml.local(0)),
+    ], serialized=True)  # fmt: skip
+    others = (aml.scope(f"\\_SB.{cpu_name(index)}", [answer]) for index in range(1, cpus))
+    return aml.scope(f"\\_SB.{cpu_name(0)}", body) + b"".join(others)
 
 
 def _load_listed(table: LoggedTable) -> bytes:
