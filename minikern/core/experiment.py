@@ -8,10 +8,13 @@ import msgspec
 
 PurgatoryDigest = Literal["generic", "accelerated", "file-bytes", "parallel", "none"]
 
+AcsOverride = Literal["", "downstream", "multifunction", "downstream,multifunction"]
+
 
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Patches and faults of one boot; the defaults are Linux as it is."""
 
+    acs_override: AcsOverride = ""  # ports or functions taken to isolate, though nothing says so
     purgatory_digest: PurgatoryDigest = "generic"  # how the purgatory checks the loaded kernel
     device_shutdown: Literal["serial", "async"] = "serial"  # one device after the other, or each when it can
     trampoline_lock: bool = True  # one CPU at a time uses the trampoline's stack

@@ -14,11 +14,14 @@ from minikern.pci.caps import EXT_ACS, pci_find_ext_capability
 from minikern.pci.device_quirks import DOUBLE_WORD_CTRL, AcsQuirk, AcsRule, device_quirks, port_rule
 from minikern.state.pci import (
     TYPE_DOWNSTREAM,
+    TYPE_ENDPOINT,
+    TYPE_LEGACY,
     TYPE_PCI_BRIDGE,
     TYPE_PCIE_BRIDGE,
     TYPE_RC_EC,
     TYPE_RC_END,
     TYPE_ROOT_PORT,
+    TYPE_UPSTREAM,
     PciDev,
 )
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 ACS_SV, ACS_TB, ACS_RR, ACS_CR, ACS_UF, ACS_EC = 0x01, 0x02, 0x04, 0x08, 0x10, 0x20
 REQ_ACS_FLAGS = ACS_SV | ACS_RR | ACS_CR | ACS_UF
+OVERRIDABLE = (TYPE_ENDPOINT, TYPE_UPSTREAM, TYPE_LEGACY, TYPE_RC_END)
 CAP, CTRL = 4, 6
 LPC = 31 << 3
 RCBA, RCBA_ENABLE, RCBA_BASE = 0xF0, 1, 0xFFFF_C000
@@ -115,7 +119,20 @@ def _known(k: Kernel, dev: PciDev) -> bool | None:
             found = RULES[row.rule](k, dev, row)
             if found is not None:
                 return found
-    return None
+    return True if _overridden(k, dev) else None
+
+
+def _overridden(k: Kernel, dev: PciDev) -> bool:
+    """True if a patch that is not upstream takes the device to isolate; never one that has the capability.
+
+    Source: pcie_acs_override=, posted as "PCI: ACS quirks for non-compliant devices", 2013
+    """
+    words = k.experiment.acs_override.split(",")
+    if not dev.is_pcie or dev.acs_cap or words == [""]:
+        return False
+    if dev.pcie_type in (TYPE_ROOT_PORT, TYPE_DOWNSTREAM):
+        return "downstream" in words
+    return dev.pcie_type in OVERRIDABLE and "multifunction" in words and dev.multifunction
 
 
 def _turned_on(k: Kernel, row: AcsQuirk) -> bool:

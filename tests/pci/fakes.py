@@ -17,6 +17,7 @@ from minikern.acpi import options as acpi_options
 from minikern.acpi.interpreter import Interpreter
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
+from minikern.core.experiment import Experiment
 from minikern.pci import options as pci_options
 from minikern.state.acpi import PciRoot, Window
 from minikern.state.acpi_options import AcpiOptions
@@ -76,6 +77,7 @@ class FakeKernel:
         self.cmdline = CommandLine(append)
         self.config = Config({"CONFIG_IRQ_REMAP": True})
         self.behaviour = behaviour_of(release, **behaviour)
+        self.experiment = Experiment()
         self.nodes: list[object] = []
         self.numa = SimpleNamespace(pxm_to_node={})
         self.e820 = SimpleNamespace(table=[])

@@ -6,6 +6,8 @@ import pytest
 
 from hw.bus import Bus
 from hw.pci.spec import PciFunctionSpec, RegisterSpec
+from minikern.core.experiment import Experiment
+from minikern.core.variant import load_variant
 from minikern.pci.acs import RULES
 from minikern.pci.device_quirks import device_quirks
 from tests.pci.fakes import FakeKernel
@@ -169,3 +171,17 @@ def test_the_table_is_sound() -> None:
         for span in row.devices:
             first, _, last = span.partition("-")
             assert int(first, 16) < int(last or "ffff1", 16), span
+
+
+def test_the_patch_that_is_not_upstream_splits_what_has_no_capability() -> None:
+    spec = machine(ports("10de:0001"))
+    assert apart(FakeKernel(spec, ON).boot()) == 1
+    patched = FakeKernel(spec, ON)
+    patched.experiment = Experiment(acs_override="downstream")
+    assert apart(patched.boot()) == 4
+    both = machine(functions("14e4:1657"))
+    patched = FakeKernel(both, ON)
+    patched.experiment = Experiment(acs_override="multifunction")
+    found = grouped(patched.boot())
+    assert found["01:00.0"] != found["01:00.1"]
+    assert load_variant("acs-override").experiment.acs_override == "downstream,multifunction"
