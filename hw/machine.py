@@ -120,6 +120,7 @@ def make_cpus(
                 code_store=code,
                 tsc_khz=spec.tsc_khz,
                 is_bsp=index == 0,
+                bsp_flag=spec.firmware_bsp,
                 x2apic=spec.x2apic,
                 microcode=microcode,
                 dead=fault.dead,

@@ -61,6 +61,7 @@ class CpuSpec(msgspec.Struct, forbid_unknown_fields=True):
     enumeration: str = "linear"
     features: list[str] = []
     x2apic: bool = False  # firmware hands over in x2APIC mode
+    firmware_bsp: bool = True  # the first CPU is the one that firmware started; a crash kernel's may be another
     cpuid: list[CpuidDump] = []  # captured leaves, one table a CPU, in MADT order
     msrs: list[dict[str, int]] = []  # captured registers by number in hex, one table a CPU
     apic_ids: list[int] = []  # captured ids in MADT order

@@ -9,6 +9,7 @@ from hw.cpuid import DEFAULT_FEATURES, CpuDescription, build_cpuid
 from hw.msr import IA32_MTRR_DEF_TYPE, IA32_MTRR_PHYSBASE0, IA32_MTRRCAP
 from hw.spec import MAX_CPUS, CpuidDump, CpuSpec
 from minikern.describe.dmesg_bringup import apic_ids, bringup, siblings
+from minikern.describe.dmesg_listed import boot_cpu_id, listed_ids, on_firmwares_cpu
 from minikern.describe.dmesg_log import RANGE, Log
 
 THREADS_PER_CORE = r"^CPU topo: Max\. threads per core: +(\d+)"
@@ -88,6 +89,9 @@ def _identify(log: Log, spec: CpuSpec, srat_ids: list[int]) -> None:
     ids = next((found for found in (logged, srat_ids) if len(set(found)) == len(found) == spec.count), None)
     if ids is None:
         ids = _ids_by_bringup(log, spec)
+    spec.firmware_bsp = on_firmwares_cpu(log)
+    if ids is None and spec.count == 1 and (boot := boot_cpu_id(log)) is not None:
+        ids = [boot]
     if ids is None:
         spec.cores = max(1, -(-spec.count // (spec.sockets * spec.threads)))
         ids = [place.apic_id for place in spec.topology()]
@@ -105,7 +109,7 @@ def _identify(log: Log, spec: CpuSpec, srat_ids: list[int]) -> None:
         family=spec.family, model=spec.model, stepping=spec.stepping, model_name=spec.model_name, features=features,
         cores=cores, threads=spec.threads, dies=spec.dies, tsc_khz=spec.tsc_khz, phys_bits=spec.phys_bits,
     )  # fmt: skip
-    spec.x2apic = max(ids) >= 0xFF or log.first(r"^x2apic: enabled by BIOS") is not None
+    spec.x2apic = max(listed_ids(log, ids)) >= 0xFF or log.first(r"^x2apic: enabled by BIOS") is not None
     spec.apic_ids = ids
     if msrs := _mtrrs(log, spec.phys_bits):
         spec.msrs = [msrs] * spec.count

@@ -26,6 +26,7 @@ from minikern.describe.dmesg_forms import cut_at
 from minikern.describe.dmesg_image import place_image
 from minikern.describe.dmesg_ivrs import remapping_only
 from minikern.describe.dmesg_kernel import kernel_facts
+from minikern.describe.dmesg_listed import listed_ids
 from minikern.describe.dmesg_log import Log
 from minikern.describe.dmesg_map import boot, command_line, e820
 from minikern.describe.dmesg_microcode import microcode
@@ -96,7 +97,8 @@ def _spec(log: Log, name: str, preset: Callable[[str], Case]) -> Case:
         uarts=uarts_of_log(log.lines),
     )
     place_image(log, spec)
-    firmware = Firmware(processors.apic_ids, cpu_pxm, memory, distances(log), hotplug(log), memory_map=ranges)
+    listed = listed_ids(log, processors.apic_ids)
+    firmware = Firmware(listed, cpu_pxm, memory, distances(log), hotplug(log), memory_map=ranges)
     firmware.dmar, firmware.ivrs = pci.dmar, pci.ivrs or remapping_only(log)
     _place_tables(log, spec, base, firmware)
     microcode(log, spec)

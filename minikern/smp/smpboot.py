@@ -96,9 +96,15 @@ def smp_init(k: Kernel) -> None:
         k.printk("smp: Bringing up secondary CPUs ...")
         if maps.setup_max_cpus and len(maps.present) > 1:
             _bringup_nonboot_cpus(_new_bringup(k))
-        nodes, cpus = max(1, sum(node.online for node in k.nodes)), len(maps.online)
+        nodes, cpus = max(1, len(_online_nodes(k))), len(maps.online)
         k.printk(f"smp: Brought up {nodes} node{_plural(nodes)}, {cpus} CPU{_plural(cpus)}")
         _smp_cpus_done(k)
+
+
+def _online_nodes(k: Kernel) -> list[int]:
+    """Nodes with memory, or with a CPU there may be. Source: arch/x86/mm/numa.c:init_cpu_to_node() @ v6.12"""
+    with_cpus = {k.numa.apic_to_node(apic_id) for apic_id in k.cpus.apic_id.values()}
+    return [node.nid for node in k.nodes if node.present_pages or node.nid in with_cpus]
 
 
 def _plural(count: int) -> str:

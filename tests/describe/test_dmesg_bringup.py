@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from minikern.describe.dmesg_bringup import BringUp, apic_ids, boot_cpu_node, bringup, siblings
+from minikern.describe.dmesg_listed import listed_ids
 from minikern.describe.dmesg_log import Log
 from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
@@ -138,3 +139,28 @@ def test_ids_beyond_254_stay_beside_numbers_beyond_255(tmp_path: Path) -> None:
     assert max(spec.cpus.apic_ids) > 0xFF and len(set(spec.cpus.apic_ids)) == count
     log = [line.text for line in boot(spec).kernel.log.lines]
     assert f"smp: Brought up 2 nodes, {count} CPUs" in log
+
+
+def test_a_crash_kernel_on_another_cpu(tmp_path: Path) -> None:
+    """Its lines about the CPUs it leaves alone come again: the firmware's own first one, and those beyond its limit."""
+    told = [
+        "CPU topo: Boot CPU APIC ID not the first enumerated APIC ID: 21 != 0",
+        "CPU topo: Crash kernel detected. Disabling real BSP to prevent machine INIT",
+        "CPU topo: CPU limit of 1 reached. Ignoring further CPUs",
+        "CPU topo: Allowing 1 present CPUs plus 0 hotplug CPUs",
+        "CPU topo: Rejected CPUs 6",
+        "smp: Brought up 1 node, 1 CPU",
+    ]
+    text = FOUR_NODES.split("ACPI: SRAT")[0].replace("6.16.0", "6.12.0") + "\n".join(told) + "\n"
+    text = text.replace("BIOS-e820:", "Command line: nr_cpus=1 quiet\nBIOS-e820:", 1)
+    (tmp_path / "dmesg.txt").write_text(text)
+    log = [line.text for line in boot(load_machine(str(tmp_path / "dmesg.txt"))).kernel.log.lines]
+    assert [line for line in log if line in told] == told
+
+
+def test_cpus_beyond_a_limit_are_listed_where_they_were() -> None:
+    """As older kernels tell it, which keep a place for the boot CPU."""
+    beyond = "APIC: NR_CPUS/possible_cpus limit of 1 {}reached. {}Processor {}/0x{:x} ignored."
+    keep = "Keeping one slot for boot cpu.  "
+    log = Log("a log", [beyond.format("almost ", keep, 0, 0), beyond.format("", "", 1, 4)])
+    assert listed_ids(log, [2]) == [0, 2, 4]

@@ -129,7 +129,7 @@ def make_kernel(
         tables=[Table("FACP", 0, len(fadt_bytes(6, 4)), fadt_bytes(6, 4))],
     )
     k.numa = Numa(apicid_to_node={place.apic_id: place.package for place in places})
-    k.nodes = [Pglist(nid, 0, 0, [], has_cpu=True) for nid in range(spec.sockets)]
+    k.nodes = [Pglist(nid, 0, 0, []) for nid in range(spec.sockets)]
     cpuinfo.early_cpu_init(k)
     return k
 

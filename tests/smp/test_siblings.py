@@ -23,7 +23,7 @@ def split(spec: CpuSpec, release: str, per_node: int, append: str = "lpj=4000000
     lapics = [LapicEntry(place.apic_id, n, True, True) for n, place in enumerate(spec.topology())]
     k = make_kernel(spec, append, release=release, lapics=lapics)
     k.numa = Numa(apicid_to_node={entry.apic_id: entry.apic_id // per_node for entry in lapics})
-    k.nodes = [Pglist(n, 0, 0, [], has_cpu=True) for n in range(-(-spec.count // per_node))]
+    k.nodes = [Pglist(n, 0, 0, []) for n in range(-(-spec.count // per_node))]
     return k
 
 

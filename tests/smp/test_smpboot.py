@@ -327,7 +327,7 @@ def test_with_verbose_apics_each_cpu_tells_of_its_pin(word: str, release: str) -
 
 def test_only_nodes_with_memory_or_cpus_are_brought_up() -> None:
     k = make_kernel(FOUR)
-    k.nodes = [Pglist(0, 0, 0, [], has_cpu=True), Pglist(1, 0, 0, [])]
+    k.nodes = [Pglist(0, 0, 0, []), Pglist(1, 0, 0, [])]
     assert "smp: Brought up 1 node, 4 CPUs" in texts(boot(k))
 
 

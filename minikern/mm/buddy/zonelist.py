@@ -70,7 +70,7 @@ def build_all_zonelists(k: Kernel) -> None:
         k.charge("zonelist_node", len(order))
     total = nr_free_pagecache_pages(k)
     mobility = "off" if total < PAGEBLOCK_NR_PAGES * MIGRATE_TYPES else "on"
-    online = [pglist for pglist in k.nodes if pglist.online]
+    online = [pglist for pglist in k.nodes if pglist.present_pages or pglist.has_cpu]
     k.printk(f"Built {len(online)} zonelists, mobility grouping {mobility}.  Total pages: {total}")
     if k.config.get("CONFIG_NUMA", True):
         k.printk(f"Policy zone: {policy_zone(k)}")

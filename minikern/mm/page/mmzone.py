@@ -59,11 +59,6 @@ class Pglist:
     first_deferred_pfn: int | None = None
 
     @property
-    def online(self) -> bool:
-        """It has memory or CPUs, and is not one in name only. Source: mm/numa.c:init_cpu_to_node() @ v6.12"""
-        return bool(self.present_pages) or self.has_cpu
-
-    @property
     def present_pages(self) -> int:
         """Pages of memory on the node."""
         return sum(zone.present_pages for zone in self.zones)
