@@ -99,14 +99,14 @@ def test_impossible_guests_are_refused(guests: Guests) -> None:
 
 
 def test_the_command() -> None:
-    words = ["tiny", "--variants", "deferred", "--vms", "3", "--vm-memory", "1G"]
+    words = ["tiny", "--variants", "deferred", "--vms", "3", "--vm-memory", "32M"]
     done = CliRunner().invoke(downtime, words)
     assert done.exit_code == 0, done.output
     assert "live migration" in done.stdout
     rows = json.loads(CliRunner().invoke(downtime, [*words, "--json"]).stdout)["variants"]
     assert [row["variant"] for row in rows] == ["deferred"]
     assert len(rows[0]["gaps_ms"]) == 3
-    for bad in (["--vms", "0"], ["--vm-memory", "much"], ["--bandwidth", "0"]):
+    for bad in (["--vms", "0"], ["--vm-memory", "1G"], ["--vm-memory", "much"], ["--bandwidth", "0"]):
         assert CliRunner().invoke(downtime, [*words, *bad]).exit_code == 2
 
 
