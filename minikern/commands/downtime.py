@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,14 +19,22 @@ from minikern.commands.common import (
     tell_unmodelled,
 )
 
+if TYPE_CHECKING:
+    from minikern.core.kernel import BootOptions
+    from minikern.describe.case import Case
+    from minikern.lab.downtime import Link
+
 PACKERS = ["gzip", "xz", "zstd", "lz4"]
 
 
 @click.command()
 @machine_options
 @fit_options
+@click.option("--vm", "vm", multiple=True, metavar="[Nx]SIZE[,...]|FILE",
+              help="Guests with memory of their own, e.g. 4x16G,vcpus=8,vfio=1,pages=2M.")  # fmt: skip
+@click.option("--disk-image", is_flag=True, help="With --vm: also the way over a disk.")
 @click.option("--vms", default=8, show_default=True, metavar="N", help="Guests on the host.")
-@click.option("--vm-memory", default="16G", show_default=True, metavar="SIZE", help="Memory of a guest.")
+@click.option("--vm-memory", default="", metavar="SIZE", help="Memory of a guest; 16G, or a share of 3/4 of RAM.")
 @click.option("--vcpus", default=4, show_default=True, metavar="N", help="CPUs of a guest.")
 @click.option("--at-once", default=8, show_default=True, metavar="N", help="Guests saved or restored side by side.")
 @click.option("--packet-us", default=1000, show_default=True, metavar="N", help="A guest sends a packet every N us.")
@@ -38,6 +47,8 @@ PACKERS = ["gzip", "xz", "zstd", "lz4"]
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @reported
 def downtime(
+    vm: tuple[str, ...],
+    disk_image: bool,
     vms: int,
     vm_memory: str,
     vcpus: int,
@@ -56,14 +67,19 @@ def downtime(
 ) -> None:
     """How long guests are silent while their host's kernel is replaced, and what takes how much of it.
 
+    With --vm the guests have memory on the host, and every way to keep it is tried for them.
+
     \b
     Example:
       minikern downtime lpc2023 --vms 32 --vm-memory 8G --variants baseline,parallel-smp
+      minikern downtime lpc2023 --vm 20x16G,vcpus=8 --vm 2x64G,vfio=1,pages=4K
     """
-    from hw.units import parse_size
+    from hw.errors import InputError
+    from hw.units import GIB, parse_size
     from minikern.core.variant import load_variants
     from minikern.lab.compare import choose_variants
     from minikern.lab.downtime import Guests, Link, measure, migrate, published
+    from minikern.lab.vms import ram_bytes
     from minikern.report.downtime import downtime_json, downtime_sheets
 
     if plot is not None:
@@ -72,11 +88,20 @@ def downtime(
 
         check_plot_path(plot)
     spec, options = load_machine_fields(machine)
+    if vm:
+        if plot is not None:
+            raise InputError("--plot: expected no --vm: the page of ways is text")
+        link = Link(bandwidth * 1e9 / 8, 0.0)
+        names = [name for name in variants.split(",") if name]
+        _ways(spec, vm, names, link, disk_image, packer, at_once, kernel, append, options, as_json, markdown)
+        return
     chosen = choose_variants(spec, [name for name in variants.split(",") if name])
     if not variants:
         others = (one for one in load_variants().values() if one not in chosen)
         chosen += [one for one in others if one.experiment.purgatory_digest != "generic"]
-    guests = Guests(vms, vcpus, parse_size(vm_memory, "--vm-memory"), packet_us * 1000, at_once)
+    share = min(16 * GIB, ram_bytes(spec) * 3 // 4 // max(1, vms))
+    memory = parse_size(vm_memory, "--vm-memory") if vm_memory else share
+    guests = Guests(vms, vcpus, memory, packet_us * 1000, at_once)
     guests.check()
     link = Link(bandwidth * 1e9 / 8, float(parse_size(dirty_rate, "--dirty-rate")))
     moved = migrate(spec, guests, link)
@@ -92,3 +117,38 @@ def downtime(
         click.echo(downtime_json(spec.name, rows, moved))
     else:
         show_sheets(downtime_sheets(spec.name, rows, moved, published(spec)), markdown)
+
+
+LIVE_UPDATES = ("parallel-smp", "kexec-7.3", "kexec-7.3-async", "live-update-6.18", "live-update-7.2",
+                "live-update-7.3", "live-update-async")  # fmt: skip
+
+
+def _ways(
+    spec: Case, texts: Sequence[str], names: Sequence[str], link: Link, disk: bool, packer: str, at_once: int,
+    kernel: str, append: str, options: BootOptions | None, as_json: bool, markdown: bool,
+) -> None:  # fmt: skip
+    from hw.errors import InputError, MachineStopped
+    from minikern.core.variant import load_variant
+    from minikern.lab.live_update import live_update, migrate_all, way_of
+    from minikern.lab.vms import parse_vm
+    from minikern.report.live_update import live_update_json, live_update_sheets
+
+    groups = [group for text in texts for group in parse_vm(text)]
+    moved = migrate_all(spec, groups, link)
+    tries = [(one, way_of(one)) for one in map(load_variant, names or LIVE_UPDATES)]
+    if disk:
+        tries.append((tries[0][0], "file"))
+    rows, refused = [], []
+    with Progress("updating", len(tries)) as step:
+        for variant, way in tries:
+            step(variant.name)
+            try:
+                rows.append(live_update(spec, variant, groups, way, packer, at_once, kernel, append, options))
+            except (InputError, MachineStopped) as error:
+                refused.append((variant.name, str(error)))
+    if not rows:
+        raise InputError(refused[0][1])
+    if as_json:
+        click.echo(live_update_json(spec.name, groups, rows, refused, moved))
+    else:
+        show_sheets(live_update_sheets(spec.name, groups, rows, refused, moved), markdown)

@@ -1,0 +1,343 @@
+"""A host's kernel replaced under guests that have memory: kept by Kexec HandOver, on a DAX range, or written to a disk.
+
+The host boots, the guests get their memory in its physical memory, the next kernel is loaded and started, and finds
+them there. Everything that is waited for is counted work; the silence of each guest follows from processes over it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import simpy
+
+from hw.errors import InputError
+from hw.units import GIB, MIB, PAGE_SHIFT, PAGE_SIZE, parse_size
+from minikern.core.cost_table import machine_costs
+from minikern.core.costs import Cost
+from minikern.core.kernel import BootOptions, Kernel
+from minikern.core.variant import Variant
+from minikern.describe.case import Case
+from minikern.kexec.load import Kexec
+from minikern.kho import preserve
+from minikern.kho.radix import encode_key
+from minikern.lab.bands import Band, band, spreads
+from minikern.lab.downtime import MAX_ROUNDS, NS_PER_MS, Link, percentile
+from minikern.lab.kexec import reboot
+from minikern.lab.run import boot
+from minikern.lab.stand_in import stand_in_image, unpacked_bytes
+from minikern.lab.vms import PAGES, VmGroup, check_fit, ram_bytes, ram_ranges, total_bytes
+from minikern.mm.page.mmzone import MAX_PAGE_ORDER
+
+Way = Literal["kho", "dax", "file"]
+Work = Counter[str]
+"""Pieces of work by kind."""
+Process = Generator[simpy.Event, Any, None]
+
+HOST_LEFT_BYTES = 4 * GIB  # of a host whose guests lie on DAX, at the least
+BLOCK_BYTES = PAGE_SIZE << MAX_PAGE_ORDER
+DAX_PAGES_A_FOLIO = 128  # struct pages written for each; Source: mm/mm_init.c:compound_nr_pages() @ v6.12
+KEYS_AT_ONCE = 1 << 22
+
+
+class Figure(msgspec.Struct, frozen=True):
+    """Silence in simulated ms, and where 80 % of what is believed lies."""
+
+    ms: float
+    band: Band | None
+
+
+class LiveUpdate(msgspec.Struct):
+    """One way, on one kernel: each guest's silence, what the host did, and what it took of it."""
+
+    variant: str
+    way: str
+    p50: Figure
+    p99: Figure
+    worst: Figure
+    total_ms: float
+    host_ms: dict[str, float]
+    guest_ms: dict[str, float]  # of the guest that is silent longest
+    preserved_pages: int  # 4 KiB, of the guests
+    initialised_alone: int  # struct pages that the boot CPU initialised one by one
+    scratch_bytes: int
+    lost: list[str]
+    lost_packets: int  # of all guests together, at the rate each of them sends
+    price: str
+
+
+@dataclass
+class _Host:
+    parts_ns: dict[str, int]
+    work_ns: dict[str, float]
+    alone: int
+    scratch: int
+    lost: list[str]
+
+
+def way_of(variant: Variant) -> Way:
+    """How memory gets over: by KHO where the variant has it, else on a DAX range."""
+    return "kho" if variant.config.get("CONFIG_KEXEC_HANDOVER") else "dax"
+
+
+def save_work(vm: VmGroup, way: Way) -> dict[str, Work]:
+    """What is done for one guest before the kexec, by part."""
+    kept = {"kho": Work(kho_preserve_block=vm.folios), "dax": Work(), "file": Work(vm_store_mib=_mib(vm))}[way]
+    return {
+        "pause": Work(vm_pause=1, vm_pause_vcpu=vm.vcpus),
+        "snapshot": Work(vm_snapshot=1, vm_snapshot_vcpu=vm.vcpus) + kept,
+    }
+
+
+def restore_work(vm: VmGroup, way: Way) -> dict[str, Work]:
+    """What is done for one guest after it, by part. A passed-through device is reset, its mappings are made anew."""
+    found = {
+        "kho": Work(kho_radix_key=vm.folios),
+        "dax": Work(dax_page_init=vm.folios * DAX_PAGES_A_FOLIO if vm.pages != "4K" else vm.folios),
+        "file": Work(vm_load_mib=_mib(vm)),
+    }[way]
+    devices = Work(vfio_device_reset=vm.vfio, iommu_map_folio=vm.vfio and vm.folios)
+    return {
+        "restore": Work(vm_restore=1, vm_restore_vcpu=vm.vcpus) + found,
+        "devices": devices,
+        "resume": Work(vm_resume=1),
+    }
+
+
+def _mib(vm: VmGroup) -> int:
+    return -(-vm.memory_bytes // MIB)
+
+
+def cost_ns(work: Mapping[str, int], costs: Mapping[str, Cost]) -> dict[str, float]:
+    """Simulated ns by kind."""
+    return {kind: count * costs[kind].ns for kind, count in work.items() if count}
+
+
+class Update:
+    """Processes of one update; ``run()`` gives each guest's silence in ns, group by group."""
+
+    def __init__(
+        self, groups: Sequence[VmGroup], way: Way, host_ns: int, costs: Mapping[str, Cost], at_once: int
+    ) -> None:
+        self.env = simpy.Environment()
+        self.vms = [group for group in groups for _ in range(group.count)]
+        self.way, self.host_ns, self.costs = way, host_ns, costs
+        self.slots = simpy.Resource(self.env, at_once)
+        self.disk = simpy.Resource(self.env, 1)  # a disk's rate is shared by all who use it
+        self.paused = [0] * len(self.vms)
+        self.silent = [0] * len(self.vms)
+        self.saved_ns = [0] * len(self.vms)
+        self.total_ns = 0
+
+    def run(self) -> list[int]:
+        """Run it to its end."""
+        self.env.run(until=self.env.process(self._host()))
+        self.total_ns = int(self.env.now)
+        return self.silent
+
+    def _host(self) -> Process:
+        yield self.env.all_of([self.env.process(self._save(index)) for index in range(len(self.vms))])
+        yield self.env.timeout(self.host_ns)
+        yield self.env.timeout(round(self.costs["vmm_start"].ns))
+        yield self.env.all_of([self.env.process(self._restore(index)) for index in range(len(self.vms))])
+
+    def _save(self, index: int) -> Process:
+        vm = self.vms[index]
+        with self.slots.request() as slot:
+            yield slot
+            self.paused[index] = int(self.env.now)
+            for work in save_work(vm, self.way).values():
+                yield from self._do(work)
+
+    def _restore(self, index: int) -> Process:
+        vm = self.vms[index]
+        with self.slots.request() as slot:
+            yield slot
+            for work in restore_work(vm, self.way).values():
+                yield from self._do(work)
+        # The last packet before the pause was up to one interval old, here half of one.
+        self.silent[index] = int(self.env.now) - self.paused[index] + 500 * vm.packet_us
+
+    def _do(self, work: Work) -> Process:
+        for kind, ns in cost_ns(work, self.costs).items():
+            if kind in ("vm_store_mib", "vm_load_mib"):
+                with self.disk.request() as turn:
+                    yield turn
+                    yield self.env.timeout(round(ns))
+            else:
+                yield self.env.timeout(round(ns))
+
+
+def place_guests(k: Kernel, groups: Sequence[VmGroup], nodes: Sequence[int]) -> list[tuple[VmGroup, list[int]]]:
+    """Give each guest memory of the host, node by node in turn; blocks as first pfns. InputError: it does not fit."""
+    check_fit(total_bytes(groups), k.page_alloc.nr_free_pages() * PAGE_SIZE, "what is free on the booted host")
+    placed = []
+    for index, vm in enumerate(group for group in groups for _ in range(group.count)):
+        blocks: list[int] = []
+        for _ in range(-(-vm.memory_bytes // BLOCK_BYTES)):
+            pfn = k.page_alloc.alloc_pages(MAX_PAGE_ORDER, nodes[index % len(nodes)])
+            if pfn is None:
+                raise InputError(f"guest {index + 1}: no block of {BLOCK_BYTES // MIB} MiB is left on the host")
+            blocks.append(pfn)
+        placed.append((vm, blocks))
+    return placed
+
+
+def preserve_guests(k: Kernel, placed: Sequence[tuple[VmGroup, list[int]]]) -> None:
+    """Mark every folio of every guest; not booked here, it is the guests' own part of the time.
+
+    InputError: memory of a kind that cannot be handed over.
+    """
+    for vm, blocks in placed:
+        if vm.pages == "1G":
+            raise InputError("--vm: pages=1G: expected 4K or 2M with Kexec HandOver: hugetlb's pages are not kept")
+        order = (PAGES[vm.pages] >> PAGE_SHIFT).bit_length() - 1
+        per_block = 1 << MAX_PAGE_ORDER - order
+        heads = np.sort(np.array(blocks, dtype=np.uint64)) >> np.uint64(order)
+        step = max(1, KEYS_AT_ONCE // per_block)
+        for at in range(0, len(heads), step):
+            numbers = (heads[at : at + step, None] + np.arange(per_block, dtype=np.uint64)).ravel()
+            base = np.uint64(encode_key(0, order))
+            preserve.tree_of(k).add_keys((numbers[: vm.folios - at * per_block] + base).astype(np.uint64))
+
+
+def dax_words(spec: Case, groups: Sequence[VmGroup]) -> str:
+    """``memmap=`` words that take the guests' memory from both kernels, from the top of RAM down."""
+    left = -(-total_bytes(groups) // GIB) * GIB
+    ram = sorted(ram_ranges(spec), reverse=True)
+    check_fit(total_bytes(groups), ram_bytes(spec) - HOST_LEFT_BYTES, "RAM less 4 GiB for the host")
+    words = []
+    for low, high in ram:
+        start, end = -(-max(low, 4 * GIB) // GIB) * GIB, high // GIB * GIB
+        size = min(left, max(0, end - start))
+        if size:
+            words.append(f"memmap={size:#x}!{end - size:#x}")
+            left -= size
+    if left:
+        raise InputError(f"{left // GIB} GiB of the guests find no whole GiB above 4 GiB: expected less memory, or KHO")
+    return " ".join(words)
+
+
+def _through_kexec(
+    spec: Case, variant: Variant, groups: Sequence[VmGroup], way: Way, packer: str, release: str, append: str,
+    options: BootOptions | None,
+) -> _Host:  # fmt: skip
+    words = " ".join(filter(None, (append, dax_words(spec, groups) if way == "dax" else "")))
+    first = boot(spec, variant, release, words, options)
+    k = first.kernel
+    scratch = sum(area.size for area in k.kho.scratch)
+    if way == "kho":
+        if k.kho.outgoing is None:
+            raise InputError(f"variant {variant.name}: Kexec HandOver is off: expected room for its scratch areas")
+        preserve_guests(k, place_guests(k, groups, [node.nid for node in k.nodes]))
+    elif way == "file":
+        check_fit(total_bytes(groups), k.page_alloc.nr_free_pages() * PAGE_SIZE, "what is free on the booted host")
+    initrd = bytes(k.boot_params.ramdisk[1])
+    plain = unpacked_bytes(k)
+    image = Kexec(k).kexec_file_load(stand_in_image(k), initrd, k.cmdline.text)
+    second = reboot(first, image, "hashlib")
+    k2 = second.boot.kernel
+    parts = second.downtime_ns()
+    parts["decompression"] = round(plain * k2.unit_ns(f"decompress_byte_{packer}"))
+    work: dict[str, float] = {}
+    for entry in k2.ledger.entries():
+        if entry.cpu == 0:
+            work[entry.kind] = work.get(entry.kind, 0.0) + entry.total_ns
+    for part in ("shutdown", "relocation", "purgatory"):
+        for entry in k.ledger.entries():
+            if entry.phase == part and entry.cpu == 0:
+                work[entry.kind] = work.get(entry.kind, 0.0) + entry.total_ns
+    work[f"decompress_byte_{packer}"] = float(parts["decompression"])
+    alone = k2.ledger.count("reserved_page_init")
+    k2.release_memory()
+    return _Host(parts, work, alone, scratch, second.lost)
+
+
+PRICES: dict[Way, str] = {
+    "kho": "a kernel with Kexec HandOver; scratch areas of {scratch:.1f} GiB; memory files only",
+    "dax": "{memory:.0f} GiB set aside for guests at boot, whether there are any or not",
+    "file": "{memory:.0f} GiB of disk, written and read",
+}
+
+
+def live_update(
+    spec: Case, variant: Variant, groups: Sequence[VmGroup], way: Way, packer: str = "zstd", at_once: int = 8,
+    release: str = "", append: str = "", options: BootOptions | None = None,
+) -> LiveUpdate:  # fmt: skip
+    """Update the host once. InputError: the guests do not fit, or cannot be kept that way."""
+    if at_once < 1:
+        raise InputError(f"--at-once {at_once}: expected at least 1")
+    memory = total_bytes(groups)
+    host = _through_kexec(spec, variant, groups, way, packer, release, append, options)
+    costs = machine_costs(spec.name, spec.costs)
+    update = Update(groups, way, sum(host.parts_ns.values()), costs, at_once)
+    silent = update.run()
+    ordered = sorted(range(len(silent)), key=lambda index: silent[index])
+    worst = update.vms[ordered[-1]]
+    parts = {**save_work(worst, way), **restore_work(worst, way)}
+
+    def figure(percent: int) -> Figure:
+        index = percentile(ordered, percent)
+        vm, work = update.vms[index], dict(host.work_ns)
+        for part in (*save_work(vm, way).values(), *restore_work(vm, way).values()):
+            for kind, ns in cost_ns(part, costs).items():
+                work[kind] = work.get(kind, 0.0) + ns
+        work["vmm_start"] = costs["vmm_start"].ns
+        scaled = {kind: ns / NS_PER_MS for kind, ns in work.items()}
+        return Figure(round(silent[index] / NS_PER_MS, 3), band(silent[index] / NS_PER_MS, scaled, spreads(costs)))
+
+    return LiveUpdate(
+        variant=variant.name,
+        way=way,
+        p50=figure(50),
+        p99=figure(99),
+        worst=figure(100),
+        total_ms=round(update.total_ns / NS_PER_MS, 3),
+        host_ms={name: round(ns / NS_PER_MS, 3) for name, ns in host.parts_ns.items()},
+        guest_ms={name: round(sum(cost_ns(work, costs).values()) / NS_PER_MS, 3) for name, work in parts.items()},
+        preserved_pages=memory // PAGE_SIZE if way == "kho" else 0,
+        initialised_alone=host.alone,
+        scratch_bytes=host.scratch,
+        lost=host.lost,
+        lost_packets=sum(ns // (1000 * vm.packet_us) for ns, vm in zip(silent, update.vms, strict=True)),
+        price=PRICES[way].format(scratch=host.scratch / GIB, memory=memory / GIB),
+    )
+
+
+class Moved(msgspec.Struct):
+    """The guests migrated away one after the other instead. Simulated ms."""
+
+    p50_ms: float
+    worst_ms: float
+    total_ms: float
+    network_bytes: int
+    converged: bool
+    lost_packets: int
+    price: str = "a second host with room for all guests"
+
+
+def migrate_all(spec: Case, groups: Sequence[VmGroup], link: Link) -> Moved:
+    """Pre-copy of every guest by its own memory and dirty rate. InputError for a link that carries nothing."""
+    if link.bytes_per_s <= 0:
+        raise InputError("a migration needs a bandwidth above 0")
+    switch_ms = machine_costs(spec.name, spec.costs)["migration_switchover"].ns / NS_PER_MS
+    silent, total_ms, sent, converged, lost = [], 0.0, 0.0, True, 0
+    for vm in (group for group in groups for _ in range(group.count)):
+        left, rounds = float(vm.memory_bytes), 0
+        dirty = parse_size(vm.dirty, "--vm: dirty")
+        while left / link.bytes_per_s > link.max_downtime_ns / 1e9 and rounds < MAX_ROUNDS:
+            seconds = left / link.bytes_per_s
+            sent, total_ms, rounds = sent + left, total_ms + 1e3 * seconds, rounds + 1
+            left = min(float(vm.memory_bytes), dirty * seconds)
+        stopped_ms = 1e3 * left / link.bytes_per_s
+        converged &= stopped_ms <= link.max_downtime_ns / NS_PER_MS
+        silent.append(stopped_ms + switch_ms)
+        sent, total_ms = sent + left, total_ms + stopped_ms + switch_ms
+        lost += int(1000 * silent[-1]) // vm.packet_us
+    silent.sort()
+    middle = silent[-(-len(silent) * 50 // 100) - 1]
+    return Moved(round(middle, 3), round(silent[-1], 3), round(total_ms, 3), int(sent), converged, lost)
