@@ -25,10 +25,11 @@ from minikern.describe.case import Case
 from minikern.kexec.load import Kexec
 from minikern.kho import preserve
 from minikern.kho.radix import encode_key
-from minikern.lab.bands import Band, band, spreads
+from minikern.lab.bands import Band, doubts_of, time_band
 from minikern.lab.downtime import MAX_ROUNDS, NS_PER_MS, Link, percentile
 from minikern.lab.kexec import reboot
 from minikern.lab.run import boot
+from minikern.lab.spent import Spent, spent_in
 from minikern.lab.stand_in import stand_in_image, unpacked_bytes
 from minikern.lab.vms import PAGES, VmGroup, check_fit, ram_bytes, ram_ranges, total_bytes
 from minikern.mm.page.mmzone import MAX_PAGE_ORDER
@@ -73,7 +74,7 @@ class LiveUpdate(msgspec.Struct):
 @dataclass
 class _Host:
     parts_ns: dict[str, int]
-    work_ns: dict[str, float]
+    spent: Spent
     alone: int
     scratch: int
     lost: list[str]
@@ -243,18 +244,21 @@ def _through_kexec(
     k2 = second.boot.kernel
     parts = second.downtime_ns()
     parts["decompression"] = round(plain * k2.unit_ns(f"decompress_byte_{packer}"))
-    work: dict[str, float] = {}
-    for entry in k2.ledger.entries():
-        if entry.cpu == 0:
-            work[entry.kind] = work.get(entry.kind, 0.0) + entry.total_ns
-    for part in ("shutdown", "relocation", "purgatory"):
-        for entry in k.ledger.entries():
-            if entry.phase == part and entry.cpu == 0:
-                work[entry.kind] = work.get(entry.kind, 0.0) + entry.total_ns
+    work, rest = _into(k, k2)
     work[f"decompress_byte_{packer}"] = float(parts["decompression"])
     alone = k2.ledger.count("reserved_page_init")
     k2.release_memory()
-    return _Host(parts, work, alone, scratch, second.lost)
+    return _Host(parts, Spent(work, rest), alone, scratch, second.lost)
+
+
+def _into(before: Kernel, after: Kernel) -> tuple[dict[str, float], dict[str, float]]:
+    """What the way from one kernel to the other, and the other's boot, went into: work and unexplained time."""
+    booted = spent_in(after)
+    work = dict(booted.work)
+    for entry in before.ledger.entries():
+        if entry.phase in ("shutdown", "relocation", "purgatory") and entry.cpu == 0:
+            work[entry.kind] = work.get(entry.kind, 0.0) + entry.total_ns
+    return work, dict(booted.rest)
 
 
 PRICES: dict[Way, str] = {
@@ -282,13 +286,12 @@ def live_update(
 
     def figure(percent: int) -> Figure:
         index = percentile(ordered, percent)
-        vm, work = update.vms[index], dict(host.work_ns)
-        for part in (*save_work(vm, way).values(), *restore_work(vm, way).values()):
+        vm, work = update.vms[index], dict(host.spent.work)
+        for part in (*save_work(vm, way).values(), *restore_work(vm, way).values(), Work(vmm_start=1)):
             for kind, ns in cost_ns(part, costs).items():
                 work[kind] = work.get(kind, 0.0) + ns
-        work["vmm_start"] = costs["vmm_start"].ns
-        scaled = {kind: ns / NS_PER_MS for kind, ns in work.items()}
-        return Figure(round(silent[index] / NS_PER_MS, 3), band(silent[index] / NS_PER_MS, scaled, spreads(costs)))
+        spent = Spent(work, host.spent.rest)
+        return Figure(round(silent[index] / NS_PER_MS, 3), time_band(silent[index], spent, doubts_of(spec)))
 
     return LiveUpdate(
         variant=variant.name,
