@@ -21,6 +21,7 @@ from bench.predict.samples import read
 from minikern.core.cost_table import default_costs
 from minikern.core.costs import Cost
 from minikern.core.families import GUEST, as_cost, family_of, over_host
+from minikern.describe.case import Case
 from minikern.describe.presets import load_machine
 from minikern.lab.fit.calibrate import read_timeline
 from minikern.lab.fit.kind import family_of_log
@@ -58,6 +59,13 @@ class Score:
 
 def hidden(path: Path, samples: list[Sample], machine: str) -> list[tuple[float, str]]:
     """Predicted (seconds, text) of a boot, from all machines but its own."""
+    kernel = boot(hidden_machine(path, samples, machine)).kernel
+    kernel.release_memory()
+    return [(line.ts_ns / 1e9, line.text) for line in kernel.log.lines]
+
+
+def hidden_machine(path: Path, samples: list[Sample], machine: str) -> Case:
+    """The machine a log tells of, with times from all machines but its own."""
     others = [sample for sample in samples if sample.machine != machine]
     spec, real = load_machine(str(path)), read_timeline(str(path))
     family = family_of_log(spec, real)
@@ -65,10 +73,7 @@ def hidden(path: Path, samples: list[Sample], machine: str) -> list[tuple[float,
     costs = _costs(others, family, defaults)
     if family == GUEST:
         costs = over_host(costs, _costs(others, family_of(spec.cpus, guest=False), defaults))
-    told = predict(str(path), [], msgspec.structs.replace(spec, costs=costs), pooled_lines(others))
-    kernel = boot(told).kernel
-    kernel.release_memory()
-    return [(line.ts_ns / 1e9, line.text) for line in kernel.log.lines]
+    return predict(str(path), [], msgspec.structs.replace(spec, costs=costs), pooled_lines(others))
 
 
 def _costs(samples: list[Sample], family: str, defaults: dict[str, float]) -> dict[str, Cost]:

@@ -32,6 +32,7 @@ class Cost(msgspec.Struct, forbid_unknown_fields=True):
     low: Nanoseconds | None = None
     high: Nanoseconds | None = None
     status: Literal["", "fitted", "assumed"] = ""
+    fitted_on: list[str] = []  # published figures it was made from, by their ids (see lab/figures)
 
 
 MeasuredPhase = Literal["total", "early memory", "smp", "deferred", "hugepages", "acpi", "pci", "rest"]
@@ -63,6 +64,7 @@ class Residue(msgspec.Struct, forbid_unknown_fields=True):
     waits: Literal["", "initramfs"] = ""
     spread: Annotated[float, Meta(ge=0)] = 0.0  # of the logarithm of ``ms``; 0: nobody has said
     serial_baud: Annotated[int, Meta(ge=0)] = 0  # time a serial console of this speed took; 0: it is no console's
+    fitted_on: list[str] = []  # as of a cost
 
     def __post_init__(self) -> None:
         """ValueError: the time would never pass."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import get_args
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +13,7 @@ from rich.text import Text
 from minikern.core.ledger import Entry
 from minikern.lab.bands import Band
 from minikern.lab.compare import PHASES, Ladder, Rung
+from minikern.lab.figures_table import Status
 from minikern.lab.own import AS_LOGGED
 from minikern.report.narrow import narrow_lines, natural_width
 
@@ -147,12 +149,14 @@ def _prices(ladder: Ladder) -> Sheet:
 
 
 def _talk(ladder: Ladder) -> Sheet:
-    sheet = Sheet("Published figures", ["figure", "variant", "talk ms", "simulated ms", "error", "allowed", ""], left=2)
+    count = {status: sum(row.status == status for row in ladder.talk) for status in get_args(Status)}
+    title = f"Published figures: {', '.join(f'{number} {status}' for status, number in count.items())}"
+    sheet = Sheet(title, ["figure", "variant", "talk ms", "simulated ms", "error", "allowed", "", "status"], left=2)
     for row in ladder.talk:
         verdict = "ok" if row.ok else "OFF"
         sheet.rows.append(
             [row.name, row.variant, f"{row.talk_ms:g}", f"{row.sim_ms:.1f}", _percent(row.error),
-             f"{row.tolerance:.0%}", verdict]
+             f"{row.tolerance:.0%}", verdict, row.status]
         )  # fmt: skip
     return sheet
 
