@@ -6,6 +6,8 @@ Counts come from the interpreter as it runs; they are booked where a table is lo
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -47,13 +49,23 @@ class Account:
     """
 
     def __init__(self, k: Kernel) -> None:
-        self._k = k
+        self.book: Callable[[str, int], None] = k.charge
         self._terms = self._objects = 0
         self.method_bytes = 0
         self.tables: list[TableWork] = []
         self._accesses: Counter[str] = Counter()
         facp = k.acpi.table("FACP") if k.acpi is not None else None
         self._smi_port = FADT_V1.get(facp, "smi_cmd") if facp else 0
+
+    @contextmanager
+    def kept(self) -> Iterator[list[tuple[str, int]]]:
+        """The work of the block is not booked but listed, for whoever decides where it is done."""
+        work: list[tuple[str, int]] = []
+        before, self.book = self.book, lambda kind, count: work.append((kind, count))
+        try:
+            yield work
+        finally:
+            self.book = before
 
     def access(self, space: int, address: int, written: bool) -> None:
         """One register is read or written; a write to the SMI command port stops all CPUs for firmware's own code."""
@@ -65,15 +77,15 @@ class Account:
 
     def evaluated(self, run: Interpreter, name: str) -> None:
         """The kernel evaluated an object of this name: book that, and what its code did."""
-        self._k.charge(EVALUATION_KINDS.get(name, OTHER_EVALUATION))
+        self.book(EVALUATION_KINDS.get(name, OTHER_EVALUATION), 1)
         self.settle(run)
 
     def settle(self, run: Interpreter) -> None:
         """Book what methods did since the last time."""
         if run.opcodes > self._terms:
-            self._k.charge("aml_opcode", run.opcodes - self._terms)
+            self.book("aml_opcode", run.opcodes - self._terms)
         if run.objects > self._objects:
-            self._k.charge("aml_object_create", run.objects - self._objects)
+            self.book("aml_object_create", run.objects - self._objects)
         self._book_accesses()
         self._terms, self._objects = run.opcodes, run.objects
 
@@ -86,15 +98,15 @@ class Account:
         made = run.objects - self._objects
         work = TableWork(run.owner, run.opcodes - self._terms, made, self.method_bytes, run.objects)
         self.tables.append(work)
-        self._k.charge("acpi_table_load")
-        self._k.charge("aml_term", work.terms)
-        self._k.charge("aml_object_create", work.objects)
-        self._k.charge("aml_method_byte", work.method_bytes)
-        self._k.charge("acpi_node_walk", work.walked)
+        self.book("acpi_table_load", 1)
+        self.book("aml_term", work.terms)
+        self.book("aml_object_create", work.objects)
+        self.book("aml_method_byte", work.method_bytes)
+        self.book("acpi_node_walk", work.walked)
         self._book_accesses()
         self._terms, self._objects, self.method_bytes = run.opcodes, run.objects, 0
 
     def _book_accesses(self) -> None:
         for kind, count in self._accesses.items():
-            self._k.charge(kind, count)
+            self.book(kind, count)
         self._accesses.clear()

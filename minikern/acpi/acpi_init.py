@@ -12,12 +12,12 @@ from minikern.acpi.interpreter import Interpreter
 from minikern.acpi.loaded import loaded_interpreter
 from minikern.acpi.osi import OsiStrings
 from minikern.acpi.package_init import init_packages
+from minikern.acpi.processor_setup import acpi_early_processor_control_setup, processors
 from minikern.acpi.reg import execute_reg_methods
 from minikern.acpi.scan import STA_FUNCTIONING, STA_PRESENT, acpi_bus_scan, status
 from minikern.acpi.spaces import PCI_CONFIG
 from minikern.acpi.tables import acpi_early_init as acpi_early_init
 from minikern.core.moduleparam import Parameter, a_bool, module_param
-from minikern.core.printk import Level
 from minikern.state.acpi import AcpiState, PciRoot
 from minikern.state.namespace import Kind, Node
 
@@ -28,11 +28,6 @@ if TYPE_CHECKING:
 
 _GPE_METHOD = re.compile(r"_[LE][0-9A-F]{2}$")
 _INI_KINDS = (Kind.DEVICE, Kind.PROCESSOR, Kind.THERMAL)
-PROCESSOR_ID = "ACPI0007"
-PDC_BUFFER = bytes([1, 0, 0, 0, 1, 0, 0, 0, 0xBF, 0x0B, 0, 0])  # revision 1, one capability word
-OSC_UUID = bytes.fromhex("16a6774029be479ebdd870587139538a")
-"""Processor _OSC, 4077A616-290C-47BE-9EBD-D87058713953. Source: drivers/acpi/acpi_processor.c @ v6.12"""
-
 
 def acpi_subsystem_init(k: Kernel) -> None:
     """Switch the hardware to ACPI mode through the SMI command port when it is not there yet (no line).
@@ -128,36 +123,6 @@ def _initialize_below(run: Interpreter, parent: Node, depth: int) -> None:
             _initialize_below(run, node, depth + 1)
 
 
-def processors(run: Interpreter) -> list[Node]:
-    """Processor objects and ACPI0007 devices in namespace order."""
-    return [node for node in run.namespace.devices() if _is_processor(run, node)]
-
-
-def _is_processor(run: Interpreter, node: Node) -> bool:
-    if node.kind is Kind.DEVICE:
-        return "_HID" in node.children and run.evaluate(node, "_HID") == PROCESSOR_ID
-    return node.kind is Kind.PROCESSOR
-
-
-def acpi_early_processor_control_setup(k: Kernel, run: Interpreter) -> None:
-    """Tell each processor object what the kernel can do, by _OSC or _PDC; firmware may load tables in answer.
-
-    Source: drivers/acpi/acpi_processor.c:acpi_early_processor_control_setup() @ v6.12
-    """
-    for node in processors(run):
-        if not status(run, node) & STA_PRESENT:
-            continue
-        if "_OSC" in node.children:
-            capabilities = bytearray(8)
-            capabilities[4:8] = PDC_BUFFER[8:12]
-            run.evaluate(node, "_OSC", args=[bytearray(OSC_UUID), 1, 2, capabilities])
-        elif "_PDC" in node.children:
-            run.evaluate(node, "_PDC", args=[bytearray(PDC_BUFFER)])
-        else:
-            continue
-        k.charge("acpi_processor_control")
-
-
 def acpi_processor_check_duplicates(k: Kernel) -> None:
     """Ask every processor for its id, so that one that is declared twice is known.
 
@@ -235,27 +200,6 @@ def _gpe_methods(run: Interpreter) -> set[int]:
         return set()
     methods = (node for node in run.namespace.walk(scope) if node.kind is Kind.METHOD)
     return {int(node.name[2:], 16) for node in methods if _GPE_METHOD.match(node.name)}
-
-
-def acpi_processor_init(k: Kernel) -> int:
-    """Find each processor's idle states by evaluating its _CST package; return how many processors have them.
-
-    Source: drivers/acpi/processor_idle.c:acpi_processor_get_cstate_info() @ v6.12
-    """
-    if k.acpi.disabled or k.acpi.interpreter is None:
-        return 0
-    run = loaded_interpreter(k)
-    with_states = 0
-    for node in processors(run):
-        package = run.evaluate(node, "_CST")
-        if not isinstance(package, list) or len(package) < 2:
-            continue
-        declared = package[0]
-        if declared != len(package) - 1:
-            k.printk(f"ACPI: {node.name}: Found {len(package) - 1} idle states, expected {declared}", Level.DEBUG)
-        with_states += 1
-        k.charge("acpi_processor_idle")
-    return with_states
 
 
 PARAMETERS: tuple[Parameter[Kernel], ...] = (

@@ -230,7 +230,7 @@ class Interpreter:
         """Let time pass."""
         self.slept_us += microseconds
         self.changes += 1
-        self.k.charge("aml_sleep_us", microseconds)
+        self.account.book("aml_sleep_us", microseconds)
 
     def loop(self) -> LoopGuard:
         """A guard for a loop that begins."""

@@ -11,10 +11,18 @@ PurgatoryDigest = Literal["generic", "accelerated", "file-bytes", "parallel", "n
 AcsOverride = Literal["", "downstream", "multifunction", "downstream,multifunction"]
 
 
+AcpiProcessors = Literal["serial", "one-lock", "own-lock", "lazy"]
+"""One after the other; on all CPUs with ACPICA's one interpreter lock, or a lock a processor's objects; idle states
+only when somebody asks for them.
+"""
+
+
 class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Patches and faults of one boot; the defaults are Linux as it is."""
 
     acs_override: AcsOverride = ""  # ports or functions taken to isolate, though nothing says so
     purgatory_digest: PurgatoryDigest = "generic"  # how the purgatory checks the loaded kernel
     device_shutdown: Literal["serial", "async"] = "serial"  # one device after the other, or each when it can
+    acpi_processors: AcpiProcessors = "serial"  # how processors' capabilities and idle states are evaluated
+    acpi_capabilities: bool = True  # the firmware is told what the kernel can do with processors
     trampoline_lock: bool = True  # one CPU at a time uses the trampoline's stack

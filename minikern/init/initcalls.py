@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from minikern.acpi import acpi_init
+from minikern.acpi import acpi_init, processor_setup
 from minikern.core.subsystem_lines import ACPI_LAST, SUBSYSTEMS
 from minikern.init import hash, initramfs
 from minikern.init.initcall_debug import initcall
@@ -161,7 +161,7 @@ def rootfs_initcalls(k: Kernel) -> None:
 def device_initcalls(k: Kernel) -> None:
     """Levels device and late: drivers."""
     with k.phase("acpi"), initcall(k, "acpi_processor_driver_init"):
-        acpi_init.acpi_processor_init(k)
+        processor_setup.acpi_processor_init(k)
     with k.phase("rest"):
         k.residue("device_initcalls")
         k.residue("late_initcalls")

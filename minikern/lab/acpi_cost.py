@@ -11,13 +11,10 @@ from typing import Any
 
 from hw.acpi.layout import HEADER
 from minikern.acpi.account import ACCESS_KINDS, TableWork
-from minikern.acpi.acpi_init import (
-    acpi_early_processor_control_setup,
-    acpi_initialize_objects,
-    acpi_processor_init,
-)
+from minikern.acpi.acpi_init import acpi_initialize_objects
 from minikern.acpi.aml_load import acpi_load_tables, secondary_tables
 from minikern.acpi.interpreter import Interpreter
+from minikern.acpi.processor_setup import acpi_early_processor_control_setup, acpi_processor_init
 from minikern.acpi.profile import Profile, Spent
 from minikern.acpi.scan import ids_and_needs, present_devices
 from minikern.acpi.spaces import space_name

@@ -13,6 +13,7 @@ from hw.bus import Bus
 from minikern.acpi import options as acpi_options
 from minikern.core.cmdline import CommandLine
 from minikern.core.config import Config
+from minikern.core.experiment import Experiment
 from minikern.smp import interrupt_mode
 from minikern.state.acpi_options import AcpiOptions
 from minikern.state.cpuinfo import CpuInfo
@@ -102,6 +103,7 @@ class StubKernel:
         self.memblock = StubMemblock()
         self.boot_params = SimpleNamespace(acpi_rsdp=0)
         self.acpi_options = AcpiOptions()
+        self.experiment = Experiment()
         self.acpi: Any = None
         self.pci = SimpleNamespace(dmar=None)
         self.cpus = CpuMaps(CpuInfo("GenuineIntel", 6, 1, 1, "", 0, 0, frozenset({"apic"})))

@@ -13,7 +13,7 @@ from hw.acpi.spec import AcpiSpec
 from hw.acpi.tables import build_tables
 from hw.bus import Bus
 from hw.spec import CpuSpec
-from minikern.acpi import acpi_init, tables
+from minikern.acpi import acpi_init, processor_setup, tables
 from minikern.acpi.srat import parse_slit, parse_srat
 from minikern.smp import io_apic, madt
 from tests.acpi import acpiexec
@@ -37,7 +37,7 @@ def boot(bus: Bus) -> StubKernel:
     acpi_init.acpi_subsystem_init(k)
     acpi_init.acpi_pci_init(k)
     acpi_init.acpi_init(k, lambda root: None)
-    acpi_init.acpi_processor_init(k)
+    processor_setup.acpi_processor_init(k)
     return k
 
 

@@ -7,7 +7,8 @@ import pytest
 from hw.acpi.layout import HEADER, RSDP
 from hw.acpi.spec import AcpiSpec
 from minikern.acpi import tables
-from minikern.acpi.acpi_init import acpi_init, acpi_pci_init, acpi_processor_init
+from minikern.acpi.acpi_init import acpi_init, acpi_pci_init
+from minikern.acpi.processor_setup import acpi_processor_init
 from minikern.acpi.tables import acpi_boot_table_init, acpi_early_init, fix_string
 from minikern.smp import madt
 from tests.acpi.described import server
