@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from minikern.api.drawings import Drawing, draw
 from minikern.api.machines import Machine, MachineLike, machine
 from minikern.api.records import Records, html_table, make_frame
 from minikern.core.kernel import BootOptions, Kernel
@@ -147,6 +148,13 @@ class Boot:
         spans = sorted(recorder_of(self.done).spans, key=lambda span: (span.start_ns, span.cpu))
         rows = (Stretch(s.cpu, s.kind, s.phase, s.start_ns - zero, s.total_ns, s.pieces) for s in spans)
         return Records(Stretch, rows, f"{self.title}: the time line")
+
+    def picture(self, kind: str = "memory", dark: bool = False) -> Drawing:
+        """A picture of it: memory, memory-map, free-lists, bringup, acpi or pci; shown by notebooks, saved by ``save``.
+
+        InputError: there is no such kind. What cannot be drawn of this boot is told when it is to be shown.
+        """
+        return draw(kind, self.done, dark)
 
     def __repr__(self) -> str:
         return f"<boot of {self.title}: {self.total_ms:.3f} simulated ms to /init, {len(self.log)} lines>"

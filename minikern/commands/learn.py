@@ -96,7 +96,7 @@ def shown() -> Show:
 
     screen = console()
     screen.width = min(screen.width, READING_WIDTH)
-    return lambda text: screen.print(Markdown(text))
+    return lambda text: screen.print(Markdown(text), "")
 
 
 def _answers(given: tuple[str, ...]) -> Callable[[], str | None]:

@@ -98,3 +98,15 @@ def test_a_fit_boots_as_its_log(tmp_path: Path) -> None:
     total_ns = minikern.boot(saved).done.total_ns
     assert total_ns == minikern.boot(LOG).done.total_ns
     assert abs(total_ns / found.fitted.real_total_ns - 1) < 0.05
+
+
+def test_pictures_for_notebooks_and_files(tiny: minikern.Boot, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    drawn = tiny.picture("memory")
+    assert "<svg" in drawn._repr_svg_() and drawn._repr_svg_() != tiny.picture("memory", dark=True)._repr_svg_()
+    assert drawn.save(tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
+    for wrong in (lambda: tiny.picture("nothing"), lambda: drawn.save(tmp_path / "memory.doc")):
+        with pytest.raises(minikern.InputError):
+            wrong()
+    with pytest.raises(minikern.InputError, match="no huge page"):
+        tiny.picture("memory-map")._repr_svg_()
