@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 NS_PER_S = 1_000_000_000
 
+LEAST_NS = 1e-6  # a page for nothing is still written at some rate
 
 @dataclass(frozen=True)
 class PagePace:
@@ -49,10 +50,11 @@ class PagePace:
 
     def page_ns(self, writers: int) -> float:
         """Ns a page for each of so many writers: cores are filled first, then their siblings."""
-        lone, full = self.cores / self.own_ns, self.cpus / max(self.sibling_ns, self.own_ns)
+        own_ns = max(self.own_ns, LEAST_NS)
+        lone, full = self.cores / own_ns, self.cpus / max(self.sibling_ns, own_ns)
         beyond = min(writers, self.cpus) - self.cores
         if beyond <= 0 or self.cpus == self.cores:
-            own = self.own_ns
+            own = own_ns
         else:
             own = writers / (lone + max(full - lone, 0.0) * beyond / (self.cpus - self.cores))
         return max(own, writers * self.store_ns)
