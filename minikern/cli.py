@@ -21,6 +21,7 @@ COMMANDS = {
     "fit": "A machine with its own unit costs, from the time stamps of its boot logs.",
     "kexec": "Load a kernel, hand over to it, verify it and boot it.",
     "downtime": "The gap in a guest's traffic while its host boots another kernel.",
+    "report": "Write one page that shows a whole boot.",
     "sweep": "Boot a whole plan: machines x kernels x variants x parameters x drawn costs.",
     "explore": "Try many legal orders of CPU bring-up and check each one.",
     "bench": "Time the struct-page kernels on this computer.",

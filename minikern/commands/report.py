@@ -1,0 +1,66 @@
+"""``minikern report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hw.errors import InputError
+from minikern.commands.common import (
+    Progress,
+    fit_options,
+    load_machine_fields,
+    load_named_variant,
+    machine_options,
+    reported,
+)
+
+
+@click.command()
+@machine_options
+@fit_options
+@click.option("--variant", default="", metavar="NAME|FILE", help="The boot to show: a rung of the ladder.")
+@click.option("--variants", default="", metavar="A,B,...", help="Rungs beside it, instead of the ladder.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE.html", help="The page to write."
+)
+@reported
+def report(variant: str, variants: str, output: Path, append: str, kernel: str, **machine: Any) -> None:
+    """Write one page that shows a whole boot: what pays, every CPU over time, the log explained, the ledger, what if.
+
+    The page is a single file and needs no network.
+
+    \b
+    Example:
+      minikern report lpc2023 --variant parallel-smp -o boot.html
+    """
+    from minikern.host.output import check_place, write_file
+    from minikern.lab.compare import choose_variants, run_ladder, run_own_ladder
+    from minikern.lab.run import boot
+    from minikern.lab.what_if import curves
+
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"-o: {output}: expected a file ending in .html")
+    check_place(output)
+    try:
+        from minikern.report.page import boot_page
+    except ImportError as error:
+        raise InputError("report needs Bokeh and matplotlib: pip install 'minikern[report]'") from error
+    named = machine["machine"]
+    spec, options = load_machine_fields(machine)
+    options.record = True
+    rung = load_named_variant(variant)
+    chosen = choose_variants(spec, [name for name in variants.split(",") if name])
+    with Progress("booting", len(chosen) + 2) as step:
+        if spec.banner and not kernel:
+            ladder, _ = run_own_ladder(spec, chosen if variants else [], append, on_rung=step)
+        else:
+            ladder, _ = run_ladder(spec, chosen, kernel, append, on_rung=step)
+        step("the boot itself")
+        done = boot(spec, rung, kernel, append, options)
+        step("what if")
+        whatif = curves(done, kernel, append)
+    told = [f"machine: {named}", *(f"words added: {append}" for _ in [0] if append), *spec.notes]
+    write_file(output, boot_page(done, ladder, whatif, told))
