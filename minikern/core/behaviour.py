@@ -314,6 +314,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The line about the default domain ends with a blank."""
     dmar_scalable_line: bool
     """A guest's IOMMU without scalable mode is warned about."""
+    amd_iommu_global_features: bool
+    """Features that all AMD IOMMUs have are told."""
     amd_iommu_cap_line: bool
     """An AMD IOMMU's capability is logged."""
     pci_e820_words: bool

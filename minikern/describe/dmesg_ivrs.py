@@ -9,7 +9,6 @@ import re
 import struct
 
 from hw.pci.spec import Address, HostBridgeSpec, PciFunctionSpec, PciSpec
-from hw.spec import MAX_CPUS
 from minikern.describe.dmesg_log import Log
 
 VENDOR, CLASS_IOMMU = "1022", 0x080600
@@ -37,7 +36,7 @@ def ivrs_body(log: Log, pci: PciSpec, groups: dict[Address, int]) -> bytes:
     caps = {match[1]: int(match[2], 16) for match in log.all(_CAP)}
     turn = {_root_of(pci.host_bridges, at): number for number, at in reversed(list(enumerate(groups)))}
     iommus.sort(key=lambda one: turn.get(_root_of(pci.host_bridges, one.address()), len(groups)))
-    features = _features(log)
+    features = features_of(log)
     blocks = [
         _block(one, number, caps.get(one.bdf, DEFAULT_CAP), features, _entries(pci, one, groups))
         for number, one in enumerate(iommus)
@@ -80,28 +79,34 @@ def _entry(first: int, last: int) -> bytes:
     return struct.pack("<BHBBHB", RANGE_START, first, 0, RANGE_END, last, 0)
 
 
-def _features(log: Log) -> int:
-    """The extended features, with x2APIC mode as the log says it is used; 0: none that decides anything here."""
-    used = log.first(r"^(?:AMD-Vi: X2APIC enabled|APIC: Switched APIC routing to: .*x2apic|Switched APIC .*x2apic)")
-    online = log.number(r"^smp: Brought up \d+ nodes?, (\d+) CPUs", MAX_CPUS) or 0
-    if not used and online <= XAPIC_CPUS:
-        return 0
-    told = log.first(r"^AMD-Vi: Extended features \((?:0x)?([0-9a-f]{1,16})\b")
-    return (int(told[1], 16) if told else 0) | XTSUP
+def features_of(log: Log) -> tuple[int, int]:
+    """The extended features, with x2APIC mode as the log says it is used; zeros: none that is known."""
+    told = log.first(r"^AMD-Vi: Using global IVHD EFR:0x([0-9a-f]{1,16}), EFR2:0x([0-9a-f]{1,16})")
+    if told is None or not int(told[1], 16):
+        told = log.first(r"^AMD-Vi: Extended features \((?:0x)?([0-9a-f]{1,16})(?:, (?:0x)?([0-9a-f]{1,16}))?\b")
+        if told is not None and log.first(r"^AMD-Vi: Using global IVHD EFR:0x0,") is not None:
+            told = None  # the table does not have them
+    features = (int(told[1], 16), int(told[2] or "0", 16)) if told else (0, 0)
+    return (features[0] | XTSUP if _x2apic(log) else features[0] & ~XTSUP, features[1])
+
+
+def _x2apic(log: Log) -> bool:
+    used = r"^(?:AMD-Vi: X2APIC enabled|APIC: Switched APIC routing to: .*x2apic|Switched APIC .*x2apic)"
+    return log.first(used) is not None
 
 
 def remapping_only(log: Log) -> bytes:
     """A body for a log that tells of no IOMMU's function, but that interrupts went through one; else empty."""
-    if not _features(log):
+    if not _x2apic(log):
         return b""
     fixed = (IVHD_EXTENDED, 0, IVHD_BYTES + 16, 2, DEFAULT_CAP, REGISTERS, 0, 0, 0, XTSUP, 0)
     return bytes(HEADER_REST) + struct.pack("<BBHHHQHHIQQ", *fixed)
 
 
-def _block(iommu: PciFunctionSpec, number: int, cap: int, features: int, entries: bytes) -> bytes:
+def _block(iommu: PciFunctionSpec, number: int, cap: int, features: tuple[int, int], entries: bytes) -> bytes:
     at = iommu.address()
     base = REGISTERS + number * REGISTER_BYTES
-    rest = struct.pack("<QQ", features, 0) if features else b""
-    kind, size = (IVHD_EXTENDED if features else IVHD), IVHD_BYTES + len(rest) + len(entries)
+    rest = struct.pack("<QQ", *features) if any(features) else b""
+    kind, size = (IVHD_EXTENDED if rest else IVHD), IVHD_BYTES + len(rest) + len(entries)
     fixed = (kind, 0, size, at.bus << 8 | at.devfn, cap, base, at.segment, 0, 0)
     return struct.pack("<BBHHHQHHI", *fixed) + rest + entries

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import and_
 from typing import TYPE_CHECKING
 
 from minikern.core.moduleparam import Parameter, Words, setup_param
@@ -23,6 +25,10 @@ ALL, SELECT, RANGE_START, RANGE_END, ALIAS, ALIAS_RANGE, EXT_SELECT, EXT_RANGE =
 RANGES = (RANGE_START, ALIAS_RANGE, EXT_RANGE)
 CAP_NPCACHE = 1 << 26
 LAST_DEVID = 0xFFFF
+FEATURES = ("PreF", "PPR", "X2APIC", "NX", "GT", "[5]", "IA", "GA", "HE", "PC")
+FEATURE_PC = 1 << 9
+LATE_FEATURES = {1 << 21: "GA_vAPIC", 1 << 63: "SNP"}
+"""Bits of the extended features. Source: drivers/iommu/amd/init.c:print_iommu_info() @ v6.12"""
 OLD_IVHD, XTSUP = 0x10, 1 << 2  # a block without extended features; Source: drivers/iommu/amd/amd_iommu_types.h @ v6.12
 
 
@@ -34,6 +40,8 @@ class AmdIommu:
     cap: int
     segment: int
     devids: set[int] = field(default_factory=set)
+    features: int = 0  # as the table has them, 0 if it does not
+    features2: int = 0
 
     def covers(self, dev: PciDev) -> bool:
         """True if it translates for ``dev``; it never does for itself. Source: init.c:init_iommu_one() @ v6.12"""
@@ -67,6 +75,8 @@ def ivhd_blocks(data: bytes) -> Iterator[bytes]:
 def parse_ivhd(block: bytes) -> AmdIommu:
     """One block. Source: drivers/iommu/amd/init.c:init_iommu_from_acpi() @ v6.12"""
     iommu = AmdIommu(_word(block, 4), _word(block, 6), _word(block, 16))
+    if block[0] != OLD_IVHD:
+        iommu.features, iommu.features2 = (int.from_bytes(block[at : at + 8], "little") for at in (24, 32))
     at = IVHD_HEADER_BYTES[block[0]]
     start = 0
     while at + 4 <= len(block):
@@ -113,30 +123,72 @@ def enable_irq_remapping(k: Kernel) -> str | None:
     blocks = list(ivhd_blocks(k.acpi.table("IVRS") or b""))
     if not blocks or "off" in k.cmdline.words("amd_iommu") or "off" in k.cmdline.words("iommu"):
         return None
-    told = [int.from_bytes(block[24:32], "little") for block in blocks if block[0] != OLD_IVHD]
-    return "x2apic" if any(features & XTSUP for features in told) else "xapic"
+    iommus = list(map(parse_ivhd, blocks))
+    if k.behaviour.amd_iommu_global_features:
+        common, common2 = _common(iommus)
+        k.printk(f"AMD-Vi: Using global IVHD EFR:{common:#x}, EFR2:{common2:#x}")
+    k.pci.amd_remapping = "x2apic" if any(iommu.features & XTSUP for iommu in iommus) else "xapic"
+    return k.pci.amd_remapping
+
+
+def _common(iommus: list[AmdIommu]) -> tuple[int, int]:
+    """The features that all have. Source: drivers/iommu/amd/init.c:get_global_efr() @ v6.12"""
+    return reduce(and_, (one.features for one in iommus)), reduce(and_, (one.features2 for one in iommus))
 
 
 def amd_iommu_init(k: Kernel, groups: Groups) -> None:
     """Start the IOMMUs and group the devices they translate. Source: init.c:amd_iommu_init_pci() @ v6.12"""
     data, access = k.acpi.table("IVRS") or b"", k.pci.access
     assert access is not None
-    for iommu in map(parse_ivhd, ivhd_blocks(data)):
-        own = next((dev for dev in k.pci.devices if dev.bus.segment == iommu.segment
-                    and dev.bus.number << 8 | dev.devfn == iommu.devid), None)
-        if own is None:
-            continue
-        if own.read(iommu.cap, 4) & CAP_NPCACHE:
-            k.printk("AMD-Vi: Using strict mode due to virtualization")
+    found = [(iommu, own) for iommu in map(parse_ivhd, ivhd_blocks(data)) if (own := _function(k, iommu)) is not None]
+    if not k.behaviour.iommu_probe_by_unit:  # all are started before the bus is walked
+        for iommu, own in found:
+            _start(k, iommu, own)
+    for iommu, own in found:
+        if k.behaviour.iommu_probe_by_unit:
+            _start(k, iommu, own)
         for dev in k.pci.devices:
             if dev.iommu_group is None and iommu.covers(dev):
                 dev.iommu_group = groups.device_group(dev)
                 k.charge("iommu_group_add")
                 k.printk(f"pci {dev.name}: Adding to iommu group {dev.iommu_group}")
-        if k.behaviour.amd_iommu_cap_line:
-            k.printk(f"pci {own.name}: AMD-Vi: Found IOMMU cap {iommu.cap:#x}")
     k.pci.groups = groups.count
+    _print_info(k, found)
     access.charge(k)
+
+
+def _function(k: Kernel, iommu: AmdIommu) -> PciDev | None:
+    here = (dev for dev in k.pci.devices if dev.bus.segment == iommu.segment)
+    return next((dev for dev in here if dev.bus.number << 8 | dev.devfn == iommu.devid), None)
+
+
+def _start(k: Kernel, iommu: AmdIommu, own: PciDev) -> None:
+    """Source: drivers/iommu/amd/init.c:iommu_init_pci() @ v6.12"""
+    if own.read(iommu.cap, 4) & CAP_NPCACHE:
+        k.printk("AMD-Vi: Using strict mode due to virtualization")
+    if iommu.features & FEATURE_PC:
+        k.printk(f"pci {own.name}: AMD-Vi: IOMMU performance counters supported")
+
+
+def _print_info(k: Kernel, found: list[tuple[AmdIommu, PciDev]]) -> None:
+    """Source: drivers/iommu/amd/init.c:print_iommu_info(), enable_iommus_vapic() @ v6.12"""
+    for iommu, own in found if k.behaviour.amd_iommu_cap_line else ():
+        k.printk(f"pci {own.name}: AMD-Vi: Found IOMMU cap {iommu.cap:#x}")
+        if k.behaviour.amd_iommu_global_features and iommu.features:
+            _print_features(k, iommu.features, iommu.features2)
+    common, common2 = _common([iommu for iommu, _ in found]) if found else (0, 0)
+    if common and not k.behaviour.amd_iommu_cap_line:
+        _print_features(k, common, common2)
+    if common and k.pci.amd_remapping:
+        k.printk("AMD-Vi: Interrupt remapping enabled")
+        if k.pci.amd_remapping == "x2apic":
+            k.printk("AMD-Vi: X2APIC enabled")
+
+
+def _print_features(k: Kernel, features: int, features2: int) -> None:
+    names = [name for bit, name in enumerate(FEATURES) if features >> bit & 1]
+    names += [name for bit, name in LATE_FEATURES.items() if features & bit]
+    k.printk(f"AMD-Vi: Extended features ({features:#x}, {features2:#x}):{''.join(f' {name}' for name in names)}")
 
 
 AMD_IOMMU_WORDS = Words(

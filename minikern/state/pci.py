@@ -228,6 +228,7 @@ class PciState:
     acs_requested: bool = False
     only: ProbeList | None = None  # limits which functions are set up
     passthrough: bool = False
+    amd_remapping: str = ""  # how AMD's IOMMUs remap interrupts: "xapic" or "x2apic"; empty: not at all
     breadth_first: bool = False  # devices are put in order of their buses once all are found
     slots: dict[tuple[int, int, int], Slot] = field(default_factory=dict)  # by (segment, bus, device)
     said: set[str] = field(default_factory=set)  # lines that come but once

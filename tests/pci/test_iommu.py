@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import struct
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.pci.spec import DeviceScope, DrhdSpec, HostBridgeSpec, PciFunctionSpec, PciSpec
+from minikern.pci import amd_iommu
 from tests.naive_pci import Node, iommu_groups
 from tests.pci.fakes import FakeKernel
 
@@ -188,3 +191,33 @@ def test_groups_are_in_order_of_buses_where_the_firmware_wants_it() -> None:
     sorting = FakeKernel(spec, f"{ON} pci=nobfsort")
     sorting.machine.spec.dmi = ["DMI: Dell Inc. PowerEdge R640"]
     assert list(grouped(sorting.boot()))[2:] == ["02:00.0", "01:00.0"]
+
+
+def amd(release: str, features: int) -> list[str]:
+    functions = [
+        PciFunctionSpec(bdf="00:00.2", id="1022:1481", class_code=0x080600),
+        PciFunctionSpec(bdf="00:01.0", id="1022:1483", kind="root_port", secondary=1, subordinate=1),
+    ]
+    kernel = FakeKernel(machine(functions, []), "", release)
+    block = struct.pack("<BBHHHQHHIQQ", 0x11, 0, 44, 2, 0x40, 0xFD00_0000, 0, 0, 0, features, 0x10)
+    kernel.tables["IVRS"] = b"IVRS" + bytes(44) + block + bytes([1, 0, 0, 0])
+    amd_iommu.enable_irq_remapping(kernel)  # type: ignore[arg-type]
+    return kernel.boot().class_lines("AMD-Vi|iommu group")
+
+
+def test_features_of_amds_iommus() -> None:
+    assert amd("debian-6.12", 1 << 63 | 1 << 21 | 1 << 9 | 0x82 | 4) == [
+        "AMD-Vi: Using global IVHD EFR:0x8000000000200286, EFR2:0x10",
+        "pci 0000:00:00.2: AMD-Vi: IOMMU performance counters supported",
+        "pci 0000:00:01.0: Adding to iommu group 0",
+        "AMD-Vi: Extended features (0x8000000000200286, 0x10): PPR X2APIC GA PC GA_vAPIC SNP",
+        "AMD-Vi: Interrupt remapping enabled",
+        "AMD-Vi: X2APIC enabled",
+    ]
+    assert amd("debian-6.1", 0x82) == [
+        "AMD-Vi: Using global IVHD EFR:0x82, EFR2:0x10",
+        "pci 0000:00:01.0: Adding to iommu group 0",
+        "pci 0000:00:00.2: AMD-Vi: Found IOMMU cap 0x40",
+        "AMD-Vi: Extended features (0x82, 0x10): PPR GA",
+        "AMD-Vi: Interrupt remapping enabled",
+    ]
