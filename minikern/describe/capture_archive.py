@@ -34,6 +34,8 @@ def unpacked(path: Path) -> Iterator[Path]:
     with scratch_folder() as folder:
         try:
             _unpack(path, folder)
+        except InputError:
+            raise
         except (tarfile.TarError, lzma.LZMAError, EOFError, OSError, ValueError) as error:
             raise InputError(f"{path}: no sound archive: {error}") from None
         yield folder.path

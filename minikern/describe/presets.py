@@ -18,6 +18,7 @@ from minikern.describe.alone import is_resource_tree, is_tables, spec_from_resou
 from minikern.describe.capture import is_capture, missing_notes, spec_from_capture, without_tables
 from minikern.describe.capture_archive import is_archive, spec_from_archive
 from minikern.describe.case import Case, read_case
+from minikern.describe.collected import is_collected, spec_from_collected
 from minikern.describe.cpu_names import is_guest
 from minikern.describe.dmesg_machine import spec_from_dmesg
 from minikern.describe.dmesg_text import boots, looks_like_log, read_log
@@ -71,6 +72,8 @@ def _load(name: str) -> Case:
     if path.is_dir():
         if not is_capture(path) and is_tables(path):
             return spec_from_tables(path, load_preset)
+        if not is_capture(path) and is_collected(path):
+            return spec_from_collected(path, load_preset)
         if not is_capture(path):
             raise InputError(f"{name}: a folder, but no captured machine: expected boot_params.bin in it")
         return _captured(path)

@@ -76,3 +76,31 @@ def test_an_empty_file_is_no_machine(tmp_path: Path) -> None:
     (tmp_path / "nothing").write_text("")
     with pytest.raises(InputError, match="no boot log"):
         load_machine(str(tmp_path / "nothing"))
+
+
+LOG = """\
+Linux version 6.1.0 (a@b) #1 SMP
+Command line: quiet
+BIOS-e820: [mem 0x0000000000000000-0x000000000009fbff] usable
+BIOS-e820: [mem 0x0000000000100000-0x000000003ffdffff] usable
+BIOS-e820: [mem 0x000000003ffe0000-0x000000003fffffff] ACPI data
+smpboot: Allowing 2 CPUs, 0 hotplug CPUs
+"""
+
+
+def test_a_collectors_folder(tmp_path: Path) -> None:
+    report = tmp_path / "sosreport-box"
+    for place, text in (("sos_commands/kernel/dmesg", LOG), ("boot/config-6.1.0", "CONFIG_HZ=100\n")):
+        (report / place).parent.mkdir(parents=True)
+        (report / place).write_text(text)
+    spec = load_machine(str(report))
+    assert spec.name == "sosreport-box" and spec.cpus.count == 2 and "missing: lspci's text" in spec.notes
+    assert spec.build is not None and spec.build.config["CONFIG_HZ"] == 100
+
+
+def test_a_folder_of_proc_and_sys(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/iomem").write_text(TREE.format(acpi=""))
+    spec = load_machine(str(tmp_path))
+    assert any("missing: a boot log" in note for note in spec.notes)
+    assert sum(entry.type == 1 for entry in spec.e820) >= 3

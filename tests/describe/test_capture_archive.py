@@ -63,7 +63,7 @@ def _bomb(folder: Path) -> Path:
 def _many(folder: Path) -> Path:
     path = folder / "many.tar.xz"
     with lzma.open(path, "wb", preset=0) as packed, tarfile.open(fileobj=packed, mode="w|") as out:
-        for number in range(60_001):
+        for number in range(10_001):
             out.addfile(tarfile.TarInfo(f"d{number}/"))
     return path
 
@@ -84,7 +84,7 @@ def test_bombs_and_cut_archives_end_soon(tmp_path: Path, make: Callable[[Path], 
 
 
 def test_many_members(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="more than 60000 members"):
+    with pytest.raises(InputError, match="more than 10000 members"):
         load_machine(str(_many(tmp_path)))
 
 
