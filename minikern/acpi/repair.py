@@ -37,16 +37,44 @@ def check_return_value(run: Interpreter, node: Node, value: Any) -> Any:
     return value if info is None else Check(run, node, info).value(value)
 
 
+MAX_PLAIN = 1 << 18  # elements of a value, packages in packages included: 4 MB of object pointers and more
+
+
 def plain(run: Interpreter, value: Any) -> Any:
-    """A package with the names in it replaced by what they stand for; other values as they are."""
-    if isinstance(value, list):
-        return [plain(run, item) for item in value]
-    if isinstance(value, NamePath):
-        try:
-            return plain(run, element(run, value))
-        except AmlError:
-            return None
-    return value
+    """A package with the names in it replaced by what they stand for; other values as they are.
+
+    AmlError for a package that is in itself, by its name, and for one that unfolds without bounds.
+    """
+    return _Unfolding(run).plain(value)
+
+
+class _Unfolding:
+    """One value on its way to its caller: the packages it is in, and how many elements it has had."""
+
+    def __init__(self, run: Interpreter) -> None:
+        self._run = run
+        self._inside: list[int] = []
+        self._elements = 0
+
+    def plain(self, value: Any) -> Any:
+        if isinstance(value, NamePath):
+            try:
+                value = element(self._run, value)
+            except AmlError:
+                return None
+            return self.plain(value) if not isinstance(value, NamePath) else None
+        return self._package(value) if isinstance(value, list) else value
+
+    def _package(self, value: list[Any]) -> list[Any]:
+        self._elements += len(value)
+        if id(value) in self._inside:
+            raise AmlError("AE_AML_CIRCULAR_REFERENCE", "a package that is in itself")
+        if self._elements > MAX_PLAIN:
+            raise AmlError("AE_NO_MEMORY", f"a package of more than {MAX_PLAIN} elements")
+        self._inside.append(id(value))
+        made = [self.plain(item) for item in value]
+        self._inside.pop()
+        return made
 
 
 def letter(value: Any) -> str:

@@ -132,7 +132,7 @@ def run_mutants(count: int, seed: int) -> Outcome:
         try:
             limited = run_table(kernel, data)
         except Exception as problem:
-            raise AssertionError(f"mutant {number} of seed {seed}: {data.hex()}") from problem
+            raise AssertionError(f"mutant {number} of seed {seed}: {type(problem).__name__} {problem}") from problem
         now = names(kernel)
         found.mutants += 1
         found.changed += now != expected

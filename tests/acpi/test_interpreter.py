@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -252,3 +253,23 @@ def test_containers(kind: Kind) -> None:
     node = k.acpi.namespace.find("\\OBJ0")
     assert node.kind is kind and node.path == "\\OBJ0"
     assert node.child("VAL0").path == "\\OBJ0.VAL0"
+
+
+def test_a_package_that_is_in_itself_ends_with_an_error() -> None:
+    k = load(aml.name("LOOP", aml.package([aml.integer(5), aml.name_path("LOOP")])))
+    assert result(k, "LOOP") is None
+
+
+def test_packages_that_unfold_without_bounds_end_with_an_error() -> None:
+    names = [f"P{number:03d}" for number in range(30)]
+    deeper = [aml.name(name, aml.package([aml.name_path(before)] * 2)) for before, name in pairwise(names)]
+    k = load(aml.name(names[0], aml.package([aml.ONE, aml.ONE])), *deeper)
+    assert result(k, names[-1]) is None
+    assert result(k, names[3]) is not None
+
+
+def test_a_string_that_doubles_in_a_loop_ends_for_want_of_memory() -> None:
+    grow = aml.while_(aml.ONE, [b"\x73" + aml.local(0) * 3])
+    k = load(aml.method("GROW", 0, [aml.store(aml.string("ABCD"), aml.local(0)), grow]))
+    assert result(k, "GROW") is None
+    assert any("AE_NO_MEMORY" in line for line in k.lines)
