@@ -195,6 +195,7 @@ def test_groups_are_in_order_of_buses_where_the_firmware_wants_it() -> None:
 
 def amd(release: str, features: int) -> list[str]:
     functions = [
+        PciFunctionSpec(bdf="00:00.0", id="1022:1480", class_code=0x060000),
         PciFunctionSpec(bdf="00:00.2", id="1022:1481", class_code=0x080600),
         PciFunctionSpec(bdf="00:01.0", id="1022:1483", kind="root_port", secondary=1, subordinate=1),
     ]
@@ -209,14 +210,16 @@ def test_features_of_amds_iommus() -> None:
     assert amd("debian-6.12", 1 << 63 | 1 << 21 | 1 << 9 | 0x82 | 4) == [
         "AMD-Vi: Using global IVHD EFR:0x8000000000200286, EFR2:0x10",
         "pci 0000:00:00.2: AMD-Vi: IOMMU performance counters supported",
-        "pci 0000:00:01.0: Adding to iommu group 0",
+        "pci 0000:00:00.0: Adding to iommu group 0",
+        "pci 0000:00:01.0: Adding to iommu group 1",
         "AMD-Vi: Extended features (0x8000000000200286, 0x10): PPR X2APIC GA PC GA_vAPIC SNP",
         "AMD-Vi: Interrupt remapping enabled",
         "AMD-Vi: X2APIC enabled",
     ]
     assert amd("debian-6.1", 0x82) == [
         "AMD-Vi: Using global IVHD EFR:0x82, EFR2:0x10",
-        "pci 0000:00:01.0: Adding to iommu group 0",
+        "pci 0000:00:00.0: Adding to iommu group 0",
+        "pci 0000:00:01.0: Adding to iommu group 1",
         "pci 0000:00:00.2: AMD-Vi: Found IOMMU cap 0x40",
         "AMD-Vi: Extended features (0x82, 0x10): PPR GA",
         "AMD-Vi: Interrupt remapping enabled",
