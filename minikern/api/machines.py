@@ -8,12 +8,9 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TypeAlias
 
-import msgspec
-
 from hw.errors import InputError
-from minikern.core.cost_table import machine_costs
 from minikern.describe.adjust import Adjustments, adjust
-from minikern.describe.case import Case
+from minikern.describe.case import Case, with_costs
 from minikern.describe.presets import load_machine, machine_names
 from minikern.lab.fit.timed import timed
 from minikern.lab.fit.write import spec_toml, write_spec
@@ -38,19 +35,13 @@ class Machine:
 
     def to_toml(self) -> str:
         """The description as text, from which the same machine comes back; what is as by default is left out."""
-        return spec_toml(self._told())
+        return spec_toml(with_costs(self.spec))
 
     def save(self, path: str | PathLike[str]) -> Path:
         """Write the description, which any command then takes as its MACHINE. InputError: the place is not writable."""
         target = Path(path)
-        write_spec(self._told(), target)
+        write_spec(with_costs(self.spec), target)
         return target
-
-    def _told(self) -> Case:
-        # A file without unit costs is taken to have those of its processor's family: these are this machine's.
-        if self.spec.costs:
-            return self.spec
-        return msgspec.structs.replace(self.spec, costs=machine_costs(self.name, {}))
 
     def __repr__(self) -> str:
         return f"<machine {self.name}: {self.spec.title or 'no title'}>"

@@ -57,6 +57,7 @@ def machine_show(as_json: bool, append: str, kernel: str, **machine: Any) -> Non
 
     from hw.memmap import complete_memory
     from hw.spec import check_spec
+    from minikern.describe.case import with_costs
     from minikern.lab.run import choose_release
     from minikern.report.machine_files import spec_toml
 
@@ -65,6 +66,7 @@ def machine_show(as_json: bool, append: str, kernel: str, **machine: Any) -> Non
     complete_memory(spec)
     spec.append = " ".join(part for part in (spec.append, append) if part)
     spec.release = choose_release(spec, kernel).name
+    spec = with_costs(spec)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(spec), indent=2).decode())
     else:

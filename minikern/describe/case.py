@@ -10,6 +10,7 @@ from hw.pci.spec import PciSpec
 from hw.spec import MachineSpec
 from hw.toml_file import decode_file
 from minikern.core.captured_build import CapturedBuild
+from minikern.core.cost_table import machine_costs
 from minikern.core.costs import Cost, Measured, Residue
 from minikern.core.kernel_facts import KernelFacts
 from minikern.describe.startup import Startup
@@ -38,3 +39,8 @@ def read_case(path: Path) -> Case:
     if spec.pci_file:
         spec.pci = decode_file(path.parent / spec.pci_file, PciSpec)
     return spec
+
+
+def with_costs(spec: Case) -> Case:
+    """The case with every unit cost said, where it says none: a file without costs is taken to have its family's."""
+    return spec if spec.costs else msgspec.structs.replace(spec, costs=machine_costs(spec.name, {}))
