@@ -8,13 +8,25 @@ import numpy as np
 import pytest
 
 from hw.spec import CpuSpec
-from minikern.core.costs import Cost
+from minikern.core.costs import Cost, Residue
 from minikern.core.kernel import BootOptions
 from minikern.core.ledger import Ledger
 from minikern.describe.adjust import Adjustments, adjust
 from minikern.describe.case import Case
 from minikern.describe.presets import load_preset
-from minikern.lab.bands import Band, Doubts, doubts_of, saving_band, spread_of, time_band
+from minikern.lab.bands import (
+    BROADER_KIND,
+    BROADER_MACHINE,
+    SAME_BOOT,
+    SAME_KIND,
+    SAME_MACHINE,
+    Band,
+    Doubts,
+    doubts_of,
+    saving_band,
+    spread_of,
+    time_band,
+)
 from minikern.lab.run import boot
 from minikern.lab.spent import Spent, spent_in, spent_of
 
@@ -89,3 +101,21 @@ def test_waiting_counts_as_the_work_it_was_for() -> None:
     found = spent_of(ledger.entries(), 100)
     assert found.work == {"cpuhp_thread_create": 20, "identify_cpu": 15, "sipi_to_alive": 45}
     assert found.rest == {"something": 20} and found.ns == 100
+
+
+@pytest.mark.parametrize(
+    ("spread", "status", "factor"),
+    [
+        (SAME_BOOT, "assumed", 1.0),
+        (SAME_MACHINE, "fitted", BROADER_MACHINE),
+        (SAME_KIND, "assumed", BROADER_KIND),
+        (0.0, "assumed", BROADER_KIND),
+        (0.0, "", 1.0),
+    ],
+)
+def test_times_from_elsewhere_are_less_sure_than_their_costs_say(spread: float, status: str, factor: float) -> None:
+    cost = Cost(10.0, "test", 5.0, 20.0, status)  # type: ignore[arg-type]
+    residue = [Residue("a driver", "", 1.0, "test", before="x", spread=spread)]
+    found = doubts_of(Case(name="x", cpus=CpuSpec(1), costs={"aml_term": cost}, residue=residue))
+    assert found.work["aml_term"] == pytest.approx(factor * spread_of(cost))
+    assert found.rest == ({"a driver": spread * factor} if spread else {})

@@ -15,25 +15,25 @@ import numpy as np
 
 from minikern.core.costs import Cost
 from minikern.describe.case import Case
-from minikern.lab.bands import ALIKE, spread_of
+from minikern.lab.bands import ALIKE, doubts_of
 from minikern.lab.sweep.machines import costs_of
 
 
 def drawn(spec: Case, digest: str, seed: int, draw: int) -> Case:
     """``spec`` with costs and unexplained times of draw number ``draw``."""
     dice = _dice(seed, draw, digest)
-    costs = {kind: _drawn(cost, float(dice.standard_normal())) for kind, cost in sorted(costs_of(spec).items())}
+    doubts, known = doubts_of(spec), sorted(costs_of(spec).items())
+    costs = {kind: _drawn(cost, doubts.work.get(kind, 0.0) * float(dice.standard_normal())) for kind, cost in known}
     shared = float(dice.standard_normal())
     residue = []
     for item in spec.residue:
         z = sqrt(ALIKE) * shared + sqrt(1 - ALIKE) * float(dice.standard_normal())
-        residue.append(msgspec.structs.replace(item, ms=item.ms * exp(item.spread * z)))
+        residue.append(msgspec.structs.replace(item, ms=item.ms * exp(doubts.rest.get(item.name, 0.0) * z)))
     return msgspec.structs.replace(spec, costs=costs, residue=residue)
 
 
-def _drawn(cost: Cost, z: float) -> Cost:
-    spread = spread_of(cost)
-    return msgspec.structs.replace(cost, ns=cost.ns * exp(spread * z)) if spread else cost
+def _drawn(cost: Cost, off: float) -> Cost:
+    return msgspec.structs.replace(cost, ns=cost.ns * exp(off)) if off else cost
 
 
 def _dice(seed: int, draw: int, digest: str) -> np.random.Generator:

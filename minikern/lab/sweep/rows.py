@@ -14,10 +14,10 @@ from hw.errors import BusError, GeneralProtection, InputError, MachineStopped
 from minikern.core.kernel import BootOptions
 from minikern.core.user_files import is_file_name
 from minikern.core.variant import Variant, load_variant
-from minikern.lab.bands import EIGHTY_PERCENT, NS_PER_MS, boot_bands, spread_of
+from minikern.lab.bands import EIGHTY_PERCENT, NS_PER_MS, boot_bands, doubts_of
 from minikern.lab.run import Boot, boot, choose_release
 from minikern.lab.sweep.draws import drawn
-from minikern.lab.sweep.machines import costs_of, input_digest, ready, varied
+from minikern.lab.sweep.machines import input_digest, ready, varied
 from minikern.lab.sweep.plan import AS_IS, METRICS, Point
 from minikern.lab.sweep.vary import Value
 
@@ -123,12 +123,11 @@ def _counts(done: Boot) -> dict[str, int]:
 
 
 def _doubts(done: Boot) -> dict[str, int]:
-    costs, unsure = costs_of(done.spec), {item.name: item.spread for item in done.spec.residue}
+    doubts = doubts_of(done.spec)
     found: dict[str, float] = {}
     for entry in done.kernel.ledger.entries():
         if entry.critical:
-            cost = costs.get(entry.kind) if entry.modelled else None
-            spread = spread_of(cost) if cost else unsure.get(entry.kind, 0.0)
+            spread = (doubts.work if entry.modelled else doubts.rest).get(entry.kind, 0.0)
             found[entry.kind] = found.get(entry.kind, 0.0) + EIGHTY_PERCENT * spread * entry.total_ns
     largest = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:DOUBTS]
     return {kind: round(ns) for kind, ns in largest if round(ns)}
