@@ -214,3 +214,20 @@ def test_a_log_of_two_boots_is_booted_twice(tmp_path: Path) -> None:
     assert second.stdout and both.stdout.endswith(second.stdout)
     assert call("boot", f"{log}:3").exit_code == 2
     assert json.loads(call("boot", str(log), "--json").stdout)
+
+
+def test_a_described_server_is_compared_from_a_time_known_of_it() -> None:
+    told = ["--cpu", "Xeon E5-2699 v3,guest", "--cpus", "4,cores=2,threads=2", "--memory", "4G"]
+    variants = ["--variants", "deferred-one-thread,deferred", "--json"]
+    result = call("compare", "tiny", *told, "--measured", "deferred-one-thread:deferred=120ms", *variants)
+    assert result.exit_code == 0
+    before, after = json.loads(result.stdout)["rungs"]
+    assert abs(before["phases"]["deferred"] - 120) < 4.1
+    assert after["against"] == "deferred-one-thread" and 40 < after["phases"]["deferred"] < 60
+    assert after["saved_band"]["low_ms"] < after["saved_ms"] < after["saved_band"]["high_ms"]
+
+
+def test_a_processor_or_a_time_nobody_knows_is_refused_in_one_line() -> None:
+    for words in (["--cpu", "abacus"], ["--cpu", "Milan,host"], ["--measured", "naps=3"]):
+        result = call("boot", "tiny", *words)
+        assert result.exit_code == 2 and result.stderr.count("\n") == 1 and words[0] in result.stderr
