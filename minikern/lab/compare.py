@@ -121,6 +121,7 @@ class _Finished(NamedTuple):
     lines: list[LinePoint]
     talk: list[Comparison]
     spent: Spent
+    refused: bool = False  # the machine or its words are wrong, nothing ran
 
 
 def run_ladder(
@@ -142,7 +143,7 @@ def run_ladder(
             on_rung(order.variant.name)
             finished.append(next(results))
     if all(result.rung.failed for result in finished):
-        raise MachineStopped(finished[0].rung.failed)
+        raise (InputError if finished[0].refused else MachineStopped)(finished[0].rung.failed)
     doubts = doubts_of(spec)
     done: dict[str, _Finished] = {}
     for result in finished:
@@ -200,7 +201,7 @@ def _boot_one(order: _Order) -> _Finished:
     try:
         done = boot(order.spec, order.variant, order.release, order.append, order.options)
     except (InputError, MachineStopped, BusError, GeneralProtection) as error:
-        return _Finished(_no_rung(order.variant, str(error)), [], [], Spent())
+        return _Finished(_no_rung(order.variant, str(error)), [], [], Spent(), isinstance(error, InputError))
     lines = [LinePoint(line.ts_ns / NS_PER_MS, line.phase, line.text) for line in done.kernel.log.lines]
     figures = load_figures(order.spec.figures) if order.spec.figures else None
     talk = compare_figures(figures, {order.variant.name: done}) if figures else []

@@ -1,0 +1,154 @@
+"""A program that is interrupted, terminated or killed leaves whole files, one line, the right status and no process."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from minikern.host.children import forked_map, run_tool
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="signals and /proc of Linux")
+
+MARK = "MINIKERN_TEST_MARK"
+WRITERS = [
+    ("boot", "tiny", "--trace", "{}/a.json"),
+    ("compare", "tiny", "--variants", "baseline,deferred,pci-needed", "--plot", "{}/a.svg"),
+    ("machine", "dump", "tiny", "{}/a"),
+    ("proc", "kpageflags", "tiny", "-o", "{}/a.bin"),
+    ("acpi", "cost", "tiny", "--flame", "{}/a.json"),
+]
+SAID = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated", signal.SIGHUP: "the terminal went away"}
+SLOWEST_START = 0.25  # s; before Python runs the first line of the program nobody can handle a signal
+
+
+def with_mark(mark: str) -> Iterator[int]:
+    """Processes that carry a mark in their environment."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            with contextlib.suppress(OSError):
+                if f"{MARK}={mark}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                    yield int(folder.name)
+
+
+def gone(mark: str, seconds: float = 5.0) -> bool:
+    until = time.monotonic() + seconds
+    while list(with_mark(mark)):
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def whole(folder: Path) -> bool:
+    """True if all that is there is finished: no draft, and JSON and SVG have their last bytes."""
+    names = [path.name for path in folder.iterdir()]
+    ends = {".json": b"}", ".svg": b"</svg>", ".bin": b""}
+    files = [path for path in folder.iterdir() if path.is_file()]
+    ended = all(path.read_bytes().rstrip().endswith(ends[path.suffix]) for path in files)
+    dumped = all((path / "pci").is_dir() and (path / "boot_params.bin").is_file() for path in folder.glob("a/"))
+    return ended and dumped and not [name for name in names if name.startswith(".")]
+
+
+@pytest.fixture(scope="module")
+def lasts() -> dict[tuple[str, ...], float]:
+    """How long each command takes here and now."""
+    return {}
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "moment" in metafunc.fixturenames:
+        metafunc.parametrize("moment", range(metafunc.config.getoption("--kill-moments")))
+
+
+def test_killed_at_any_moment(moment: int, tmp_path: Path, lasts: dict[tuple[str, ...], float]) -> None:
+    chance = random.Random(moment)
+    words = WRITERS[moment % len(WRITERS)]
+    number = chance.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL])
+    if words not in lasts:
+        begun = time.monotonic()
+        subprocess.run([sys.executable, "-m", "minikern", *(word.format(tmp_path / "first") for word in words)],
+                       capture_output=True, check=False)  # fmt: skip
+        lasts[words] = time.monotonic() - begun
+    place = tmp_path / "out"
+    place.mkdir()
+    mark = f"{os.getpid()}-{moment}"
+    with subprocess.Popen(
+        [sys.executable, "-m", "minikern", *(word.format(place) for word in words)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, MARK: mark},
+    ) as running:  # fmt: skip
+        time.sleep(SLOWEST_START + chance.random() * lasts[words])
+        running.send_signal(number)
+        said, complained = running.communicate(timeout=30)  # also: nobody else holds the pipes
+    assert b"Traceback" not in complained
+    if running.returncode and number in SAID:
+        assert running.returncode == 128 + number, complained
+        assert complained.decode().endswith(f"minikern: {SAID[number]}\n")
+    else:
+        assert running.returncode in (0, -number), complained
+    if running.returncode == 0:
+        assert said
+    assert gone(mark)
+    if number != signal.SIGKILL:
+        assert whole(place), list(place.rglob("*"))
+    else:  # a draft may stay, under a name that nobody takes for a result
+        assert all(path.name.startswith(".minikern-") or path.name.startswith("a") for path in place.iterdir())
+
+
+def test_a_signal_that_was_ignored_stays_so() -> None:
+    code = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); from minikern.host.ending import install;"
+    code += "install(); import os; os.kill(os.getpid(), signal.SIGHUP); print('on')"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout == b"on\n"
+
+
+FORKS = """
+import os, time, minikern
+@minikern.algorithm("padata_split")
+def mine(*arguments):
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            time.sleep(60)
+        os._exit(0)
+    {then}
+"""
+
+
+@pytest.mark.parametrize("then", ["return []", "time.sleep(60)", "os._exit(3)"])
+@pytest.mark.parametrize("number", [None, signal.SIGTERM, signal.SIGKILL])
+def test_what_the_code_of_others_starts_ends_with_it(then: str, number: int | None, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(FORKS.format(then=then))
+    mark = f"{os.getpid()}-{then}-{number}"
+    words = ["check", str(tmp_path / "mine.py"), "--examples", "1", "--timeout", "1"]
+    with subprocess.Popen([sys.executable, "-m", "minikern", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          env={**os.environ, MARK: mark}) as running:  # fmt: skip
+        if number is not None:
+            time.sleep(1.5)
+            running.send_signal(number)
+        running.communicate(timeout=20)
+    assert gone(mark)
+
+
+def test_children_answer_in_order_and_pass_on_what_they_raise() -> None:
+    assert list(forked_map(lambda item: (item, os.getpid()), [3, 1, 2], 1)) == [(n, os.getpid()) for n in (3, 1, 2)]
+    answers = list(forked_map(lambda item: (item, os.getpid()), list(range(40)), 3))
+    assert [item for item, _ in answers] == list(range(40))
+    assert os.getpid() not in {pid for _, pid in answers}
+    with pytest.raises(ZeroDivisionError):
+        list(forked_map(lambda item: 1 // item, [1, 0, 1], 2))
+    with pytest.raises(MemoryError):
+        list(forked_map(lambda item: os.kill(os.getpid(), signal.SIGKILL), [1, 2], 2))
+
+
+def test_a_tool_that_takes_too_long() -> None:
+    with pytest.raises(subprocess.TimeoutExpired):
+        run_tool(["sleep", "60"], 0.2)
+    assert run_tool(["echo", "said"], 10).stdout == "said\n"
