@@ -11,18 +11,18 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from hw.acpi.spec import AcpiSpec
+from hw.acpi.spec import MAX_CPUS, AcpiSpec, Dword
 from hw.errors import InputError
 from hw.faults import FaultSpec, check_faults
 from hw.numbers import is_count
-from hw.pci.spec import PciSpec
+from hw.pci.spec import PciSpec, check_pci
 from hw.uart import CLOCK_HZ, LEGACY_PORTS, PORTS
 from hw.units import parse_size
 
 Positive = Annotated[int, Meta(ge=1)]
 NonNegative = Annotated[int, Meta(ge=0)]
+MsrNumber = Annotated[str, Meta(pattern="^(0x)?[0-9a-fA-F]{1,8}$")]
 
-MAX_CPUS = 8192  # CONFIG_NR_CPUS of MAXSMP kernels; Source: arch/x86/Kconfig @ v6.12
 MAX_NODES = 1024  # 1 << NODES_SHIFT of the same
 MAX_E820 = 128  # entries of the zero page; Source: Documentation/arch/x86/zero-page.rst
 
@@ -53,8 +53,8 @@ class CpuSpec(msgspec.Struct, forbid_unknown_fields=True):
     model: NonNegative = 0x6A
     stepping: NonNegative = 6
     model_name: str = "Intel(R) Xeon(R) Processor"
-    tsc_khz: Positive = 2_100_000
-    crystal_hz: NonNegative = 0  # CPUID leaf 0x15 ECX; 0: not enumerated
+    tsc_khz: Annotated[int, Meta(ge=1, le=100_000_000)] = 2_100_000
+    crystal_hz: Dword = 0  # CPUID leaf 0x15 ECX; 0: not enumerated
     phys_bits: Annotated[int, Meta(ge=32, le=52)] = 46
     microcode: Annotated[int, Meta(ge=0, lt=1 << 32)] = 0  # revision the firmware loaded
     tsc_adjust: bool = True
@@ -63,8 +63,8 @@ class CpuSpec(msgspec.Struct, forbid_unknown_fields=True):
     x2apic: bool = False  # firmware hands over in x2APIC mode
     firmware_bsp: bool = True  # the first CPU is the one that firmware started; a crash kernel's may be another
     cpuid: list[CpuidDump] = []  # captured leaves, one table a CPU, in MADT order
-    msrs: list[dict[str, int]] = []  # captured registers by number in hex, one table a CPU
-    apic_ids: list[int] = []  # captured ids in MADT order
+    msrs: list[dict[MsrNumber, NonNegative]] = []  # captured registers by number in hex, one table a CPU
+    apic_ids: list[Dword] = []  # captured ids in MADT order
 
     def cores_per_socket(self) -> int:
         """Cores in one package; what ``count`` needs when not given."""
@@ -94,7 +94,7 @@ class CpuSpec(msgspec.Struct, forbid_unknown_fields=True):
 class CpuidDump(msgspec.Struct, forbid_unknown_fields=True):
     """CPUID leaves of one CPU: rows of (leaf, subleaf, eax, ebx, ecx, edx)."""
 
-    rows: list[tuple[int, int, int, int, int, int]]
+    rows: list[tuple[Dword, Dword, Dword, Dword, Dword, Dword]]
 
 
 class MemoryRange(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -209,6 +209,8 @@ def check_spec(spec: MachineSpec) -> None:
     _check_cpus(spec)
     _check_memory(spec)
     _check_nodes(spec)
+    _check_left_in_memory(spec)
+    check_pci(spec.pci, spec.name)
     check_faults(spec.faults, spec.cpus, bool(spec.acpi.raw or spec.cpus.cpuid))
 
 
@@ -240,6 +242,15 @@ def _check_memory(spec: MachineSpec) -> None:
             raise InputError(f"{spec.name}: e820[{index}]: end {entry.end:#x} is above 2^52, the physical limit")
     if spec.e820 and not any(entry.type == 1 for entry in spec.e820):
         raise InputError(f"{spec.name}: e820 has no usable memory (no range of type 1)")
+
+
+def _check_left_in_memory(spec: MachineSpec) -> None:
+    table = spec.boot.efi_unaccepted
+    if table and spec.e820 and not any(entry.start <= table < entry.end for entry in spec.e820):
+        raise InputError(f"{spec.name}: boot.efi_unaccepted {table:#x}: expected a place inside an e820 range")
+    for nmi in spec.acpi.lapic_nmis:
+        if nmi.uid > 0xFF and not nmi.x2apic:
+            raise InputError(f"{spec.name}: acpi.lapic_nmis: uid {nmi.uid}: expected at most 255 without x2apic")
 
 
 def _check_nodes(spec: MachineSpec) -> None:

@@ -17,7 +17,9 @@ Byte = Annotated[int, Meta(ge=0, le=0xFF)]
 Word = Annotated[int, Meta(ge=0, le=0xFFFF)]
 Dword = Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
 Address = Annotated[int, Meta(ge=0, lt=1 << 52)]
+PRINTABLE = "^[ -~]*$"
 
+MAX_CPUS = 8192  # CONFIG_NR_CPUS of MAXSMP kernels; Source: arch/x86/Kconfig @ v6.12
 DEFAULT_RSDP = 0xF_5A00  # inside the window Linux searches, 0xE0000-0xFFFFF
 BOOT_ARCH_NO_ASPM = 1 << 4  # Source: ACPI 6.5 table 5.11
 
@@ -37,7 +39,7 @@ class IoApicSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     address: Dword = 0xFEC0_0000
     gsi_base: Dword = 0
     version: Byte = 0x20
-    pins: Annotated[int, Meta(ge=1, le=256)] = 24
+    pins: Annotated[int, Meta(ge=1, le=240)] = 24
 
 
 class Override(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
@@ -77,10 +79,10 @@ class AcpiSpec(msgspec.Struct, forbid_unknown_fields=True):
     rsdp_address: Address | None = DEFAULT_RSDP
     rsdp_revision: Byte = 2
     root_kind: Literal["rsdt", "xsdt"] = "xsdt"
-    oem_id: Annotated[str, Meta(max_length=6)] = "MINIKN"
-    oem_table_id: Annotated[str, Meta(max_length=8)] = "MINIKERN"
+    oem_id: Annotated[str, Meta(max_length=6, pattern=PRINTABLE)] = "MINIKN"
+    oem_table_id: Annotated[str, Meta(max_length=8, pattern=PRINTABLE)] = "MINIKERN"
     oem_revision: Dword = 1
-    creator_id: Annotated[str, Meta(max_length=4)] = "MKRN"
+    creator_id: Annotated[str, Meta(max_length=4, pattern=PRINTABLE)] = "MKRN"
     creator_revision: Dword = 1
     base: Address = 0
     size: Annotated[int, Meta(ge=0)] = 0
@@ -110,9 +112,9 @@ class AcpiSpec(msgspec.Struct, forbid_unknown_fields=True):
     dsdt_standin: Annotated[int, Meta(ge=0, le=1 << 24)] = 0  # bytes of AML beyond what is described: see standin.py
     init_turns: Annotated[int, Meta(ge=0, le=100_000)] = 0  # of a loop in _SB._INI: firmware's own set-up at run time
     oem_standin: list[Annotated[int, Meta(ge=0, le=1 << 24)]] = []  # the same, of each of the tables of oem_loads
-    mp_table: Dword = 0  # where a MultiProcessor table's floating pointer is; 0: the firmware left none
+    mp_table: Annotated[int, Meta(ge=0, lt=1 << 20)] = 0  # a MultiProcessor table's floating pointer; 0: there is none
     wakeup_mailbox: Annotated[int, Meta(ge=0, lt=1 << 52)] = 0  # page where parked CPUs wait to be called; 0: by INIT
-    hotplug_cpus: Annotated[int, Meta(ge=0)] = 0  # disabled, online-capable MADT entries after the present CPUs
+    hotplug_cpus: Annotated[int, Meta(ge=0, le=MAX_CPUS)] = 0  # online-capable MADT entries behind the CPUs
 
     def ids(self) -> TableIds:
         """The identification every built table carries."""

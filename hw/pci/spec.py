@@ -56,6 +56,7 @@ PCIE_KINDS = frozenset(
     }
 )
 
+IO_PORTS_END = 0xFFFF
 OSC_GRANTED = 0x3D
 """Native hot-plug, PME, AER, capability structure, LTR; not SHPC. Source: PCI Firmware Specification 3.3, table 4-6"""
 
@@ -218,7 +219,7 @@ class HostBridgeSpec(msgspec.Struct, forbid_unknown_fields=True):
     name: Annotated[str, Meta(pattern=r"^[A-Z_][A-Z0-9_]{0,3}$")] = "PCI0"  # in the ACPI namespace
     uid: NonNegative = 0
     hid: Literal["PNP0A03", "PNP0A08"] = "PNP0A08"
-    pxm: int | None = None
+    pxm: Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)] | None = None
     osc: Annotated[int, Meta(ge=0, le=0x1FF)] | None = OSC_GRANTED  # control given to the kernel; None: no _OSC method
 
 
@@ -325,6 +326,8 @@ def check_pci(spec: PciSpec, where: str) -> None:
         for window in bridge.windows:
             if window.end < window.start:
                 raise InputError(f"{where}: host bridge {bridge.name}: window {window.start:#x} ends before it starts")
+            if window.type == "io" and window.end > IO_PORTS_END:
+                raise InputError(f"{where}: host bridge {bridge.name}: window {window.end:#x}: the last port is 0xffff")
     if spec.ecam_end_bus < spec.ecam_start_bus:
         raise InputError(f"{where}: ecam_end_bus {spec.ecam_end_bus:#x} is below ecam_start_bus")
     for ecam in spec.segments:

@@ -24,46 +24,38 @@ if TYPE_CHECKING:
 STRUCT_PAGE_BYTES = 64
 
 
-def node_order(k: Kernel, node: int, node_load: list[int]) -> list[int]:
+def node_order(k: Kernel, node: int, with_memory: list[int], node_load: list[int]) -> list[int]:
     """Nodes with memory by increasing distance from ``node``, itself first; loads break ties over all callers.
 
     Source: mm/page_alloc.c:find_next_best_node() @ v6.12
     """
-    with_memory = [pglist.nid for pglist in k.nodes if pglist.present_pages]
     candidates = with_memory
     if k.behaviour.fallback_self and node not in with_memory:
         candidates = [*with_memory, node]  # up to 6.6 a node came first even without memory
-    order: list[int] = []
-    previous = node
-    while len(order) < len(candidates):
-        best = _next_best(k, node, order, candidates, node_load)
-        distance = k.numa.node_distance
-        if distance(node, best) != distance(node, previous):
-            node_load[best] += 1
-        order.append(best)
-        previous = best
-    return order
-
-
-def _next_best(k: Kernel, node: int, used: list[int], candidates: list[int], node_load: list[int]) -> int:
-    if node in candidates and node not in used:
-        return node
     max_numnodes = 1 << k.config.number("CONFIG_NODES_SHIFT")
-
-    def weight(other: int) -> int:
-        # Nodes with CPUs would be penalised, but no CPU has been added to its node yet.
-        value = k.numa.node_distance(node, other) + (other < node)
-        return value * max_numnodes + node_load[other]
-
-    return min((other for other in candidates if other not in used), key=lambda other: (weight(other), other))
+    distance = k.numa.node_distance
+    # Nodes with CPUs would be penalised, but no CPU has been added to its node yet. A load changes only as its node is
+    # taken, so the order of the rest is known from the beginning.
+    weighed = [
+        (other != node, (distance(node, other) + (other < node)) * max_numnodes + node_load[other], other)
+        for other in candidates
+    ]
+    order = [other for _, _, other in sorted(weighed)]
+    previous = distance(node, node)
+    for best in order:
+        away = distance(node, best)
+        node_load[best] += away != previous
+        previous = away
+    return order
 
 
 def build_all_zonelists(k: Kernel) -> None:
     """Order the nodes for every node and log the totals. Source: mm/page_alloc.c:build_all_zonelists() @ v6.12"""
     node_load = [0] * (max(pglist.nid for pglist in k.nodes) + 1)
     k.fallback = {}
+    with_memory = [pglist.nid for pglist in k.nodes if pglist.present_pages]
     for pglist in k.nodes:
-        order = node_order(k, pglist.nid, node_load)
+        order = node_order(k, pglist.nid, with_memory, node_load)
         k.fallback[pglist.nid] = order
         if k.behaviour.fallback_lines and k.config.get("CONFIG_NUMA", True):
             k.printk(f"Fallback order for Node {pglist.nid}: " + "".join(f"{nid} " for nid in order))

@@ -1,0 +1,65 @@
+"""What became of an input: executed, refused in words, or something nobody foresaw."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from hw.errors import BusError, GeneralProtection, InputError, MachineStopped
+
+LIMIT_SECONDS = 10
+REFUSALS = (InputError, MachineStopped, BusError, GeneralProtection)
+
+
+class TooSlow(Exception):  # noqa: N818 - the name says what happened
+    """An input took longer than any input may."""
+
+
+@contextlib.contextmanager
+def limited(seconds: int = LIMIT_SECONDS) -> Iterator[None]:
+    def ring(number: int, frame: Any) -> None:
+        raise TooSlow
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@dataclass
+class Tally:
+    """What a reader did with the inputs it got."""
+
+    reader: str
+    counts: Counter[str] = field(default_factory=Counter)
+    unforeseen: dict[str, Any] = field(default_factory=dict)
+
+    def feed(self, read: Callable[[Any], object], given: Any) -> None:
+        """Give one input to ``read`` and keep what became of it."""
+        self.counts["inputs"] += 1
+        try:
+            with limited():
+                read(given)
+        except REFUSALS as error:
+            assert str(error), type(error)
+            self.counts["refused"] += 1
+        except Exception as error:
+            self.counts["unforeseen"] += 1
+            frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/tests/" not in frame.filename]
+            place = frames[-1] if frames else None
+            where = f"{place.filename.rpartition('/')[2]}:{place.lineno}" if place else "?"
+            self.unforeseen.setdefault(f"{type(error).__name__} at {where}: {error!s:.80}", given)
+        else:
+            self.counts["executed"] += 1
+
+    def __str__(self) -> str:
+        names = ("inputs", "executed", "refused", "unforeseen")
+        return f"{self.reader}: " + ", ".join(f"{name} {self.counts[name]}" for name in names)
