@@ -246,8 +246,8 @@ def _check_memory(spec: MachineSpec) -> None:
 
 def _check_left_in_memory(spec: MachineSpec) -> None:
     table = spec.boot.efi_unaccepted
-    if table and spec.e820 and not any(entry.start <= table < entry.end for entry in spec.e820):
-        raise InputError(f"{spec.name}: boot.efi_unaccepted {table:#x}: expected a place inside an e820 range")
+    if table and spec.e820 and table >= max(entry.end for entry in spec.e820 if entry.type == 1):
+        raise InputError(f"{spec.name}: boot.efi_unaccepted {table:#x}: expected a place below the end of memory")
     for nmi in spec.acpi.lapic_nmis:
         if nmi.uid > 0xFF and not nmi.x2apic:
             raise InputError(f"{spec.name}: acpi.lapic_nmis: uid {nmi.uid}: expected at most 255 without x2apic")

@@ -121,7 +121,8 @@ def _root_resources(root: HostBridgeSpec, configuration_ports: bool) -> bytes:
     if configuration_ports:
         parts.append(aml.io_port(0xCF8, 8))
     for window in root.windows:
-        bits = 16 if window.type == "io" else 32 if window.end < FOUR_GIB else 64
+        short = window.type == "io" and window.end - window.start < 0xFFFF  # the length is a word too
+        bits = 16 if short else 32 if window.end < FOUR_GIB else 64
         parts.append(aml.address_space(bits, window.type, window.start, window.end, window.prefetch, window.read_only))
     return aml.resource_template(*parts)
 

@@ -60,6 +60,10 @@ class Tally:
         else:
             self.counts["executed"] += 1
 
+    def report(self) -> str:
+        """The figures, and an input for each kind of unforeseen end."""
+        return "\n".join([str(self), *(f"{what}\n  {one!r:.3000}" for what, one in self.unforeseen.items())])
+
     def __str__(self) -> str:
         names = ("inputs", "executed", "refused", "unforeseen")
         return f"{self.reader}: " + ", ".join(f"{name} {self.counts[name]}" for name in names)
