@@ -17,6 +17,7 @@ from hw.files import read_head, read_input
 from minikern.describe.dmesg_forms import plain_lines
 
 MAX_LOG_BYTES = 64 << 20
+MAX_LINES = 1 << 17  # records of a log buffer of 4 MiB, 32 bytes each; Source: kernel/printk/printk.c:PRB_AVGBITS
 MAX_BOOTS = 64
 MAX_WINDOW_BYTES, ZSTD_STEP_BYTES = 128 << 20, 1 << 10
 GZIP_MAGIC, BZIP2_MAGIC, XZ_MAGIC, ZSTD_MAGIC = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"
@@ -38,6 +39,7 @@ _SYSLOG = (
 _PREFIX = re.compile(rf"^(?:[\s>|]+(?=[<\[]))?(?:{_SYSLOG})?(?:<\d+>)?(?:(?:{_STAMP}) ?)?")
 _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[()][0-9A-Z]|[=>78M])|\x00")
 _QUOTED = re.compile(r"^(?:> ?)+", re.MULTILINE)
+_ENDLESS = re.compile(r"[0-9]{21,}")  # more digits than a 64-bit number has: nothing that a kernel printed
 _VERSION = re.compile(r"^Linux version \d+\.\S+")
 _MAP_LINE = re.compile(r"^\s?(?:e820: )?(?:BIOS-(?:e820|e801|88)|Xen): \[?(?:mem )?(?:0x)?[0-9a-f]{8}")
 _NODE_LINE = re.compile(r"^\s*node\s+\d+: \[mem 0x")
@@ -59,7 +61,9 @@ def read_raw(path: Path) -> list[str]:
     data = _unpacked(path, read_input(path, MAX_LOG_BYTES))
     if len(data) > MAX_LOG_BYTES:
         raise InputError(f"{path}: expected a boot log of at most {MAX_LOG_BYTES} bytes")
-    text = _ESCAPE.sub("", _decoded(data)).replace("\r", "\n")
+    text = _ENDLESS.sub("?", _ESCAPE.sub("", _decoded(data)).replace("\r", "\n"))
+    if (count := text.count("\n")) > MAX_LINES:
+        raise InputError(f"{path}: {count} lines: expected at most {MAX_LINES}, as a boot's log has: cut the rest off")
     if "\n> " in text and _MAP_LINE.search(text) is None:
         text = _QUOTED.sub("", text)
     return plain_lines(text, prefix_length)

@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from minikern.report.machine_files import spec_toml
 CAPTURES = Path(__file__).parents[1] / "data" / "captures"
 EDGES = (-1, 0, 1, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**48, 2**52, 2**63 - 1, 2**63, 2**64)
 WORDS = ("", "x", "²", "\x00", "\x1b[31m", "9" * 5000, "é", "0-9999999", "%s", "\n", "inf", "nan", "1e308", "x" * 3000)
+SIZES = ("0", "1", "4K", "1M", "64M", "1G", "4T", "0x10000", "-1", "2E", "18446744073709551615", "5%")
+SHAPES = ("on", "off", "auto", "nr", "all", "ttyS0", "node", "", "high")
 REALS = (-1.0, 0.0, 1e-300, 1e9, 1e100, 1e308, float("inf"), float("nan"))
 
 _NUMBER = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{16}\b|\d+")
@@ -57,15 +60,14 @@ def _places(kind: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...],
 
 def put(tree: Any, path: tuple[Any, ...], value: object) -> None:
     """Set one field of a description that was read from TOML, making what it lies in."""
-    for key, following in zip(path, path[1:], strict=False):
+    for key, following in pairwise(path):
         if isinstance(tree, list):
             if not tree:
                 tree.append([] if isinstance(following, int) else {})
             tree = tree[0]
         else:
-            tree = tree.setdefault(
-                next(iter(tree), "x") if key == "*" else key, [] if isinstance(following, int) else {}
-            )
+            name = next(iter(tree), "x") if key == "*" else key
+            tree = tree.setdefault(name, [] if isinstance(following, int) else {})
     if isinstance(tree, list):
         tree[:1] = [value]
     elif isinstance(tree, dict):
@@ -159,16 +161,8 @@ def names() -> tuple[str, ...]:
 @st.composite
 def command_lines(draw: st.DrawFn, modelled: tuple[str, ...] = ()) -> str:
     """Words of the kernel's own table with values of the shapes that its parsers know."""
-    size = st.sampled_from(
-        ("0", "1", "4K", "1M", "64M", "1G", "4T", "0x10000", "-1", "2E", "18446744073709551615", "5%")
-    )
-    number = edge_numbers().map(str)
-    part = st.one_of(
-        size, number, st.sampled_from(("on", "off", "auto", "nr", "all", "ttyS0", "node", "", "high", *WORDS[:5]))
-    )
-    joined = st.lists(st.one_of(part, st.sampled_from((",", ":", "@", "$", "!", "-", "%", "#"))), max_size=6).map(
-        "".join
-    )
+    part = st.one_of(st.sampled_from(SIZES), edge_numbers().map(str), st.sampled_from((*SHAPES, *WORDS[:5])))
+    joined = st.lists(st.one_of(part, st.sampled_from(tuple(",:@$!-%#"))), max_size=6).map("".join)
     lines = []
     for _ in range(draw(st.integers(1, 6))):
         name = draw(st.sampled_from(modelled) if modelled and draw(st.integers(0, 4)) else st.sampled_from(names()))
