@@ -11,7 +11,8 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from hw.acpi.spec import MAX_CPUS, AcpiSpec, Dword
+from hw.acpi.spec import MAX_CPUS as MAX_CPUS
+from hw.acpi.spec import AcpiSpec, Dword
 from hw.errors import InputError
 from hw.faults import FaultSpec, check_faults
 from hw.numbers import is_count

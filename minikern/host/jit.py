@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 
 import numba
 
+from minikern.host.jit_cache import sealed_cache
+
 _config: Any = numba.config
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -49,9 +51,12 @@ def jit(function: Function) -> Function:
 
 
 def _compile(function: Function, cached: bool) -> Function:
-    decorate: Any = numba.njit(nogil=True, cache=cached)
-    compiled: Function = decorate(function)
-    return compiled
+    decorate: Any = numba.njit(nogil=True)
+    compiled: Any = decorate(function)
+    if cached:
+        compiled._cache = sealed_cache(function)
+    done: Function = compiled
+    return done
 
 
 @cache

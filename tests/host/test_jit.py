@@ -60,3 +60,37 @@ def test_a_place_that_can_not_be_made_is_passed_over(tmp_path: Path, monkeypatch
     finally:
         jit.cache_folder.cache_clear()
     assert folder is None or "file" not in folder
+
+
+DAMAGES = {
+    "cut": lambda data: data[: len(data) // 2],
+    "empty": lambda data: b"",
+    "a bit": lambda data: data[:-9] + bytes([data[-9] ^ 1]) + data[-8:],
+    "foreign": lambda data: b"\x80\x04\x95" + bytes(200),
+}
+
+
+@pytest.mark.skipif(jit.DISABLED, reason="needs compiled kernels")
+@pytest.mark.parametrize("kind", [*DAMAGES, "open to others", "a folder"])
+def test_what_is_damaged_or_foreign_is_a_miss(kind: str, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    run(tmp_path, XDG_CACHE_HOME=str(cache))
+    for path in [*cache.rglob("*.nbc"), *cache.rglob("*.nbi")]:
+        if kind in DAMAGES:
+            path.write_bytes(DAMAGES[kind](path.read_bytes()))
+        elif kind == "open to others":
+            path.chmod(0o666)
+        else:
+            path.unlink()
+            path.mkdir()
+    run(tmp_path, XDG_CACHE_HOME=str(cache))
+    run(tmp_path, XDG_CACHE_HOME=str(cache))
+
+
+@pytest.mark.skipif(jit.DISABLED, reason="needs compiled kernels")
+def test_two_programs_fill_one_cache(tmp_path: Path) -> None:
+    base = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA_", "XDG_"))}
+    env = {**base, "PYTHONPATH": str(Path(__file__).parents[2]), "XDG_CACHE_HOME": str(tmp_path)}
+    running = [subprocess.Popen([sys.executable, "-c", CODE], env=env, cwd=tmp_path) for _ in range(2)]
+    assert [one.wait() for one in running] == [0, 0]
+    assert not list(tmp_path.rglob("*.tmp"))
