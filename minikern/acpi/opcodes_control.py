@@ -98,9 +98,13 @@ def _while(run: Interpreter, frame: Frame) -> None:
     frame.conditions.append(end)
     start, scope = frame.pos, frame.scope
     guard = run.loop()
-    while _turn(run, frame, start, end):
-        frame.scope = scope
-        guard.turn()
+    frame.loops += 1
+    try:
+        while _turn(run, frame, start, end):
+            frame.scope = scope
+            guard.turn()
+    finally:
+        frame.loops -= 1
     frame.pos, frame.scope = end, scope
     frame.conditions.pop()
 
@@ -109,9 +113,9 @@ def _turn(run: Interpreter, frame: Frame, start: int, end: int) -> bool:
     """One turn of a loop; False when it is over."""
     frame.pos = start
     open_blocks = len(frame.conditions)
-    if not truth(run, frame):
-        return False
     try:
+        if not truth(run, frame):
+            return False
         run.block(frame, end, frame.scope)
     except BreakSignal:
         del frame.conditions[open_blocks:]
@@ -123,7 +127,7 @@ def _turn(run: Interpreter, frame: Frame, start: int, end: int) -> bool:
 
 def _leave(signal: type[Exception]) -> Handler:
     def handler(run: Interpreter, frame: Frame) -> None:
-        if not frame.conditions:
+        if not frame.loops:
             raise AmlError("AE_AML_NO_WHILE", "Break or Continue outside a loop")
         raise signal
 

@@ -21,12 +21,13 @@ class Frame:
     """Position in ``data``, the scope names are looked up from, and a method's locals and arguments.
 
     ``end`` is where the code ends; ``created`` collects what a method created, None at table level; ``implicit`` is
-    the last value nobody took; ``conditions`` holds the ends of the If and While blocks that are open at table level.
+    the last value nobody took; ``conditions`` holds the ends of the If and While blocks that are open,
+    ``loops`` counts the latter.
     """
 
     __slots__ = (
-        "args", "conditions", "created", "data", "end", "implicit", "last_predicate", "locals", "method", "name_start",
-        "pos", "scope", "table_level", "width",
+        "args", "conditions", "created", "data", "end", "implicit", "last_predicate", "locals", "loops", "method",
+        "name_start", "pos", "scope", "table_level", "width",
     )  # fmt: skip
 
     def __init__(
@@ -47,6 +48,7 @@ class Frame:
         self.method = method
         self.implicit: Any = None
         self.conditions: list[int] = []
+        self.loops = 0
         self.last_predicate = False
         self.name_start = NAME_START
 

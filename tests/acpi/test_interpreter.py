@@ -273,3 +273,15 @@ def test_a_string_that_doubles_in_a_loop_ends_for_want_of_memory() -> None:
     k = load(aml.method("GROW", 0, [aml.store(aml.string("ABCD"), aml.local(0)), grow]))
     assert result(k, "GROW") is None
     assert any("AE_NO_MEMORY" in line for line in k.lines)
+
+
+@pytest.mark.parametrize("leave", [b"\x9f", b"\xa5"])
+def test_leaving_a_loop_from_outside_of_one_is_an_error(leave: bytes) -> None:
+    k = load(aml.method("TEST", 0, [aml.if_(aml.ONE, [leave]), aml.return_(aml.ONE)]))
+    assert result(k, "TEST") is None
+    assert any("AE_AML_NO_WHILE" in line for line in k.lines)
+
+
+def test_a_predicate_may_leave_its_loop() -> None:
+    k = load(aml.method("TEST", 0, [aml.while_(b"\xa5", [b"\xa3"]), aml.return_(aml.ONE)]))
+    assert result(k, "TEST") == 1
