@@ -14,7 +14,8 @@ from minikern.cli import main
 
 LENIENT = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 PROMPT = "$ "
-TIME = re.compile(r"(?<![\w.])\d[\d,]*\.\d+(?![\w.])|(?<![\w.])\d[\d,]*(?= ms\b)")  # a stamp, or in ms
+STAMP = re.compile(r"^\[ *(\d+\.\d{6})\]", re.MULTILINE)
+TIME = re.compile(r"(?<![\w.])\d[\d,]*\.\d+(?![\w.])|(?<![\w.])\d[\d,]*(?= ms\b)")  # with a point, or in ms
 
 
 def console(text: str) -> list[tuple[str, str]]:
@@ -47,15 +48,17 @@ def split_pipes(command: str) -> list[str]:
 
 
 def agree(shown: str, now: str) -> bool:
-    """True if two texts say the same: all words and counts, times to within 2 % or a tenth of what they count in."""
-    if TIME.sub("T", shown) != TIME.sub("T", now):
+    """True if two texts say the same: all words and counts, times to within 2 %, the log's stamps to within a fifth."""
+    if TIME.sub("T", STAMP.sub("S", shown)) != TIME.sub("T", STAMP.sub("S", now)):
         return False
-    pairs = zip(TIME.findall(shown), TIME.findall(now), strict=True)
-    return all(_close(float(a.replace(",", "")), float(b.replace(",", ""))) for a, b in pairs)
+    stamps = zip(STAMP.findall(shown), STAMP.findall(now), strict=True)
+    times = zip(TIME.findall(STAMP.sub("", shown)), TIME.findall(STAMP.sub("", now)), strict=True)
+    return all(_close(a, b, 0.2) for a, b in stamps) and all(_close(a, b, 0.02) for a, b in times)
 
 
-def _close(a: float, b: float) -> bool:
-    return abs(a - b) <= max(0.02 * max(abs(a), abs(b)), 0.1 if max(abs(a), abs(b)) >= 1 else 0.001)
+def _close(shown: str, now: str, share: float) -> bool:
+    a, b = float(shown.replace(",", "")), float(now.replace(",", ""))
+    return abs(a - b) <= max(share * max(abs(a), abs(b)), 0.1 if max(abs(a), abs(b)) >= 1 else 0.001)
 
 
 class Checker(doctest.OutputChecker):
