@@ -23,6 +23,7 @@ from minikern.core.kernel import BootOptions, Kernel
 from minikern.core.variant import Variant
 from minikern.describe.case import Case
 from minikern.kexec.load import Kexec
+from minikern.kexec.purgatory import mode_of
 from minikern.kho import preserve
 from minikern.kho.radix import encode_key
 from minikern.lab.bands import Band, doubts_of, time_band
@@ -245,6 +246,8 @@ def _through_kexec(
     parts = second.downtime_ns()
     parts["decompression"] = round(plain * k2.unit_ns(f"decompress_byte_{packer}"))
     work, rest = _into(k, k2)
+    digest = mode_of(k.experiment.purgatory_digest).kind
+    work[digest] = work.get(digest, 0.0) + parts["purgatory"]
     work[f"decompress_byte_{packer}"] = float(parts["decompression"])
     alone = k2.ledger.count("reserved_page_init")
     k2.release_memory()
@@ -256,7 +259,7 @@ def _into(before: Kernel, after: Kernel) -> tuple[dict[str, float], dict[str, fl
     booted = spent_in(after)
     work = dict(booted.work)
     for entry in before.ledger.entries():
-        if entry.phase in ("shutdown", "relocation", "purgatory") and entry.cpu == 0:
+        if entry.phase in ("shutdown", "relocation") and entry.cpu == 0:
             work[entry.kind] = work.get(entry.kind, 0.0) + entry.total_ns
     return work, dict(booted.rest)
 
