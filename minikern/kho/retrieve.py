@@ -35,15 +35,19 @@ def kho_memory_init(k: Kernel) -> None:
 
 
 def _retrieve(k: Kernel, incoming: Incoming) -> bool:
+    # Each block is looked at, whatever becomes of its struct pages: charges kho_radix_key.
     root = incoming.tree.getprop_u64(0, MEMORY_MAP_PROP)
     if root is None:
         k.printk("KHO: failed to get preserved KHO memory tree", Level.ERR)
     if not root:
         return False
+    keys = 0
     for first, count in walk_incoming(k):
+        keys += count
         blocks = Blocks(*decode_key(first), count)
         _reserve(k, blocks)
         incoming.blocks.append(blocks)
+    k.charge("kho_radix_key", keys)
     incoming.found = tuple(incoming.blocks)
     _init_deferred(k, incoming.blocks)
     _mark(k, incoming.blocks)
