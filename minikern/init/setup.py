@@ -140,6 +140,7 @@ def setup_arch(k: Kernel) -> None:
     crashkernel.reserve_crashkernel(k)
     k.totals.dma_reserve = zonelist.find_dma_reserve(k)
     if not zones_late(k):
+        kho_memory_init_early(k)
         paging_init(k)
     topology.apply_cmdline_limits_early(k)
     madt.acpi_boot_init(k, topology.register_lapics)
