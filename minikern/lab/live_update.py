@@ -43,6 +43,7 @@ Process = Generator[simpy.Event, Any, None]
 HOST_LEFT_BYTES = 4 * GIB  # of a host whose guests lie on DAX, at the least
 BLOCK_BYTES = PAGE_SIZE << MAX_PAGE_ORDER
 DAX_PAGES_A_FOLIO = 128  # struct pages written for each; Source: mm/mm_init.c:compound_nr_pages() @ v6.12
+MAX_TRACKED = 1 << 22  # blocks held one by one
 KEYS_AT_ONCE = 1 << 22
 
 
@@ -65,7 +66,8 @@ class LiveUpdate(msgspec.Struct):
     host_ms: dict[str, float]
     guest_ms: dict[str, float]  # of the guest that is silent longest
     preserved_pages: int  # 4 KiB, of the guests
-    initialised_alone: int  # struct pages that the boot CPU initialised one by one
+    walked_blocks: int  # by the next kernel, each time it walks
+    initialised_alone: int  # struct pages that the boot CPU initialised, however
     scratch_bytes: int
     lost: list[str]
     lost_packets: int  # of all guests together, at the rate each of them sends
@@ -76,6 +78,7 @@ class LiveUpdate(msgspec.Struct):
 class _Host:
     parts_ns: dict[str, int]
     spent: Spent
+    walked: int
     alone: int
     scratch: int
     lost: list[str]
@@ -194,6 +197,9 @@ def preserve_guests(k: Kernel, placed: Sequence[tuple[VmGroup, list[int]]]) -> N
 
     InputError: memory of a kind that cannot be handed over.
     """
+    tracked = preserve.outgoing_of(k).tracked  # by kernels of kho-v1, which write their map at the end
+    if tracked is not None and (folios := sum(vm.folios for vm, _ in placed)) > MAX_TRACKED:
+        raise InputError(f"--vm: {folios} folios: expected at most {MAX_TRACKED} with {k.behaviour.kho_compatible}")
     for vm, blocks in placed:
         if vm.pages == "1G":
             raise InputError("--vm: pages=1G: expected 4K or 2M with Kexec HandOver: hugetlb's pages are not kept")
@@ -203,8 +209,11 @@ def preserve_guests(k: Kernel, placed: Sequence[tuple[VmGroup, list[int]]]) -> N
         step = max(1, KEYS_AT_ONCE // per_block)
         for at in range(0, len(heads), step):
             numbers = (heads[at : at + step, None] + np.arange(per_block, dtype=np.uint64)).ravel()
-            base = np.uint64(encode_key(0, order))
-            preserve.tree_of(k).add_keys((numbers[: vm.folios - at * per_block] + base).astype(np.uint64))
+            numbers = numbers[: vm.folios - at * per_block]
+            if tracked is not None:
+                tracked.setdefault(order, set()).update(map(int, numbers))
+            else:
+                preserve.tree_of(k).add_keys((numbers + np.uint64(encode_key(0, order))).astype(np.uint64))
 
 
 def dax_words(spec: Case, groups: Sequence[VmGroup]) -> str:
@@ -249,9 +258,10 @@ def _through_kexec(
     digest = mode_of(k.experiment.purgatory_digest).kind
     work[digest] = work.get(digest, 0.0) + parts["purgatory"]
     work[f"decompress_byte_{packer}"] = float(parts["decompression"])
-    alone = k2.ledger.count("reserved_page_init")
+    alone = k2.ledger.count("reserved_page_init") + k2.ledger.count("struct_page_init")
+    walked = k2.ledger.count("kho_radix_key")
     k2.release_memory()
-    return _Host(parts, Spent(work, rest), alone, scratch, second.lost)
+    return _Host(parts, Spent(work, rest), walked, alone, scratch, second.lost)
 
 
 def _into(before: Kernel, after: Kernel) -> tuple[dict[str, float], dict[str, float]]:
@@ -306,6 +316,7 @@ def live_update(
         host_ms={name: round(ns / NS_PER_MS, 3) for name, ns in host.parts_ns.items()},
         guest_ms={name: round(sum(cost_ns(work, costs).values()) / NS_PER_MS, 3) for name, work in parts.items()},
         preserved_pages=memory // PAGE_SIZE if way == "kho" else 0,
+        walked_blocks=host.walked,
         initialised_alone=host.alone,
         scratch_bytes=host.scratch,
         lost=host.lost,

@@ -89,6 +89,17 @@ def test_preserved_memory_is_taken_from_the_next_kernel(pages: str) -> None:
     )
 
 
+@pytest.mark.parametrize("variant", ["live-update-6.18", "live-update-7.2", "live-update-7.3"])
+def test_every_folio_is_walked_by_the_next_kernel(variant: str) -> None:
+    """Chunks or tree: the boot looks at each block; twice where scratch is extended."""
+    few, many = (live_update(host(), load_variant(variant), parse_vm(f"{size},pages=4K"), "kho", append=SCRATCH)
+                 for size in ("16M", "256M"))  # fmt: skip
+    more, walks = (256 - 16) * MIB // PAGE_SIZE, 2 if variant == "live-update-7.3" else 1
+    walked = [row.walked_blocks for row in (few, many)]
+    assert walks * more <= walked[1] - walked[0] <= walks * more * 1.02
+    assert few.lost == many.lost == []
+
+
 def test_one_guest_is_silent_for_the_sum_of_its_work() -> None:
     costs = default_costs()
     (vm,) = parse_vm("1G,vcpus=3,vfio=2")
