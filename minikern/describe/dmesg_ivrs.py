@@ -9,6 +9,7 @@ import re
 import struct
 
 from hw.pci.spec import Address, HostBridgeSpec, PciFunctionSpec, PciSpec
+from hw.spec import MAX_CPUS
 from minikern.describe.dmesg_log import Log
 
 VENDOR, CLASS_IOMMU = "1022", 0x080600
@@ -91,6 +92,10 @@ def features_of(log: Log) -> tuple[int, int]:
 
 
 def _x2apic(log: Log) -> bool:
+    # More processors than an 8-bit destination tells apart were reached through the IOMMUs, whatever else is told.
+    online = log.number(r"^smp: Brought up \d+ nodes?, (\d+) CPUs", MAX_CPUS) or 0
+    if online > XAPIC_CPUS:
+        return True
     used = r"^(?:AMD-Vi: X2APIC enabled|APIC: Switched APIC routing to: .*x2apic|Switched APIC .*x2apic)"
     return log.first(used) is not None
 
