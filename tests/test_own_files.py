@@ -99,7 +99,7 @@ VARIANT, KERNEL, COSTS = ("boot", "tiny", "--variant"), ("boot", "tiny", "--kern
         (KERNEL, 'version = "6.9"\n[config]\nCONFIG_HERZ = 1', "'CONFIG_HERZ' is no option"),
         (COSTS, '[struct_page_inti]\nns = 1\nsource = "x"', "did you mean struct_page_init?"),
         (COSTS, COST + "ns = 1", "missing required field `source`"),
-        (COSTS, COST + 'ms = 1\nsource = "x"', "expected one of high, low, ns, source"),
+        (COSTS, COST + 'ms = 1\nsource = "x"', "expected one of fitted_on, high, low, ns, source"),
         (COSTS, COST + 'ns = -1\nsource = "x"', "Expected `float` >= 0"),
         (("boot",), BOX + '[costs.udelay]\nns = 1\nsource = "x"', "did you mean udelay_us?"),
         (("boot",), BOX + RESIDUE + 'at = "x_setup_arch"', "did you mean setup_arch?"),
