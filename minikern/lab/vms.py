@@ -107,5 +107,5 @@ def ram_bytes(spec: Case) -> int:
 def check_fit(wanted: int, free: int, what: str) -> None:
     """InputError for guests of ``wanted`` bytes that have no room in ``free``; ``what`` says what that is."""
     if wanted > free:
-        room = f"at most {free / GIB:.1f} GiB, {what}"
+        room = f"at most {free / GIB:.1f} GiB, {what}" if free > 0 else f"a machine with some {what}"
         raise InputError(f"guests of {wanted / GIB:.1f} GiB do not fit: expected {room}")
