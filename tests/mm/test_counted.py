@@ -36,7 +36,7 @@ def told(result: Boot | str) -> object:
 
 
 @pytest.mark.parametrize("variant", ["", *load_variants()])
-@pytest.mark.parametrize("machine", SMALL)
+@pytest.mark.parametrize("machine", ["tiny", pytest.param("laptop", marks=pytest.mark.big)])
 def test_counted_is_window_by_log_and_ledger(machine: str, variant: str) -> None:
     assert told(booted(machine, variant, "counted")) == told(booted(machine, variant, "window"))
 
@@ -53,6 +53,7 @@ def test_a_large_machine(variant: str) -> None:
     assert told(booted("lpc2023", variant, "counted")) == told(booted("lpc2023", variant, "window"))
 
 
+@pytest.mark.big
 @pytest.mark.oracle
 @pytest.mark.skipif(not CAPTURES.is_dir(), reason="no captured machines beside the checkout")
 @pytest.mark.parametrize("folder", sorted(str(path.parent) for path in CAPTURES.rglob("boot_params.bin")))
