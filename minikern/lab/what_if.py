@@ -53,7 +53,10 @@ def curves(done: Boot, release: str = "", append: str = "") -> list[Curve]:
 
 def _curve(done: Boot, kind: str, pieces: int, release: str, append: str) -> Curve:
     unit = machine_costs(done.spec.name, done.spec.costs)[kind].ns
-    totals = [total_ns(done.spec, {kind: factor}, done.variant, release, append) for factor in FACTORS]
+    totals = [
+        done.total_ns if factor == 1.0 else total_ns(done.spec, {kind: factor}, done.variant, release, append)
+        for factor in FACTORS
+    ]
     slope = (totals[-1] - totals[0]) / (FACTORS[-1] - FACTORS[0])
     serial = all(
         abs(totals[0] + factor * slope - total) <= STRAIGHT_NS for factor, total in zip(FACTORS, totals, strict=True)
