@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from functools import lru_cache
 from importlib import resources
 from pathlib import Path
 
@@ -17,6 +18,11 @@ MEASURED = "measured on this host"  # how the source of such a cost begins
 
 def default_costs() -> dict[str, Cost]:
     """Every kind of work that may be charged, with its default unit cost, from ``hw/costs/*.toml``."""
+    return dict(_default_costs())
+
+
+@lru_cache(maxsize=1)
+def _default_costs() -> dict[str, Cost]:
     costs: dict[str, Cost] = {}
     folder = resources.files("hw").joinpath("costs")
     for entry in sorted(folder.iterdir(), key=lambda item: item.name):

@@ -13,16 +13,16 @@ from math import exp, sqrt
 import msgspec
 import numpy as np
 
+from minikern.core.cost_table import machine_costs
 from minikern.core.costs import Cost
 from minikern.describe.case import Case
 from minikern.lab.bands import ALIKE, doubts_of
-from minikern.lab.sweep.machines import costs_of
 
 
 def drawn(spec: Case, digest: str, seed: int, draw: int) -> Case:
     """``spec`` with costs and unexplained times of draw number ``draw``."""
     dice = _dice(seed, draw, digest)
-    doubts, known = doubts_of(spec), sorted(costs_of(spec).items())
+    doubts, known = doubts_of(spec), sorted(machine_costs(spec.name, spec.costs).items())
     costs = {kind: _drawn(cost, doubts.work.get(kind, 0.0) * float(dice.standard_normal())) for kind, cost in known}
     shared = float(dice.standard_normal())
     residue = []

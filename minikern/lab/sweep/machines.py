@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hw.errors import InputError
-from minikern.core.cost_table import default_costs
 from minikern.core.costs import Cost
 from minikern.describe.adjust import Adjustments, adjust
 from minikern.describe.case import Case
@@ -80,13 +79,3 @@ def _nodes(spec: Case, count: int) -> Adjustments:
             f"{size},cpus={low}-{high - 1}" for size, low, high in zip(shares, edges, edges[1:], strict=False)
         ]
     )  # fmt: skip
-
-
-def costs_of(spec: Case) -> dict[str, Cost]:
-    """All unit costs of a machine, its own over the defaults."""
-    return {**_defaults(), **spec.costs}
-
-
-@lru_cache(maxsize=1)
-def _defaults() -> dict[str, Cost]:
-    return default_costs()
