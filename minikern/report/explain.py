@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from importlib import resources
 from itertools import pairwise
@@ -14,7 +14,7 @@ import msgspec
 from hw.toml_file import decode_toml
 from minikern.core.kernel import Kernel
 from minikern.core.printk import LogLine
-from minikern.core.recorder import Span
+from minikern.core.recorder import Recorder, Span
 from minikern.report.dmesg import format_dmesg, printed_lines
 
 # A stamp as dmesg, journalctl and consoles write it, with what may stand before it.
@@ -132,28 +132,38 @@ def line_costs(kernel: Kernel) -> dict[int, str]:
     """By the identity of each log line that came late: how long after the one before, and by which work."""
     if kernel.recorder is None:
         return {}
-    own = sorted((span for span in kernel.recorder.spans if span.cpu == BOOT_CPU), key=lambda span: span.start_ns)
-    lines = kernel.log.lines
-    total = lines[-1].ts_ns if lines else 0
-    found, at = {}, 0
-    for before, line in pairwise(lines):
-        spans = []
-        while at < len(own) and own[at].start_ns < line.at_ns:
-            spans.append(own[at])
-            at += 1
+    total = kernel.log.lines[-1].ts_ns if kernel.log.lines else 0
+    found = {}
+    for before, line, spans in between_lines(kernel.log.lines, kernel.recorder):
         spent = line.ts_ns - before.ts_ns
         if spent and spent >= WORTH_SAYING * total:
             found[id(line)] = f"took {spent / NS_PER_MS:.3f} ms{_work(spans, before)}"
     return found
 
 
-def _work(spans: Sequence[Span], before: LogLine) -> str:
+def between_lines(lines: Sequence[LogLine], recorder: Recorder) -> Iterator[tuple[LogLine, LogLine, list[Span]]]:
+    """Each line but the first with the one before it, and the boot CPU's work up to it that no earlier line had."""
+    own = sorted((span for span in recorder.spans if span.cpu == BOOT_CPU), key=lambda span: span.start_ns)
+    at = 0
+    for before, line in pairwise(lines):
+        spans = []
+        while at < len(own) and own[at].start_ns < line.at_ns:
+            spans.append(own[at])
+            at += 1
+        yield before, line, spans
+
+
+def largest_kinds(spans: Iterable[Span], most: int) -> list[tuple[str, tuple[int, int]]]:
+    """The kinds of work that took longest, with how many pieces and ns."""
     sums: dict[str, tuple[int, int]] = {}
     for span in spans:
-        if span.start_ns >= before.at_ns:
-            count, spent = sums.get(span.kind, (0, 0))
-            sums[span.kind] = count + span.pieces, spent + span.total_ns
-    largest = sorted(sums.items(), key=lambda one: -one[1][1])[:PARTS]
+        count, spent = sums.get(span.kind, (0, 0))
+        sums[span.kind] = count + span.pieces, spent + span.total_ns
+    return sorted(sums.items(), key=lambda one: -one[1][1])[:most]
+
+
+def _work(spans: Sequence[Span], before: LogLine) -> str:
+    largest = largest_kinds((span for span in spans if span.start_ns >= before.at_ns), PARTS)
     told = [
         kind if kind.startswith("residue: ") else f"{count:,} x {kind} {spent / NS_PER_MS:.3f} ms"
         for kind, (count, spent) in largest

@@ -12,7 +12,6 @@ import json
 import platform
 from collections.abc import Iterable, Sequence
 from importlib import metadata, resources
-from itertools import pairwise
 from string import Template
 from typing import Any
 
@@ -25,7 +24,7 @@ from minikern.lab.bands import Band, boot_bands
 from minikern.lab.compare import PHASES, Ladder
 from minikern.lab.run import Boot
 from minikern.lab.what_if import Curve
-from minikern.report.explain import explanation_of
+from minikern.report.explain import between_lines, explanation_of, largest_kinds
 from minikern.report.picture import picture_bytes
 from minikern.report.pictures.canvas import LIGHT, look_of
 from minikern.report.pictures.kinds import OF_A_BOOT
@@ -174,33 +173,18 @@ def _see_through(chart: Any) -> Any:
 
 def _lines(done: Boot) -> list[list[Any]]:
     """Each line of the log: ms, phase, text, function, sentence, what the boot CPU did since the line before."""
-    work = iter(_work_before(done))
+    lines = done.kernel.log.lines
+    work = ["", *(_told(spans) for _, _, spans in between_lines(lines, recorder_of(done)))]
     found = []
-    for line in done.kernel.log.lines:
+    for line, before in zip(lines, work, strict=True):
         item = explanation_of(line.text)
         said = [item.function, item.says] if item else ["", ""]
-        found.append([round(line.ts_ns / NS_PER_MS, 3), line.phase, line.text, *said, next(work)])
+        found.append([round(line.ts_ns / NS_PER_MS, 3), line.phase, line.text, *said, before])
     return found
 
 
-def _work_before(done: Boot) -> list[str]:
-    spans = sorted((span for span in recorder_of(done).spans if span.cpu == 0), key=lambda span: span.start_ns)
-    told, at = [""], 0
-    for _, line in pairwise(done.kernel.log.lines):
-        here = []
-        while at < len(spans) and spans[at].start_ns < line.at_ns:
-            here.append(spans[at])
-            at += 1
-        told.append(_told(here))
-    return told
-
-
 def _told(spans: Sequence[Span]) -> str:
-    sums: dict[str, tuple[int, int]] = {}
-    for span in spans:
-        pieces, ns = sums.get(span.kind, (0, 0))
-        sums[span.kind] = pieces + span.pieces, ns + span.total_ns
-    largest = sorted(sums.items(), key=lambda one: -one[1][1])[:MOST_WORK]
+    largest = largest_kinds(spans, MOST_WORK)
     return ", ".join(f"{pieces:,} x {kind} {ns / NS_PER_MS:.3f} ms" for kind, (pieces, ns) in largest if ns)
 
 
