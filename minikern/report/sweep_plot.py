@@ -11,7 +11,7 @@ import numpy as np
 
 from hw.errors import InputError
 from minikern.host.output import new_folder
-from minikern.lab.sweep.summary import NS_PER_MS, Table, shown
+from minikern.lab.sweep.summary import NS_PER_MS, Table, pairs, savings, shown
 from minikern.report.picture import write_picture
 
 WIDTH, HEIGHT = 8, 4.5
@@ -80,29 +80,15 @@ def _size(table: Table) -> Any:
 
 def _fleet(table: Table) -> Any:
     """For each change, machines in the order of their saving, and how the saving adds up."""
-    saved = _savings(table)
-    if not saved:
+    paired = pairs(table, "variant") if table.metric else {}
+    if not paired:
         return None
     figure, axes = _axes("saving over the fleet, largest first", "machines", "saved so far, simulated ms a boot")
-    for variant, by_unit in saved.items():
-        values = sorted((float(np.median(values)) for values in by_unit.values()), reverse=True)
+    for (variant, _), rows in paired.items():
+        values = sorted((float(np.median(saved)) for saved in savings(table, rows).values()), reverse=True)
         axes.plot(range(len(values) + 1), np.concatenate([[0.0], np.cumsum(values)]), marker=".", label=variant)
     axes.legend()
     return figure
-
-
-def _savings(table: Table) -> dict[str, dict[str, list[float]]]:
-    if not table.metric:
-        return {}
-    names = ["machine", "kernel", "words", *table.varied, "draw"]
-    first: dict[tuple[object, ...], tuple[str, int]] = {}
-    found: dict[str, dict[str, list[float]]] = {}
-    for row, key in enumerate(table.keys(names)):
-        variant, time = table.columns["variant"][row], table.columns[table.metric][row]
-        base = first.setdefault(key, (variant, time))
-        if variant != base[0]:
-            found.setdefault(variant, {}).setdefault(table.unit(row), []).append((base[1] - time) / NS_PER_MS)
-    return found
 
 
 def _tornado(table: Table) -> Any:

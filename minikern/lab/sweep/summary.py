@@ -126,28 +126,40 @@ def summarise(columns: Mapping[str, Sequence[Any]], reboots_per_year: float | No
     )
 
 
-def _changes(table: Table, axis: str, reboots: float | None) -> Iterator[Change]:
+def pairs(table: Table, axis: str) -> dict[tuple[str, str], list[tuple[int, int]]]:
+    """Rows that differ in ``axis`` only, as (row of the first value there is, row), by (value, first value)."""
     others = [name for name in ("machine", *AXES, *table.varied, "draw") if name != axis]
     groups: dict[Key, dict[str, int]] = {}
     for row, key in enumerate(table.keys(others)):
         groups.setdefault(key, {}).setdefault(str(table.columns[axis][row]), row)
-    pairs: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    paired: dict[tuple[str, str], list[tuple[int, int]]] = {}
     for rows in groups.values():
         (base, first), *rest = rows.items()
         for name, row in rest:
-            pairs.setdefault((name, base), []).append((first, row))
-    for (name, base), found in pairs.items():
+            paired.setdefault((name, base), []).append((first, row))
+    return paired
+
+
+def _changes(table: Table, axis: str, reboots: float | None) -> Iterator[Change]:
+    for (name, base), found in pairs(table, axis).items():
         yield _change(table, (axis, name, base), found, reboots)
 
 
-def _change(table: Table, which: tuple[str, str, str], pairs: list[tuple[int, int]], reboots: float | None) -> Change:
+def savings(table: Table, paired: Iterable[tuple[int, int]]) -> dict[str, list[float]]:
+    """Ms that the second row of each pair saves, by machine with its varied parameters."""
     times = table.columns[table.metric]
     saved: dict[str, list[float]] = {}
+    for first, row in paired:
+        saved.setdefault(table.unit(row), []).append((times[first] - times[row]) / NS_PER_MS)
+    return saved
+
+
+def _change(table: Table, which: tuple[str, str, str], paired: list[tuple[int, int]], reboots: float | None) -> Change:
+    times = table.columns[table.metric]
+    saved = savings(table, paired)
     before: dict[str, list[float]] = {}
-    for first, row in pairs:
-        unit = table.unit(row)
-        saved.setdefault(unit, []).append((times[first] - times[row]) / NS_PER_MS)
-        before.setdefault(unit, []).append(times[first] / NS_PER_MS)
+    for first, row in paired:
+        before.setdefault(table.unit(row), []).append(times[first] / NS_PER_MS)
     middle = {unit: float(np.median(values)) for unit, values in saved.items()}
     whole = {unit: float(np.median(values)) for unit, values in before.items()}
     sure = {unit: float(np.quantile(values, 0.1)) for unit, values in saved.items()}
