@@ -53,7 +53,7 @@ def pages(pages: int | None, threads: int | None, rounds: int, as_json: bool) ->
 
 
 def _print_json(report: Any) -> None:
-    import msgspec
+    from minikern.report.json_text import json_text
 
     results = [
         {
@@ -72,7 +72,7 @@ def _print_json(report: Any) -> None:
     ]
     body = {"clock": "measured", "host": host(), "pages": report.pages, "bytes": report.pages * 64}
     body |= {"compiler": report.compiler or None, "note": report.note or None, "results": results}
-    click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
+    click.echo(json_text(body))
 
 
 def _print_table(report: Any) -> None:

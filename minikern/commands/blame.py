@@ -41,12 +41,12 @@ def blame(variant: str, markdown: bool, as_json: bool, append: str, kernel: str,
     done = run(spec, chosen, kernel, append, options)
     rows = tables.blame(done.kernel.ledger.entries())
     if as_json:
-        import msgspec
+        from minikern.report.json_text import json_text
 
         body: dict[str, Any] = {"machine": spec.name, "variant": done.name, "clock": "simulated"}
         body |= {"times": times_of(spec.costs), "total_ns": done.total_ns}
         body["entries"] = [row._asdict() for row in rows]
-        click.echo(msgspec.json.format(msgspec.json.encode(body), indent=2).decode())
+        click.echo(json_text(body))
         return
     title = f"{spec.name}, {done.name}: {done.total_ns / 1e6:.1f} simulated ms to /init"
     show_sheets([tables.blame_sheet(rows, done.total_ns, title)], markdown)

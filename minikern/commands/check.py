@@ -118,7 +118,7 @@ def _timing_lines(verdict: Any) -> Iterator[str]:
 
 
 def _json(verdicts: list[Any]) -> str:
-    import msgspec
+    from minikern.report.json_text import json_text
 
     body = []
     for verdict in verdicts:
@@ -136,4 +136,4 @@ def _json(verdicts: list[Any]) -> str:
             }
         entry["timings"] = [{"name": t.name, "per_s": t.rate, "samples": t.samples} for t in verdict.timings]
         body.append(entry)
-    return msgspec.json.format(msgspec.json.encode({"clock": "measured", "results": body}), indent=2).decode()
+    return json_text({"clock": "measured", "results": body})

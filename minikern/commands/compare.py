@@ -67,9 +67,9 @@ def compare(
         else:
             ladder, logs = run_ladder(spec, chosen, kernel, append, options, step)
     if as_json:
-        import msgspec
+        from minikern.report.json_text import json_text
 
-        click.echo(msgspec.json.format(msgspec.json.encode(ladder), indent=2).decode())
+        click.echo(json_text(ladder))
     else:
         from minikern.report.startup import startup_sheets
         from minikern.report.tables import ladder_sheets
@@ -109,9 +109,9 @@ def _two_boots(first: str, second: str, markdown: bool, as_json: bool) -> None:
     for note in found.notes:
         click.echo(f"minikern: {note}", err=True)
     if as_json:
-        import msgspec
+        from minikern.report.json_text import json_text
 
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        click.echo(json_text(found))
         return
     from minikern.report.two_boots import two_boots_sheets
 

@@ -34,11 +34,10 @@ def critical_chain(variant: str, markdown: bool, as_json: bool, append: str, ker
     Example:
       minikern critical-chain laptop
     """
-    import msgspec
-
     from minikern.lab.critical_chain import critical_chain as chain_of
     from minikern.lab.run import boot as run
     from minikern.report.critical_chain import chain_sheet
+    from minikern.report.json_text import json_text
     from minikern.report.trace import recorder_of
 
     spec, options = load_machine_fields(machine)
@@ -48,6 +47,6 @@ def critical_chain(variant: str, markdown: bool, as_json: bool, append: str, ker
     done = run(spec, chosen, kernel, append, options)
     chain = chain_of(done, recorder_of(done))
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(chain), indent=2).decode())
+        click.echo(json_text(chain))
     else:
         show_sheets([chain_sheet(chain)], markdown)

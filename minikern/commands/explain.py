@@ -33,10 +33,10 @@ def explain(line: tuple[str, ...], as_json: bool) -> None:
     given = sys.stdin.read().splitlines() if line == (STANDARD_INPUT,) else [" ".join(line)]
     found = [(text, explanation_of(text, others=True)) for text in given if text.strip()]
     if as_json:
-        import msgspec
+        from minikern.report.json_text import json_text
 
         rows = [{"line": text, "known": item is not None, **_fields(item)} for text, item in found]
-        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
+        click.echo(json_text(rows))
     else:
         for number, (text, item) in enumerate(found):
             click.echo("\n" * (number > 0) + text)

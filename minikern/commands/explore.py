@@ -71,9 +71,9 @@ def explore_smp_command(
     with Progress("seed", seeds) as step:
         result = explore_smp(spec, seeds, first_seed, append, kernel, experiment, step)
     if as_json:
-        import msgspec
+        from minikern.report.json_text import json_text
 
-        click.echo(msgspec.json.format(msgspec.json.encode(result), indent=2).decode())
+        click.echo(json_text(result))
     else:
         _print(result)
     if result.findings:

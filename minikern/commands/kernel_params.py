@@ -20,13 +20,12 @@ def params(release: str, as_json: bool) -> None:
     Example:
       minikern kernel params debian-6.12 | grep hugepages
     """
-    import msgspec
-
     from minikern.core.release import load_release
+    from minikern.report.json_text import json_text
     from minikern.report.params import format_parameters, kernel_parameters
 
     found = kernel_parameters(load_release(release).parameters if release else "")
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        click.echo(json_text(found))
     else:
         click.echo(format_parameters(found), nl=False)

@@ -69,18 +69,17 @@ def kernel_forks(after: str, until: str, field: tuple[str, ...], markdown: bool,
       minikern kernel forks 6.1 6.12       what a user of 6.1 gets with 6.12
       minikern kernel forks --field smp_scheme --field delay_reuse
     """
-    import msgspec
-
     from hw.spelling import check_names
     from minikern.core.behaviour import Behaviour
     from minikern.core.forks import forks_between
     from minikern.host.terminal import console
+    from minikern.report.json_text import json_text
     from minikern.report.kernels import forks_markdown, forks_table
 
     check_names("--field", "behaviour", field, Behaviour.__struct_fields__)
     found = [fork for fork in forks_between(after, until) if not field or fork.field in field]
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        click.echo(json_text(found))
     elif markdown:
         click.echo(forks_markdown(found), nl=False)
     else:

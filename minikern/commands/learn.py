@@ -197,9 +197,9 @@ def score_command(file: Path, as_json: bool) -> None:
 
     rows = read_scores(file)
     if as_json:
-        import msgspec
+        from minikern.report.json_text import json_text
 
-        click.echo(msgspec.json.format(msgspec.json.encode(rows), indent=2).decode())
+        click.echo(json_text(rows))
         return
     by_lesson: dict[str, list[Any]] = {}
     for row in rows:
@@ -223,9 +223,9 @@ def glossary(term: str | None, as_json: bool) -> None:
     from minikern.learn.glossary import load_terms, term_named
 
     if as_json:
-        import msgspec
+        from minikern.report.json_text import json_text
 
-        click.echo(msgspec.json.format(msgspec.json.encode(load_terms()), indent=2).decode())
+        click.echo(json_text(load_terms()))
     elif term is None:
         for one in load_terms():
             click.echo(f"{one.name:<20s} {one.lesson}")

@@ -53,12 +53,11 @@ def machine_show(as_json: bool, append: str, kernel: str, **machine: Any) -> Non
     Example:
       minikern machine show lpc2023 --memory 1T > mine.toml && minikern compare mine.toml
     """
-    import msgspec
-
     from hw.memmap import complete_memory
     from hw.spec import check_spec
     from minikern.describe.case import with_costs
     from minikern.lab.run import choose_release
+    from minikern.report.json_text import json_text
     from minikern.report.machine_files import spec_toml
 
     spec, _ = load_machine_fields(machine)
@@ -68,7 +67,7 @@ def machine_show(as_json: bool, append: str, kernel: str, **machine: Any) -> Non
     spec.release = choose_release(spec, kernel).name
     spec = with_costs(spec)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(spec), indent=2).decode())
+        click.echo(json_text(spec))
     else:
         click.echo(spec_toml(spec), nl=False)
 

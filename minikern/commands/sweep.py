@@ -122,9 +122,9 @@ def _show_summary(table: Any, as_json: bool, reboots_per_year: float | None) -> 
 
     found = summarise(table.to_pydict(), reboots_per_year)
     if as_json:
-        import msgspec
+        from minikern.report.json_text import json_text
 
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        click.echo(json_text(found))
         return
     from minikern.report.sweep_summary import summary_sheets
 
@@ -169,15 +169,14 @@ def _list(text: str) -> list[str]:
 
 
 def _print_row(grid: Grid, row: int) -> None:
-    import msgspec
-
     from minikern.lab.sweep.rows import make_row
+    from minikern.report.json_text import json_text
     from minikern.report.sweep_store import flat
 
     if row >= len(grid):
         raise InputError(f"--row: {row}: the plan's rows are 0 to {len(grid) - 1}")
     made = make_row(grid.point(row))
-    click.echo(msgspec.json.format(msgspec.json.encode(flat(made, grid)), indent=2).decode())
+    click.echo(json_text(flat(made, grid)))
     if made.error:
         sys.exit(EXIT_FAILED)
 

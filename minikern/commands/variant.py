@@ -54,13 +54,12 @@ def variant_show(name: str, as_json: bool) -> None:
     Example:
       minikern variant show parallel-smp
     """
-    import msgspec
-
     from minikern.core.variant import load_variant
+    from minikern.report.json_text import json_text
     from minikern.report.kernels import variant_toml
 
     found = load_variant(name)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2).decode())
+        click.echo(json_text(found))
     else:
         click.echo(variant_toml(found), nl=False)

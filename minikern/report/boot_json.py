@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
-
 from minikern.core.cost_table import times_of
 from minikern.describe.log_facts import differences
 from minikern.lab.bands import NS_PER_MS, boot_bands
 from minikern.lab.run import Boot
+from minikern.report.json_text import json_text
 
 
 def unlike_its_log(boot: Boot) -> list[str]:
@@ -38,7 +37,7 @@ def boot_json(boot: Boot) -> str:
         "lines": [{"ts_ns": line.ts_ns, "phase": line.phase, "text": line.text} for line in kernel.log.lines],
         "ledger": [entry._asdict() for entry in kernel.ledger.entries()],
     }
-    return msgspec.json.format(msgspec.json.encode(body), indent=2).decode()
+    return json_text(body)
 
 
 def _startup_ms(boot: Boot) -> dict[str, float]:

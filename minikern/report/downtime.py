@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from minikern.lab.downtime import PARTS, Downtime, Migration, Published
+from minikern.report.json_text import json_text
 from minikern.report.tables import Sheet
 
 
@@ -58,4 +57,4 @@ def _published(row: Downtime, known: Published) -> Sheet:
 def downtime_json(machine: str, rows: Sequence[Downtime], moved: Migration) -> str:
     """All figures; every time is simulated and in ms."""
     body = {"machine": machine, "clock": "simulated", "variants": rows, "migration": moved}
-    return msgspec.json.format(msgspec.json.encode(body), indent=2).decode()
+    return json_text(body)

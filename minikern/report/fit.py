@@ -8,6 +8,7 @@ import msgspec
 
 from minikern.core.costs import Residue
 from minikern.lab.fit.fitted import FittedMachine
+from minikern.report.json_text import json_text
 from minikern.report.startup import startup_sheets
 from minikern.report.tables import Sheet
 
@@ -54,4 +55,4 @@ def fit_json(fitted: FittedMachine) -> str:
         "startup_ms": dict(fitted.spec.startup.parts()) if fitted.spec.startup is not None else {},
         "notes": fitted.notes,
     }
-    return msgspec.json.format(msgspec.json.encode(body), indent=2).decode()
+    return json_text(body)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from minikern.kexec.purgatory import LOSES
 from minikern.lab.kexec import Rebooted
+from minikern.report.json_text import json_text
 from minikern.report.tables import NS_PER_MS, Sheet
 
 
@@ -28,7 +27,7 @@ def downtime_sheet(rounds: Sequence[Rebooted]) -> Sheet:
 def rounds_json(rounds: Sequence[Rebooted]) -> str:
     """Segments, simulated times and measured host times of every hand-over; each key names its unit and clock."""
     body = [_round(done) for done in rounds]
-    return msgspec.json.format(msgspec.json.encode({"kexec": body}), indent=2).decode()
+    return json_text({"kexec": body})
 
 
 def _round(done: Rebooted) -> dict[str, Any]:

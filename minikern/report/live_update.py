@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from minikern.lab.live_update import Figure, LiveUpdate, Moved
 from minikern.lab.vms import VmGroup
+from minikern.report.json_text import json_text
 from minikern.report.tables import Sheet
 
 MIGRATION = "live migration"
@@ -75,4 +74,4 @@ def live_update_json(
         "refused": [{"variant": name, "why": why} for name, why in refused],
         "migration": moved,
     }
-    return msgspec.json.format(msgspec.json.encode(body), indent=2).decode()
+    return json_text(body)
