@@ -21,8 +21,8 @@ Nanoseconds = Annotated[float, Meta(ge=0, le=3.6e12)]
 """A unit cost: at most an hour for one piece of work."""
 
 
-class Cost(msgspec.Struct, forbid_unknown_fields=True):
-    """Unit cost of one kind of work, with the place the figure comes from.
+class Cost(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """Unit cost of one kind of work, with the place the figure comes from. Boots share the defaults.
 
     A fitted cost has an interval (80 %, ns) and says whether the log moved it (``fitted``) or not (``assumed``).
     """
