@@ -42,8 +42,12 @@ def _without_prefix(lines: list[str], prefix_length: Callable[[str], int]) -> li
 
 
 def _shape(prefix: str) -> str:
-    parts = _WORDS.findall(prefix)
-    return "".join(r"\d+" if is_count(part) else r"[A-Za-z]+" if part.isalpha() else re.escape(part) for part in parts)
+    # Numbers that stand right-aligned have fewer blanks before them the longer they are.
+    parts = _WORDS.findall(prefix.lstrip())
+    aligned = r"\s*" if prefix[0].isspace() else ""
+    return aligned + "".join(
+        r"\d+" if is_count(part) else r"[A-Za-z]+" if part.isalpha() else re.escape(part) for part in parts
+    )
 
 
 def wrapped_at(lines: list[str]) -> int:

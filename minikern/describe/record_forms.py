@@ -11,16 +11,25 @@ from hw.numbers import is_count
 
 US_PER_S = 1_000_000
 
-_JSON = re.compile(r"[\s\x1e]*(?:\[\s*)?\{")
+_JSON = re.compile(r"[\s\x1e]*(?:\[\s*|- )?\{")
+_OWN_STAMP = re.compile(r"(?:<\d+>)?\[ *\d+\.\d{3,9}\]")
+_FIELD = re.compile(r"^ *([A-Z_][A-Z0-9_]*)=(.*)$")
 _KMSG = re.compile(r"^\d{1,6},\d+,(\d{1,18}),[^;,]*(?:,[^;]*)?;(.*)$")
 _KMSG_FIELD = re.compile(r"^ [A-Z_]+=")
 
 
 class _Record(msgspec.Struct):
-    """A message of ``dmesg --json`` (msg, time in seconds) or of the journal (MESSAGE, microseconds as text)."""
+    """A message of ``dmesg --json`` (msg, time in seconds), of the journal (MESSAGE, microseconds as text), or of a
+    program that keeps a console's lines: LAVA (msg; lvl names whose line it is), Docker (log), Logstash (message),
+    Loki (line).
+    """
 
     msg: str | None = None
-    time: float | None = None
+    log: str | None = None
+    text: str | None = msgspec.field(default=None, name="message")
+    line: str | None = None
+    time: float | str | None = None
+    lvl: str = "target"
     message: str | list[int] | None = msgspec.field(default=None, name="MESSAGE")
     transport: str | None = msgspec.field(default=None, name="_TRANSPORT")
     identifier: str | None = msgspec.field(default=None, name="SYSLOG_IDENTIFIER")
@@ -39,6 +48,8 @@ def from_records(text: str) -> list[str] | None:
     kept = [match for line in lines[:200] if (match := _KMSG.match(line))]
     if len(kept) > 20 or (kept and len(kept) == len([line for line in lines if line and line[0] != " "])):
         return _from_kmsg(lines)
+    if len([line for line in lines[:400] if line.strip().startswith(("_TRANSPORT=kernel", "MESSAGE="))]) > 1:
+        return _from_journal(lines)
     return None
 
 
@@ -63,13 +74,14 @@ def _from_json(text: str) -> list[str]:
 def _objects(text: str) -> Iterable[str]:
     # One object a line; of the pretty form those between braces in the first column.
     if "\n{\n" not in text and not text.startswith("{\n"):
-        return (line.strip("\x1e ,[]") for line in text.split("\n") if "{" in line)
+        return (line.strip("\x1e ,[]").removeprefix("- ") for line in text.split("\n") if "{" in line)
     return (part + "}" for part in re.split(r"^\}", text.replace("\x1e", ""), flags=re.MULTILINE) if "{" in part)
 
 
 def _of_record(record: _Record) -> list[str]:
-    if record.msg is not None:
-        return list(_line(record.time or 0.0, record.msg))
+    told = next((text for text in (record.msg, record.log, record.text, record.line) if text is not None), None)
+    if told is not None:
+        return _of_console(record, told.rstrip("\r\n"))
     message = bytes(byte & 0xFF for byte in record.message) if isinstance(record.message, list) else record.message
     if message is None or (record.transport or record.identifier or "kernel") != "kernel":
         return []
@@ -77,6 +89,27 @@ def _of_record(record: _Record) -> list[str]:
     stamp = record.stamp_us[0] if isinstance(record.stamp_us, list) and record.stamp_us else record.stamp_us
     known = isinstance(stamp, str) and is_count(stamp) and len(stamp) < 18
     return list(_line(int(str(stamp)) / US_PER_S, text)) if known else text.split("\n")
+
+
+def _of_console(record: _Record, told: str) -> list[str]:
+    if record.lvl != "target":
+        return []
+    if isinstance(record.time, float) and not _OWN_STAMP.match(told):
+        return list(_line(record.time, told))
+    return told.split("\n")
+
+
+def _from_journal(lines: list[str]) -> list[str]:
+    """Entries of ``journalctl -o export`` or ``-o verbose``: a field a line, MESSAGE among them."""
+    found: list[str] = []
+    entry: dict[str, str] = {}
+    for line in [*lines, ""]:
+        if field := _FIELD.match(line):
+            entry[field[1]] = field[2]
+        elif entry:
+            found += _of_record(msgspec.convert(entry, _Record))
+            entry = {}
+    return found
 
 
 def _from_kmsg(lines: list[str]) -> list[str]:

@@ -38,6 +38,26 @@ FORMS = {
     "RFC 5424": "\n".join(f"<6>1 2026-11-26T10:00:0{n}Z box kernel - - - {line}" for n, line in enumerate(STAMPED)),
     "a CI system": "\n".join(f"2026-11-26T10:00:0{n}.1234567Z {line}" for n, line in enumerate(STAMPED)),
     "a test runner": "\n".join(f"10:00:0{n} DEBUG| vm1 out: {line}" for n, line in enumerate(STAMPED)),
+    "journalctl -o export": "\n\n".join(
+        f"__CURSOR=s\nMESSAGE={line}\n_TRANSPORT=kernel\n_SOURCE_MONOTONIC_TIMESTAMP={n}000000"
+        for n, line in enumerate(PLAIN)
+    )
+    + "\n\nMESSAGE=not the kernel's\n_TRANSPORT=syslog\n",
+    "journalctl -o verbose": "\n".join(
+        f"Thu 2026-11-26 10:00:0{n}.000000 UTC [s=a;i=1]\n    _TRANSPORT=kernel\n    MESSAGE={line}\n"
+        f"    _SOURCE_MONOTONIC_TIMESTAMP={n}000000"
+        for n, line in enumerate(PLAIN)
+    ),
+    "LAVA": "\n".join(
+        f'- {{"dt": "2026-11-26T10:00:0{n}.1", "lvl": "target", "msg": {json.dumps(line)}}}\n'
+        '- {"dt": "2026-11-26T10:00:09.1", "lvl": "debug", "msg": "start: 3.1 wait (timeout 00:01)"}'
+        for n, line in enumerate(STAMPED)
+    ),
+    "Docker": "\n".join(
+        json.dumps({"log": f"{line}\n", "stream": "stdout", "time": f"2026-11-26T10:00:0{n}Z"})
+        for n, line in enumerate(STAMPED)
+    ),
+    "cat -n": "\n".join(f"{n + 97:6}\t{line}" for n, line in enumerate(STAMPED)),
     "a terminal": "\n".join(f"[10:00:0{n}.123] {line}" for n, line in enumerate(PLAIN)),
 }  # fmt: skip
 
@@ -50,7 +70,8 @@ def test_form(tmp_path: Path, form: str) -> None:
 
 
 def test_stamps_are_kept(tmp_path: Path) -> None:
-    for form in ("dmesg -J", "/dev/kmsg", "a CI system"):
+    kept = ("dmesg -J", "/dev/kmsg", "a CI system", "journalctl -o export", "journalctl -o verbose", "LAVA", "Docker")
+    for form in kept:
         (tmp_path / "log").write_text(FORMS[form])
         assert [line for line in read_raw(tmp_path / "log") if line] == STAMPED
 
