@@ -17,6 +17,7 @@ FEWEST_SECONDS = 20  # that begin within a boot, to know it by
 READ_NS = 50_000  # a line on average: loggers read faster, kernels boot slower
 
 _TIME = re.compile(r"(?<![\d:])(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,9}))?(?![\d:])")
+_EPOCH = re.compile(r"^(\d{9,10})\.(\d{6}) ")  # journalctl -o short-unix
 
 
 def wall_times(prefixes: Sequence[str]) -> list[int | None] | None:
@@ -48,6 +49,8 @@ def wall_times(prefixes: Sequence[str]) -> list[int | None] | None:
 
 def _of_day(prefix: str) -> tuple[int, bool] | None:
     """Ns since midnight, and whether there were parts of a second; None where no time is told."""
+    if epoch := _EPOCH.match(prefix):
+        return int(epoch[1]) % DAY_S * NS_PER_S + int(epoch[2]) * 1000, True
     match = _TIME.search(prefix)
     if match is None or int(match[1]) > 23 or int(match[2]) > 59 or int(match[3]) > 60:
         return None

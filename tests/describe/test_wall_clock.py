@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ EVENING = datetime(2026, 11, 26, 23, 59, 59, 400_000)
 FORMS: dict[str, Callable[[datetime], str]] = {
     "dmesg --time-format iso": lambda at: at.strftime("%Y-%m-%dT%H:%M:%S,%f+00:00 "),
     "journalctl -o short-precise": lambda at: at.strftime("%b %d %H:%M:%S.%f host kernel: "),
+    "journalctl -o short-unix": lambda at: f"{at.replace(tzinfo=UTC).timestamp():.6f} host kernel: ",
     "rsyslog": lambda at: at.strftime("%Y-%m-%dT%H:%M:%S.%f+01:00 host kernel: "),
 }
 
