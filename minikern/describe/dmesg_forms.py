@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 
 from hw.numbers import is_count
 from minikern.describe.record_forms import from_records
@@ -13,6 +14,7 @@ MIN_WRAPPED = 4  # lines as long as the longest one, before that is a terminal's
 WIDTHS = (79, 80, 100, 120, 132)  # of terminals
 
 _KERNEL_STAMP = re.compile(r"^\W{0,4}\[ *\d+\.\d{3,9}\]")
+_STEP = re.compile(r"^\[ *\+(-?\d{1,9}\.\d{6})\] ?")
 _PHRASE = r"(?:BIOS-e820: \[mem 0x|Linux version \d)"
 _STAMPED = re.compile(rf"(?:<\d+>)?(?:\[ *\d+\.\d{{3,9}}\] ?(?:\[ *[TC]\d+\] ?)?)?{_PHRASE}")
 _BARE = re.compile(_PHRASE)
@@ -25,7 +27,42 @@ def plain_lines(text: str, prefix_length: Callable[[str], int]) -> list[str]:
     ``prefix_length`` says what of a line in a known form stands before the kernel's text.
     """
     lines = from_records(text)
-    return lines if lines is not None else _joined(_without_prefix(text.split("\n"), prefix_length))
+    if lines is None:
+        lines = _unpadded(_joined(_without_prefix(text.split("\n"), prefix_length)))
+    return _once(_summed(lines))
+
+
+def _unpadded(lines: list[str]) -> list[str]:
+    padded = sum(line.endswith((" ", "\t")) for line in lines)
+    return [line.rstrip() for line in lines] if padded * 2 > len(lines) else lines
+
+
+def _summed(lines: list[str]) -> list[str]:
+    """Lines of ``dmesg --reltime`` with the stamps that its steps add up to; a line with a time of day has none."""
+    steps = [_STEP.match(line) for line in lines]
+    if sum(step is not None for step in steps) * 2 <= len(lines):
+        return lines
+    found: list[str] = []
+    at = 0.0
+    for line, step in zip(lines, steps, strict=True):
+        at += float(step[1]) if step else 0.0
+        found.append(f"[{at:12.6f}] {line[step.end() :]}" if step else line)
+    return found
+
+
+def _once(lines: list[str]) -> list[str]:
+    """Lines that two consoles wrote to one terminal, each once."""
+    stamped = [line for line in lines if _KERNEL_STAMP.match(line)]
+    twice = sum(one == two for one, two in pairwise(stamped))
+    if twice * 3 < len(stamped):  # all of them are half of the pairs; until one console leaves, fewer
+        return lines
+    found: list[str] = []
+    fresh = True
+    for line, before in zip(lines, ["", *lines], strict=False):
+        fresh = not fresh or line != before or not _KERNEL_STAMP.match(line)
+        if fresh:
+            found.append(line)
+    return found
 
 
 def _without_prefix(lines: list[str], prefix_length: Callable[[str], int]) -> list[str]:

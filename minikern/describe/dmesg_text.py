@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import html
 import lzma
 import quopri
 import re
@@ -26,18 +27,20 @@ BYTE_ORDER_MARKS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16", b"\xef\xbb\xbf
 # What programs put before the kernel's text: quotation marks of a mail; date, host and "kernel:" of journalctl, syslog
 # or dmesg -x; level; the kernel's stamp in dmesg's forms (seconds, delta, +delta, date, ISO) and its caller field.
 _ZONE = r"(?:Z|[+-]\d\d:?\d\d)?(?: [A-Z]{3,4})?"
-_DATE = rf"(?:\w{{3}},? )?(?:\w{{3}} +\d{{1,2}}|\d{{4}}-\d\d-\d\d)[ T][\d:.,]+(?: ?\d{{4}})?{_ZONE}"
+_DATE = rf"(?:\w{{3}},? )?(?:[A-Z][a-z]{{2}} *\d{{1,2}}|\d{{4}}-\d\d-\d\d)[ T][\d:.,]+(?: ?\d{{4}})?{_ZONE}"
 _STAMP = (
-    r"\[[ <+]*\d+\.\d+(?: <[ +]*\d+\.\d+>)?>?\](?: ?\[ *[TC]\d+\])*"
+    r"\[[ <+]*\d+\.\d+(?: <[ +-]*\d+\.\d+>)?>?\](?: ?\[ *[TC]\d+\])*"
     rf"|\[{_DATE}\]|\d{{4}}-\d\d-\d\dT[\d:.,]+(?:Z|[+-]\d\d:?\d\d)?(?= )"
 )
 _SYSLOG = (
-    rf"(?:<\d+>)?(?:{_DATE}|\d\d:\d\d:\d\d[,.]\d+|\[ *\d+\.\d+\])"
+    rf"(?:<\d+>)?(?:{_DATE}|\d\d:\d\d:\d\d[,.]\d+|\[ *\d+\.\d+\]|\d{{9,10}}\.\d{{6}})"
     r"(?: \S+)?(?: \S+)? kern(?:el|\.\w+)?(?: kernel)?(?:\[\d+\])?: ?|kern *:\w+ *: "
     r"|<\d+>1 \S+ \S+ kernel \S+ \S+ (?:-|\[[^\]]*\]) (?:\ufeff)?"
 )
 _PREFIX = re.compile(rf"^(?:[\s>|]+(?=[<\[]))?(?:{_SYSLOG})?(?:<\d+>)?(?:(?:{_STAMP}) ?)?")
 _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[()][0-9A-Z]|[=>78M])|\x00")
+_MARKUP = re.compile(r"<(?:!doctype html|html|body|pre)\b", re.IGNORECASE)
+_TAG = re.compile(r"</?[a-z][^<>\n]{0,200}>", re.IGNORECASE)
 _QUOTED = re.compile(r"^(?:> ?)+", re.MULTILINE)
 _ENDLESS = re.compile(r"[0-9]{21,}")  # more digits than a 64-bit number has: nothing that a kernel printed
 _VERSION = re.compile(r"^Linux version \d+\.\S+")
@@ -62,6 +65,8 @@ def read_raw(path: Path) -> list[str]:
     if len(data) > MAX_LOG_BYTES:
         raise InputError(f"{path}: expected a boot log of at most {MAX_LOG_BYTES} bytes")
     text = _ENDLESS.sub("?", _ESCAPE.sub("", _decoded(data)).replace("\r", "\n"))
+    if _MARKUP.search(text, 0, 4096):
+        text = html.unescape(_TAG.sub("", text))
     if (count := text.count("\n")) > MAX_LINES:
         raise InputError(f"{path}: {count} lines: expected at most {MAX_LINES}, as a boot's log has: cut the rest off")
     if "\n> " in text and _MAP_LINE.search(text) is None:

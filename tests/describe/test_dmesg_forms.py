@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -58,6 +59,11 @@ FORMS = {
         for n, line in enumerate(STAMPED)
     ),
     "cat -n": "\n".join(f"{n + 97:6}\t{line}" for n, line in enumerate(STAMPED)),
+    "padded with blanks": "\n".join(line.ljust(160) for line in STAMPED),
+    "a page of the web": "<html><pre>\n" + "\n".join(f"<b>{html.escape(line)}</b>" for line in STAMPED) + "</pre>",
+    "dmesg -d": "\n".join(f"[{n:12.6f} <{1 - n:12.6f}>] {line}" for n, line in enumerate(PLAIN)),
+    "dmesg -e": f"[Nov26 10:00] {PLAIN[0]}\n" + "\n".join(f"[  +1.000000] {line}" for line in PLAIN[1:]),
+    "two consoles": "\n".join(f"{line}\n{line}" for line in STAMPED),
     "a terminal": "\n".join(f"[10:00:0{n}.123] {line}" for n, line in enumerate(PLAIN)),
 }  # fmt: skip
 
@@ -74,6 +80,17 @@ def test_stamps_are_kept(tmp_path: Path) -> None:
     for form in kept:
         (tmp_path / "log").write_text(FORMS[form])
         assert [line for line in read_raw(tmp_path / "log") if line] == STAMPED
+
+
+def test_steps_add_up_to_stamps(tmp_path: Path) -> None:
+    (tmp_path / "log").write_text(FORMS["dmesg -e"])
+    assert read_raw(tmp_path / "log") == [f"[Nov26 10:00] {PLAIN[0]}", *STAMPED[1:]]
+
+
+def test_what_the_kernel_says_twice_stays(tmp_path: Path) -> None:
+    said = [*STAMPED, STAMPED[-1], STAMPED[-1]]
+    (tmp_path / "log").write_text("\n".join(said))
+    assert read_raw(tmp_path / "log") == said
 
 
 def wrapped(lines: list[str], width: int) -> list[str]:
