@@ -54,7 +54,6 @@ def boot(
     from minikern.lab.run import BootStopped
     from minikern.lab.run import boot as run
     from minikern.report.dmesg import format_dmesg
-    from minikern.report.explain import explained_dmesg
     from minikern.report.lanes import check_plot_path, plot_lanes
     from minikern.report.trace import write_trace
 
@@ -78,7 +77,7 @@ def boot(
 
         click.echo(boot_json(done))
     else:
-        click.echo(explained_dmesg(done.kernel) if explain else format_dmesg(done.kernel), nl=False)
+        click.echo(_explained(done) if explain else format_dmesg(done.kernel), nl=False)
     tell_skipped([done])
     tell_differences(done)
     if trace is not None:
@@ -96,13 +95,20 @@ def _further_boots(machine: dict[str, Any], variant: str, kernel: str, append: s
     from minikern.describe.presets import further_boots
     from minikern.lab.run import boot as run
     from minikern.report.dmesg import format_dmesg
-    from minikern.report.explain import explained_dmesg
 
     for name in further_boots(machine["machine"]):
         spec, options = load_machine_fields({**machine, "machine": name})
         done = run(spec, load_named_variant(variant), kernel, append, options)
-        click.echo(explained_dmesg(done.kernel) if explain else format_dmesg(done.kernel), nl=False)
+        click.echo(_explained(done) if explain else format_dmesg(done.kernel), nl=False)
         tell_differences(done)
+
+
+def _explained(done: Any) -> str:
+    from minikern.lab.handover_price import handover_price, told
+    from minikern.report.explain import explained_dmesg
+
+    price = handover_price(done.kernel, done.spec)
+    return explained_dmesg(done.kernel, {"Memory: ": list(told(price))} if price else {})
 
 
 def _check(done: Any) -> None:

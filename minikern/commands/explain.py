@@ -26,6 +26,7 @@ def explain(line: tuple[str, ...], as_json: bool) -> None:
     \b
     Example:
       minikern explain 'smp: Brought up 2 nodes, 128 CPUs'
+      minikern explain kho=on                               what a word on the kernel's line brings
       dmesg | grep -i tsc | minikern explain -
     """
     from minikern.report.explain import explanation_of
@@ -47,7 +48,9 @@ def explain(line: tuple[str, ...], as_json: bool) -> None:
 
 
 def _fields(item: Any) -> dict[str, str]:
-    return {} if item is None else {"function": item.function, "says": item.says, "strange": item.strange}
+    if item is None:
+        return {}
+    return {"function": item.function, "says": item.says, "strange": item.strange, "counted": item.counted()}
 
 
 def _told(text: str, item: Any) -> Iterator[str]:
@@ -57,6 +60,8 @@ def _told(text: str, item: Any) -> Iterator[str]:
     yield f"{item.function}: {item.says}"
     if item.strange:
         yield f"If strange: {item.strange}"
+    if counted := item.counted():
+        yield f"Counted: {counted}"
     if names := _terms(text):
         yield f"See minikern learn glossary {', '.join(names)}"
 

@@ -49,7 +49,7 @@ def _retrieve(k: Kernel, incoming: Incoming) -> bool:
         incoming.blocks.append(blocks)
     k.charge("kho_radix_key", keys)
     incoming.found = tuple(incoming.blocks)
-    _init_deferred(k, incoming.blocks)
+    incoming.pages_alone = _init_deferred(k, incoming.blocks)
     _mark(k, incoming.blocks)
     return True
 
@@ -96,10 +96,11 @@ def _check_page(k: Kernel, pfn: int) -> None:
         raise MachineStopped(f"BUG: unable to handle page fault for address: {page:016x}")
 
 
-def _init_deferred(k: Kernel, found: list[Blocks]) -> None:
+def _init_deferred(k: Kernel, found: list[Blocks]) -> int:
     """Struct pages that would have waited for the parallel pass are initialised here, one by one, on the boot CPU.
 
-    Charges ``reserved_page_init``. Source: kho_get_preserved_page(), mm/mm_init.c:init_deferred_page() @ v7.2
+    Returns how many. Charges ``reserved_page_init``.
+    Source: kho_get_preserved_page(), mm/mm_init.c:init_deferred_page() @ v7.2
     """
     count = 0
     for node in k.nodes:
@@ -112,6 +113,7 @@ def _init_deferred(k: Kernel, found: list[Blocks]) -> None:
             if low < high:
                 count += k.page_alloc.pages.init_range(low, high)
     k.charge("reserved_page_init", count)
+    return count
 
 
 def _mark(k: Kernel, found: list[Blocks]) -> None:

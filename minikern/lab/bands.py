@@ -87,9 +87,17 @@ def saving_band(saved_ns: float, before: Spent, after: Spent, doubts: Doubts) ->
     """
     if not doubts:
         return None
-    changed = Spent(_changes(before.work, after.work), _changes(before.rest, after.rest))
-    width = EIGHTY_PERCENT * _deviation(changed, doubts, MEASURED_SPREAD)
-    return Band(round((saved_ns - width) / NS_PER_MS, 3), round((saved_ns + width) / NS_PER_MS, 3))
+    return _around(saved_ns, Spent(_changes(before.work, after.work), _changes(before.rest, after.rest)), doubts)
+
+
+def least_band(spent: Spent, doubts: Doubts) -> Band:
+    """The band of a time in a boot that was never measured: no part of it is surer than ``MEASURED_SPREAD``."""
+    return _around(spent.ns, spent, doubts)
+
+
+def _around(center_ns: float, spent: Spent, doubts: Doubts) -> Band:
+    width = EIGHTY_PERCENT * _deviation(spent, doubts, MEASURED_SPREAD)
+    return Band(round((center_ns - width) / NS_PER_MS, 3), round((center_ns + width) / NS_PER_MS, 3))
 
 
 def _changes(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:

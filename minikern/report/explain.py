@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib import resources
 from itertools import pairwise
@@ -12,9 +12,12 @@ from typing import NamedTuple
 import msgspec
 
 from hw.toml_file import decode_toml
+from minikern.core.cost_table import default_costs
 from minikern.core.kernel import Kernel
 from minikern.core.printk import LogLine
 from minikern.core.recorder import Recorder, Span
+from minikern.lab.bands import Doubts, least_band, spread_of
+from minikern.lab.spent import Spent
 from minikern.report.dmesg import format_dmesg, printed_lines
 
 # A stamp as dmesg, journalctl and consoles write it, with what may stand before it.
@@ -29,7 +32,8 @@ BOOT_CPU = 0
 class Explanation(msgspec.Struct, forbid_unknown_fields=True):
     """One kind of line: a regular expression over its start, Linux's function, and one sentence.
 
-    ``needs`` is the start of an earlier line it rests on, ``strange`` what an unusual value would mean.
+    ``needs`` is the start of an earlier line it rests on, ``strange`` what an unusual value would mean. ``work`` is
+    what each ``per`` costs, by kind.
     """
 
     line: str
@@ -37,6 +41,17 @@ class Explanation(msgspec.Struct, forbid_unknown_fields=True):
     says: str
     needs: str = ""
     strange: str = ""
+    per: str = ""
+    work: dict[str, int] = {}
+
+    def counted(self) -> str:
+        """``work`` in words, at the unit costs of a machine of which nothing is known; empty without any."""
+        costs = default_costs()
+        done = [f"{count:,} x {kind}" for kind, count in self.work.items()]
+        spent = Spent({kind: count * costs[kind].ns for kind, count in self.work.items()})
+        band = least_band(spent, Doubts({kind: spread_of(costs[kind]) for kind in self.work}))
+        told = f"{spent.ns / NS_PER_MS:.1f} ms ({band.low_ms:.1f}-{band.high_ms:.1f})"
+        return f"{self.per}: {', '.join(done)}, {told}" if done else ""
 
 
 class Explanations(msgspec.Struct, forbid_unknown_fields=True):
@@ -93,12 +108,14 @@ def explanation_of(text: str, others: bool = False) -> Explanation | None:
     return next((known.item for known in load_explanations(others) if known.pattern.match(bare)), None)
 
 
-def explained_dmesg(kernel: Kernel) -> str:
+def explained_dmesg(kernel: Kernel, counted: Mapping[str, Sequence[str]] | None = None) -> str:
     """format_dmesg() with indented lines that begin with ``#``.
 
-    Under the first line of each kind: function and sentence, the earlier line it rests on, what would be strange.
-    Under every line that took long, where the boot kept a record: how long, and by which work.
+    Under the first line of each kind: function and sentence, the earlier line it rests on, what would be strange, and
+    what this boot counted for lines that begin so. Under every line that took long, where the boot kept a record: how
+    long, and by which work.
     """
+    waiting = dict(counted or {})
     said: set[str] = set()
     out: list[str] = []
     earlier: list[str] = []
@@ -110,6 +127,8 @@ def explained_dmesg(kernel: Kernel) -> str:
         notes = list(_notes(item, earlier)) if item is not None and item.line not in said else []
         if item is not None:
             said.add(item.line)
+        for start in [start for start in waiting if line.text.startswith(start)]:
+            notes += waiting.pop(start)
         if (cost := costs.get(id(line))) is not None:
             notes.append(cost)
         out += [f"{INDENT}# {note}" for note in notes]

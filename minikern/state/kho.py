@@ -61,6 +61,7 @@ class Incoming:
     tree: Tree
     blocks: list[Blocks] = field(default_factory=list)  # that nobody has asked for yet
     found: tuple[Blocks, ...] = ()
+    pages_alone: int = 0  # of them, struct pages that would have been deferred
 
 
 @dataclass
