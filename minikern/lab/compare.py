@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -19,6 +19,7 @@ from minikern.describe.startup import Startup
 from minikern.host.children import forked_map
 from minikern.lab.bands import Band, Doubts, doubts_of, saving_band, time_band
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
+from minikern.lab.handover_price import HandoverPrice, handover_price
 from minikern.lab.own import AS_LOGGED, offers, own_boot
 from minikern.lab.pci_skipped import skipped_text
 from minikern.lab.run import Boot, boot, choose_release
@@ -64,6 +65,10 @@ class Rung(msgspec.Struct):
     phases_ms: dict[str, float] = {}  # ``phases``, by a key that says the unit
     loses: str = ""  # PCI functions that it leaves out, by what they are for
     gives_up: list[str] = []  # what its options exclude, with when that ends
+    gives_up_for: str = ""  # the variant or release that brings the option
+    given_up_ms: float | None = None  # what the same boot would save by having both
+    given_up_band: Band | None = None
+    handover: HandoverPrice | None = None  # with Kexec HandOver: who initialises struct pages
 
 
 class Ladder(msgspec.Struct):
@@ -121,6 +126,7 @@ class _Finished(NamedTuple):
     lines: list[LinePoint]
     talk: list[Comparison]
     spent: Spent
+    both: tuple[float, Spent] | None = None  # ms of the same boot, had it what its options exclude, and where they went
     refused: bool = False  # the machine or its words are wrong, nothing ran
 
 
@@ -201,14 +207,24 @@ def _boot_one(order: _Order) -> _Finished:
     try:
         done = boot(order.spec, order.variant, order.release, order.append, order.options)
     except (InputError, MachineStopped, BusError, GeneralProtection) as error:
-        return _Finished(_no_rung(order.variant, str(error)), [], [], Spent(), isinstance(error, InputError))
+        return _Finished(_no_rung(order.variant, str(error)), [], [], Spent(), None, isinstance(error, InputError))
     lines = [LinePoint(line.ts_ns / NS_PER_MS, line.phase, line.text) for line in done.kernel.log.lines]
-    figures = load_figures(order.spec.figures) if order.spec.figures else None
+    # What excludes something the variant asks for is not the boot that the figures were published of.
+    figures = load_figures(order.spec.figures) if order.spec.figures and not done.kernel.conflicts else None
     talk = compare_figures(figures, {order.variant.name: done}) if figures else []
     rung = _rung(done, order.variant)
     spent = spent_in(done.kernel)
+    lifted = {key: value for conflict in done.kernel.conflicts for key, value in conflict.lifted.items()}
     done.kernel.release_memory()
-    return _Finished(rung, lines, talk, spent)
+    return _Finished(rung, lines, talk, spent, _with_both(order, lifted) if lifted else None)
+
+
+def _with_both(order: _Order, lifted: Mapping[str, Any]) -> tuple[float, Spent]:
+    variant = msgspec.structs.replace(order.variant, behaviour={**order.variant.behaviour, **lifted})
+    done = boot(order.spec, variant, order.release, order.append, order.options)
+    found = done.total_ns / NS_PER_MS, spent_in(done.kernel)
+    done.kernel.release_memory()
+    return found
 
 
 def _by_name(entries: Sequence[Entry]) -> dict[str, int]:
@@ -225,6 +241,10 @@ def _no_rung(variant: Variant, why: str) -> Rung:
 
 def _held_against(result: _Finished, earlier: Mapping[str, _Finished], doubts: Doubts) -> Rung:
     rung = msgspec.structs.replace(result.rung, band=time_band(result.rung.total_ms * NS_PER_MS, result.spent, doubts))
+    if result.both is not None:
+        both_ms, spent = result.both
+        rung.given_up_ms = round(result.rung.total_ms - both_ms, 3)
+        rung.given_up_band = saving_band(rung.given_up_ms * NS_PER_MS, result.spent, spent, doubts)
     before = list(earlier.values())
     base = earlier.get(rung.against) or (before[-1] if before else None)  # what it is held against was not asked for
     if base is None or base.rung.failed:
@@ -257,4 +277,13 @@ def _rung(done: Boot, variant: Variant) -> Rung:
         command_line=kernel.cmdline.text,
         loses=skipped_text(done),
         gives_up=[f"{item.what} ({item.wanted} excludes {item.lost} before {item.until})" for item in kernel.conflicts],
+        gives_up_for=_brought_by(done, variant),
+        handover=handover_price(kernel, done.spec),
     )
+
+
+def _brought_by(done: Boot, variant: Variant) -> str:
+    for conflict in done.kernel.conflicts:
+        if not variant.config.get(conflict.wanted):
+            return f"{conflict.subject} on {done.kernel.release.name}"
+    return variant.name

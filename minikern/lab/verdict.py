@@ -23,6 +23,9 @@ class Measured(Protocol):
     against: str
     saved_ms: float | None
     gives_up: list[str]
+    gives_up_for: str
+    given_up_ms: float | None
+    given_up_band: Band | None
     saved_band: Band | None
 
 
@@ -98,13 +101,27 @@ def headline(found: Sequence[Payoff], release: str) -> str:
 
 
 def prices(rungs: Sequence[Measured]) -> list[str]:
-    """What a rung costs because its options exclude others: one sentence each, with the time where it is known."""
-    found = []
+    """What options cost because they exclude others: one sentence each, with the time where it is known.
+
+    What a rung gives up is said once, of the first one: those that build on it give it up as well.
+    """
+    found, said = [], set[tuple[str, str]]()
     for rung in rungs:
         for what in rung.gives_up:
-            lost = f": {-rung.saved_ms:+.0f} ms against {rung.against}" if rung.saved_ms is not None else ""
-            found.append(f"{rung.variant} costs you {what}{lost}")
+            if (rung.gives_up_for, what) in said:
+                continue
+            said.add((rung.gives_up_for, what))
+            parts = []
+            if rung.given_up_ms is not None:
+                parts.append(f"{rung.given_up_ms:+.0f} ms{_between(rung.given_up_band)} over a kernel with both")
+            if rung.saved_ms is not None and rung.gives_up_for == rung.variant:
+                parts.append(f"{-rung.saved_ms:+.0f} ms against {rung.against}")
+            found.append(f"{rung.gives_up_for} costs you {what}{': ' if parts else ''}{', '.join(parts)}")
     return found
+
+
+def _between(band: Band | None) -> str:
+    return f" [{band.low_ms:.0f} to {band.high_ms:.0f}]" if band is not None else ""
 
 
 class Piece(Protocol):
@@ -125,7 +142,6 @@ def own_headline(total_ms: float, found: Sequence[Payoff], rest: Sequence[Piece]
     if not sure:
         return f"Nothing on the ladder saves more than its band here{where}"
     best = sure[0]
-    band = f" [{best.saved_band.low_ms:.0f} to {best.saved_band.high_ms:.0f}]" if best.saved_band else ""
     needs = f"; it needs {best.requires}" if best.requires else ""
-    saved = f"{best.saved_ms:.0f}{band} of {best.against_ms:.0f} ms ({best.share:.0%})"
+    saved = f"{best.saved_ms:.0f}{_between(best.saved_band)} of {best.against_ms:.0f} ms ({best.share:.0%})"
     return f"What pays most here: {best.variant} saves {saved}{needs}{where}"

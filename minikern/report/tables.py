@@ -14,6 +14,7 @@ from minikern.core.ledger import Entry
 from minikern.lab.bands import Band
 from minikern.lab.compare import PHASES, Ladder, Rung
 from minikern.lab.figures_table import Status
+from minikern.lab.handover_price import told
 from minikern.lab.own import AS_LOGGED
 from minikern.report.narrow import narrow_lines, natural_width
 
@@ -65,7 +66,7 @@ def ladder_sheets(ladder: Ladder) -> list[Sheet]:
     """The ladder, what pays, the published figures beside it, and the residue by name."""
     if ladder.rungs and ladder.rungs[0].variant == AS_LOGGED:
         return own_sheets(ladder)
-    sheets = [_rungs(ladder), _no_boots(ladder), _payoffs(ladder), _losses(ladder), _prices(ladder)]
+    sheets = [_rungs(ladder), _no_boots(ladder), _payoffs(ladder), _losses(ladder), _prices(ladder), _handovers(ladder)]
     if ladder.talk:
         sheets.append(_talk(ladder))
     sheets.append(_residue(ladder))
@@ -103,7 +104,7 @@ def own_sheets(ladder: Ladder) -> list[Sheet]:
     own = ladder.rungs[0]
     for rung in ladder.rungs:
         rungs.rows.append([rung.variant, NO_BOOT] if rung.failed else _own_row(rung, own))
-    sheets = [rungs, _no_boots(ladder), _losses(ladder)]
+    sheets = [rungs, _no_boots(ladder), _losses(ladder), _prices(ladder), _handovers(ladder)]
     if ladder.there:
         sheets.append(Sheet("There already, by the log", ["optimisation"], rows=[[name] for name in ladder.there]))
     rest = Sheet("Where the rest goes: time no rung touches, by the line it ends with", ["", "ms", "of total"])
@@ -146,6 +147,14 @@ def _payoffs(ladder: Ladder) -> Sheet:
 
 def _prices(ladder: Ladder) -> Sheet:
     return Sheet("What options cost that exclude others", ["price"], rows=[[price] for price in ladder.prices])
+
+
+def _handovers(ladder: Ladder) -> Sheet:
+    sheet = Sheet("Kexec HandOver: who initialises struct pages, simulated ms (80 % band)", ["variant", ""], left=2)
+    for rung in ladder.rungs:
+        if rung.handover is not None:
+            sheet.rows += [[rung.variant, sentence] for sentence in told(rung.handover)]
+    return sheet
 
 
 def _talk(ladder: Ladder) -> Sheet:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 
+import msgspec
+import pytest
 from click.testing import CliRunner
 
 from hw.units import GIB, MIB, PAGE_SIZE
@@ -14,6 +17,7 @@ from minikern.describe.case import Case
 from minikern.describe.presets import load_machine
 from minikern.kexec.load import Kexec
 from minikern.kho.preserve import preserve_pages
+from minikern.lab.compare import run_ladder
 from minikern.lab.handover_price import handover_price, told
 from minikern.lab.kexec import reboot
 from minikern.lab.run import Boot, boot
@@ -70,6 +74,24 @@ def test_a_gib_is_counted_at_the_machines_own_cost() -> None:
     price = handover_price(boot(spec, load_variant("kho-7.2"), append=SCRATCH).kernel, spec)
     assert price is not None and price.gib.count == GIB // PAGE_SIZE and price.gib.band is not None
     assert price.gib.band.low_ms < price.gib.ms < price.gib.band.high_ms
+
+
+def test_compare_says_what_the_release_makes_of_both_options() -> None:
+    """The price is the difference to the same boot of a kernel that has both."""
+    spec, words = host(), f"kho=on {SCRATCH}"
+    plain = [load_variant(name) for name in ("baseline", "deferred")]
+    ladder, _ = run_ladder(spec, plain, "linux-6.18", words)
+    (line,) = ladder.prices
+    assert re.match(r"KHO on linux-6\.18 costs you deferred init \(.* before 7\.1\): [+-]\d+ ms \[", line)
+    rung = ladder.rungs[-1]
+    assert rung.handover is not None and rung.handover.deferral == "excluded"
+    later = msgspec.structs.replace(plain[1], behaviour={**plain[1].behaviour, "kho_excludes_deferred": False})
+    both = boot(spec, later, "linux-6.18", words)
+    assert not both.kernel.conflicts
+    assert rung.given_up_ms == pytest.approx(rung.total_ms - both.total_ns / 1e6, abs=0.002)
+    ladder, _ = run_ladder(spec, plain, "kho-7.2", words)
+    assert ladder.prices == [] and ladder.rungs[-1].given_up_ms is None
+    assert ladder.rungs[-1].handover is not None and ladder.rungs[-1].handover.deferral == "beside it"
 
 
 def test_the_explained_log_and_the_static_explanation() -> None:

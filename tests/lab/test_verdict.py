@@ -17,6 +17,9 @@ class Rung:
     against: str = ""
     saved_ms: float | None = None
     gives_up: list[str] = field(default_factory=list)
+    gives_up_for: str = ""
+    given_up_ms: float | None = None
+    given_up_band: Band | None = None
     saved_band: Band | None = None
 
 
@@ -66,8 +69,17 @@ def test_every_rung_of_the_ladder_that_changes_something_says_what_it_takes() ->
 
 
 def test_what_an_option_costs_that_excludes_another() -> None:
-    dear = Rung("kho-6.18", 2300.0, "deferred", -1700.4, ["deferred init (A excludes B before 7.1)"])
+    what = ["deferred init (A excludes B before 7.1)"]
+    dear = Rung("kho-6.18", 2300.0, "deferred", -1700.4, what, "kho-6.18")
     (price,) = prices([*RUNGS, dear])
     assert price == "kho-6.18 costs you deferred init (A excludes B before 7.1): +1700 ms against deferred"
-    alone = Rung("kho-6.18", 2300.0, gives_up=["deferred init"])
+    dear.given_up_ms, dear.given_up_band = 1600.0, Band(1500.0, 1700.0)
+    (price,) = prices([*RUNGS, dear])
+    assert price.endswith(": +1600 ms [1500 to 1700] over a kernel with both, +1700 ms against deferred")
+    alone = Rung("kho-6.18", 2300.0, gives_up=["deferred init"], gives_up_for="kho-6.18")
     assert prices([alone]) == ["kho-6.18 costs you deferred init"]
+
+
+def test_what_a_release_gives_up_is_said_once() -> None:
+    rungs = [Rung(name, 2300.0, "deferred", -5.0, ["deferred init"], "KHO on linux-6.18", 1.0) for name in ("a", "b")]
+    assert prices(rungs) == ["KHO on linux-6.18 costs you deferred init: +1 ms over a kernel with both"]
