@@ -199,7 +199,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     cma_line_node: bool
     """A CMA area's line names its node."""
     memblock_hugetlb_flag: bool
-    """memblock knows gigantic pages by a flag of their own."""
+    """memblock knows gigantic pages by a flag of their own, and puts none into a scratch area."""
     hugetlb_cma_ranges: bool
     """hugetlb_cma= may be satisfied in pieces."""
 

@@ -340,7 +340,6 @@ class Memblock:
         min_addr: int = MEMBLOCK_LOW_LIMIT,
         max_addr: int = 0,
         exact_nid: bool = False,
-        flags: int = 0,
     ) -> int | None:
         """Reserve ``size`` bytes top-down for the kernel and return their address, None if there is no room.
 
@@ -352,8 +351,24 @@ class Memblock:
             if place is None and nid != NUMA_NO_NODE and not exact_nid:
                 place, found_on = self.find_in_range(low, max_addr, size, align), NUMA_NO_NODE
             if place is not None:
-                self.reserve(place, size, Flags.RSRV_KERN | flags, found_on)
+                self.reserve(place, size, Flags.RSRV_KERN, found_on)
                 return place
+        return None
+
+    def alloc_hugetlb(self, size: int, nid: int, exact_nid: bool, areas: Iterable[tuple[int, int]]) -> int | None:
+        """Reserve a huge page, aligned to its size, that touches none of the scratch ``areas`` (address, size).
+
+        Those are for the kernels to come, while a huge page may itself be handed over. Extended scratch will do.
+        Source: mm/memblock.c:memblock_alloc_hugetlb() @ v7.3
+        """
+        taken = [(base, base + length) for base, length in areas]
+        for node in (nid,) if exact_nid or nid == NUMA_NO_NODE else (nid, NUMA_NO_NODE):
+            start, end = 0, 0
+            while (place := self.find_in_range(start, end, size, size, node)) is not None:
+                if not any(low < place + size and place < high for low, high in taken):
+                    self.reserve(place, size, Flags.RSRV_KERN | Flags.HUGETLB, node)
+                    return place
+                start, end = (place + size, 0) if self.bottom_up else (0, place)
         return None
 
     def phys_alloc_range(self, size: int, align: int, start: int, end: int) -> int | None:

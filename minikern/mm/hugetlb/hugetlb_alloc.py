@@ -20,7 +20,6 @@ from minikern.mm.hugetlb.hugetlb_vmemmap import hugetlb_vmemmap_optimize_folios,
 from minikern.mm.map.padata import MtJob, WorkPool, numa_aware_cpus, padata_do_multithreaded
 from minikern.mm.page.struct_page import W_PRIVATE
 from minikern.state.hugetlb import BootPage, Hstate
-from minikern.state.memblock import Flags
 from minikern.state.page_alloc import MIGRATE_MOVABLE, PageAlloc
 
 if TYPE_CHECKING:
@@ -106,8 +105,10 @@ def alloc_bootmem_huge_page(k: Kernel, h: Hstate, nid: int, exact: bool = False)
     Source: mm/hugetlb.c:__alloc_bootmem_huge_page() @ v6.12, alloc_bootmem() @ v6.15
     """
     size = PAGE_SIZE << h.order
-    flags = Flags.HUGETLB if k.behaviour.memblock_hugetlb_flag else Flags.NONE
-    address = k.memblock.alloc(size, size, nid=nid, exact_nid=exact, flags=flags)
+    if k.behaviour.memblock_hugetlb_flag:
+        address = k.memblock.alloc_hugetlb(size, nid, exact, k.kho.scratch)
+    else:
+        address = k.memblock.alloc(size, size, nid=nid, exact_nid=exact)
     if address is None:
         return False
     if k.behaviour.hugetlb_tail_skip:
