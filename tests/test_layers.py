@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OUTPUT, CHILDREN, TERMINAL = "minikern/host/output.py", "minikern/host/children.py", "minikern/host/terminal.py"
-CACHES = ("minikern/host/jit.py", "minikern/host/jit_cache.py")  # compiled code, for this program alone
+CACHES = ("minikern/host/jit.py", "minikern/host/sealed.py")  # compiled code, for this program alone
 PICTURE = "minikern/report/picture.py"  # draws into memory
 WRITERS = {
     "write_text", "mkdir", "makedirs", "rmdir", "unlink", "rename", "replace_file", "symlink_to", "touch", "savefig",
