@@ -28,12 +28,12 @@ def cache_text() -> str:
 
     from minikern.host import jit
 
-    folder = os.environ.get("NUMBA_CACHE_DIR") or jit.cache_folder()
+    folder = os.environ.get("NUMBA_CACHE_DIR") or jit.cache_folder("code")
     if jit.DISABLED:
         return "compiled code: none, NUMBA_DISABLE_JIT is set"
     if folder is None:
         return "compiled code: no folder for it can be written, so every run compiles anew"
-    files = list(Path(folder).rglob("*.nbc"))
+    files = list(Path(folder).rglob("*.code"))
     if not files:
         return f"compiled code: none yet in {folder}, so the first boot takes longer"
     size = sum(path.stat().st_size for path in files)

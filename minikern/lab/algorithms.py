@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from hw.errors import InputError
+from minikern.host.jit import teach_numba
 
 ENTRY_POINTS = "minikern.algorithms"
 _MARK = "__minikern_hook__"
@@ -113,6 +114,7 @@ def _from_file(path: Path) -> list[Found]:
     if spec is None or spec.loader is None:
         raise InputError(f"{path}: expected a Python file (.py)")
     module = importlib.util.module_from_spec(spec)
+    teach_numba()
     linecache.checkcache(str(path))
     try:
         spec.loader.exec_module(module)

@@ -21,7 +21,7 @@ def run(tmp_path: Path, **env: str) -> None:
 
 
 def compiled(folder: Path) -> list[Path]:
-    return list(folder.rglob("*.nbc"))
+    return list(folder.rglob("*.code"))
 
 
 def test_code_is_kept_in_the_user_s_cache(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ def test_a_place_that_can_not_be_made_is_passed_over(tmp_path: Path, monkeypatch
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     jit.cache_folder.cache_clear()
     try:
-        folder = jit.cache_folder()
+        folder = jit.cache_folder("code")
     finally:
         jit.cache_folder.cache_clear()
     assert folder is None or "file" not in folder
@@ -75,7 +75,7 @@ DAMAGES = {
 def test_what_is_damaged_or_foreign_is_a_miss(kind: str, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     run(tmp_path, XDG_CACHE_HOME=str(cache))
-    for path in [*cache.rglob("*.nbc"), *cache.rglob("*.nbi")]:
+    for path in [*cache.rglob("*.code"), *cache.rglob("*.nbc"), *cache.rglob("*.nbi")]:
         if kind in DAMAGES:
             path.write_bytes(DAMAGES[kind](path.read_bytes()))
         elif kind == "open to others":

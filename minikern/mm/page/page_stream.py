@@ -8,17 +8,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
-from llvmlite import ir
-from numba.extending import intrinsic
 
-from minikern.host.jit import jit
+from minikern.host.jit import Intrinsic, jit
 from minikern.mm.page.struct_page import Words
 
 
 def _codegen_rows(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     # The whole loop: one vector holds the row, adding another one makes the next row.
+    from llvmlite import ir  # here and below: only who compiles needs it
+
     vector, number = ir.VectorType(ir.IntType(64), 8), args[1].type
     first = _vector(builder, vector, list(enumerate(args[3:11])), ir.Constant(vector, ir.Undefined))
     step = _vector(builder, vector, [(1, args[11]), (2, args[12])], ir.Constant(vector, None))
@@ -41,6 +40,8 @@ def _codegen_rows(context: Any, builder: Any, signature: Any, args: Any) -> Any:
 
 
 def _vector(builder: Any, vector: Any, lanes: list[tuple[int, Any]], value: Any) -> Any:
+    from llvmlite import ir
+
     for lane, word in lanes:
         value = builder.insert_element(value, word, ir.Constant(ir.IntType(32), lane))
     return value
@@ -50,6 +51,8 @@ def _type_rows(
     _typing: Any, words: Any, start: Any, end: Any,
     w0: Any, w1: Any, w2: Any, w3: Any, w4: Any, w5: Any, w6: Any, w7: Any, next_step: Any, prev_step: Any,
 ) -> Any:  # fmt: skip
+    import numba
+
     return numba.types.void(words, *[numba.types.intp] * 2, *[numba.types.uint64] * 10), _codegen_rows
 
 
@@ -59,12 +62,14 @@ def _codegen_fence(context: Any, builder: Any, _signature: Any, _args: Any) -> A
 
 
 def _type_fence(_typing: Any) -> Any:
+    import numba
+
     return numba.types.void(), _codegen_fence
 
 
-_store_rows: Any = intrinsic(_type_rows)
+_store_rows: Any = Intrinsic(_type_rows)
 """Rows [start, end) from the eight words of the first; word 1 and 2 grow by a step. Rows must be 64-byte aligned."""
-_store_fence: Any = intrinsic(_type_fence)
+_store_fence: Any = Intrinsic(_type_fence)
 
 
 @jit
