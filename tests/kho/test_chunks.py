@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections import defaultdict
 
 import numpy as np
@@ -12,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.memory import PhysicalMemory
-from minikern.host import jit
 from minikern.kho.chunks import BITMAPS_A_CHUNK, serialize, walk_chunks
 from minikern.kho.radix import decode_key
 
@@ -63,17 +61,6 @@ def test_sixteen_gib_in_small_folios_take_half_a_mib_of_bits() -> None:
     assert sum(size for size in sizes if size != PAGE) == 512 << 10
     assert sum(size == PAGE for size in sizes) == -(-1024 // BITMAPS_A_CHUNK)
     assert sum(len(keys) for keys in walk_chunks(memory.read, first, 1000)) == 16 * GIB // PAGE
-
-
-@pytest.mark.skipif(jit.DISABLED, reason="without the JIT nothing is fast")
-def test_twenty_million_pages_a_second() -> None:
-    chosen, best = sixteen_gib(), float("inf")
-    for _ in range(3):
-        began = time.perf_counter()
-        memory, first, _ = written(chosen)
-        found = sum(len(part) for part in walk_chunks(memory.read, first, 1000))
-        best = min(best, time.perf_counter() - began)
-    assert found / best > 20e6 / 2, f"{found / best / 1e6:.0f} million pages a second, encoded and walked"
 
 
 def test_a_chain_that_leads_into_itself_ends() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -12,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.memory import PhysicalMemory
-from minikern.host import jit
 from minikern.kho.radix import (
     RadixTree,
     blocks_of_range,
@@ -84,20 +82,6 @@ def test_sixteen_gib_in_small_folios_take_half_a_mib_of_bits() -> None:
     nodes = (next(pages) - ROOT) // PAGE
     assert nodes == 128 + 1 + 4, "bit pages, one table above them, and the way down from the root"
     assert np.array_equal(np.concatenate(list(walk(reader(memory), ROOT, 1000))), keys)
-
-
-@pytest.mark.skipif(jit.DISABLED, reason="without the JIT nothing is fast")
-def test_twenty_million_pages_a_second() -> None:
-    keys = sixteen_gib()
-    best = float("inf")
-    for _ in range(3):
-        real, memory, _ = tree()
-        began = time.perf_counter()
-        real.add_keys(keys)
-        found = sum(len(part) for part in walk(reader(memory), ROOT, 1000))
-        best = min(best, time.perf_counter() - began)
-        assert found == len(keys)
-    assert len(keys) / best > 20e6 / 2, f"{len(keys) / best / 1e6:.0f} million pages a second, encoded and walked"
 
 
 def test_a_tree_that_leads_into_itself_ends() -> None:

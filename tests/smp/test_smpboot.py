@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -160,9 +159,7 @@ def test_what_is_booked_on_the_boot_cpu_is_the_time_that_passed() -> None:
 def test_a_thousand_cpus_in_parallel() -> None:
     spec = CpuSpec(count=1024, sockets=8, cores=64, threads=2, x2apic=True)
     k = make_kernel(spec)
-    begin = time.perf_counter()
     boot(k)
-    assert time.perf_counter() - begin < 2
     assert len(k.cpus.online) == 1024
     assert node_lines(k)[0].startswith(".... node  #0, CPUs:            #2    #4")
 
