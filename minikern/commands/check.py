@@ -92,16 +92,24 @@ def _lines(verdict: Any) -> Iterator[str]:
     yield f"{found.name} ({found.hook.name}): {'wrong' if wrong else 'right'}"
     if wrong:
         yield f"  {wrong}"
-        yield f"  smallest failing machine: {wrong.case.describe()}"
+        yield from (f"    {line}" for line in wrong.picture)
+        yield f"  smallest failing {_kind(found).noun}: {wrong.case.describe()}"
         yield f"  what to do: {found.hook.task}"
     else:
-        tried = f"{verdict.hand_picked} hand-picked and {verdict.made_up} made-up machines"
-        yield f"  {verdict.pages} pages compared on {tried}"
+        kind = _kind(found)
+        tried = f"{verdict.hand_picked} hand-picked and {verdict.made_up} made-up {kind.noun}s"
+        yield f"  {verdict.compared} {kind.counted} compared on {tried}"
     if verdict.left_out:
-        yield f"  {verdict.left_out} machines were too large for a function that is not compiled"
+        yield f"  {verdict.left_out} {_kind(found).noun}s were too large for a function that is not compiled"
     if verdict.note:
         yield f"  {verdict.note}"
     yield from _timing_lines(verdict)
+
+
+def _kind(found: Any) -> Any:
+    from minikern.lab.kinds.registry import BY_HOOK
+
+    return BY_HOOK[found.hook.name]
 
 
 def _timing_lines(verdict: Any) -> Iterator[str]:
@@ -122,17 +130,20 @@ def _json(verdicts: list[Any]) -> str:
 
     body = []
     for verdict in verdicts:
-        entry: dict[str, Any] = {"name": verdict.found.name, "hook": verdict.found.hook.name}
-        entry |= {"right": verdict.wrong is None, "pages": verdict.pages, "hand_picked": verdict.hand_picked}
-        entry |= {"made_up": verdict.made_up, "left_out": verdict.left_out, "note": verdict.note or None}
+        kind = _kind(verdict.found)
+        entry: dict[str, Any] = {"name": verdict.found.name, "hook": kind.hook.name}
+        entry |= {"right": verdict.wrong is None, kind.counted: verdict.compared}
+        entry |= {"hand_picked": verdict.hand_picked, "made_up": verdict.made_up, "left_out": verdict.left_out}
+        entry["note"] = verdict.note or None
         if verdict.wrong:
             wrong = verdict.wrong
             entry["wrong"] = {
-                "pfn": wrong.pfn,
+                **({wrong.unit: wrong.at} if wrong.unit else {}),
                 "field": wrong.field,
                 "expected": wrong.expected,
                 "found": wrong.found,
-                "machine": wrong.case.describe(),
+                kind.noun: wrong.case.describe(),
+                "picture": wrong.picture,
             }
         entry["timings"] = [{"name": t.name, "per_s": t.rate, "samples": t.samples} for t in verdict.timings]
         body.append(entry)

@@ -1,9 +1,9 @@
-"""Users' own algorithms: the hook points, the decorator that names one, and where functions are found.
+"""Users' own algorithms: the decorator that names a hook point, and where functions are found.
 
-A function for a hook point gets ``words``: consecutive struct pages as rows of eight 64-bit words (see
-``minikern.mm.page.struct_page``), a C-contiguous numpy array of uint64 whose rows start cache lines. ``flags``
-are the node and zone links, ``lru`` the virtual address of the first page's list head; both are numpy uint64. It may be
-compiled by numba or be plain Python.
+What a function of a hook point gets is said by its kind (``minikern.lab.kinds``). For struct pages that is ``words``:
+consecutive struct pages as rows of eight 64-bit words (see ``minikern.mm.page.struct_page``), a C-contiguous array of
+numpy uint64 whose rows start cache lines. ``flags`` are the node and zone links, ``lru`` the virtual address of the
+first page's list head; both are numpy uint64. A function may be compiled by numba or be plain Python.
 """
 
 from __future__ import annotations
@@ -18,56 +18,13 @@ from typing import Any, NamedTuple, TypeVar
 
 from hw.errors import InputError
 from minikern.host.jit import teach_numba
+from minikern.lab.kinds.kind import Hook
+from minikern.lab.kinds.registry import HOOKS
 
 ENTRY_POINTS = "minikern.algorithms"
 _MARK = "__minikern_hook__"
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class Hook(NamedTuple):
-    """A hook point: its name, its arguments in order, and what a function for it has to do."""
-
-    name: str
-    arguments: tuple[str, ...]
-    task: str
-
-
-HOOKS = {
-    hook.name: hook
-    for hook in (
-        Hook(
-            "memmap_init_range",
-            ("words", "flags", "lru"),
-            "Initialise every page: flags, both list pointers to the page's own list head (lru grows by 64 from page to"
-            " page), _mapcount -1 and _refcount 1 in word 6, every other word 0.",
-        ),
-        Hook(
-            "deferred_init_range",
-            ("words", "flags", "lru", "pfn", "order", "buddy_type"),
-            "Initialise and free every page (_refcount 0). Rows that start a whole block of 2**order pages, by pfn"
-            " (that of the first row), become heads: word 5 is order, the low half of word 6 is buddy_type.",
-        ),
-        Hook(
-            "free_range",
-            ("words", "reserved"),
-            "The pages are initialised: clear the flag bits of reserved, and set _refcount (high half of word 6) to 0.",
-        ),
-        Hook("reserve_range", ("words", "reserved"), "The pages are initialised: set the flag bits of reserved."),
-        Hook(
-            "prep_compound_tails",
-            ("words", "flags", "lru", "head"),
-            "Write the tails of a compound page whose head is at virtual address head: as initialised, but word 1 is"
-            " head + 1, mapping 0xdead000000000400 and _refcount 0.",
-        ),
-        Hook(
-            "padata_split",
-            ("start", "size", "align", "min_chunk", "max_threads"),
-            "Return the pieces of [start, start + size) as a list of (start, end) in the order in which threads take"
-            " them, cut as padata_do_multithreaded() cuts them.",
-        ),
-    )
-}
 
 
 def algorithm(hook: str) -> Callable[[Function], Function]:

@@ -45,6 +45,11 @@ class Case:
         """Pages of memory."""
         return sum(end - start for start, end, _ in self.memory)
 
+    @property
+    def size(self) -> int:
+        """What a smaller machine has less of."""
+        return self.pages
+
     def pieces(self) -> Iterator[Piece]:
         """The memory by node and zone, in calls of bounded size."""
         for piece in self.zoned or self._by_zone():

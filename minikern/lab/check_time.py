@@ -12,10 +12,10 @@ import numpy as np
 from minikern.host.arena import Arena
 from minikern.lab.algorithms import Found
 from minikern.lab.cases import Case
-from minikern.mm.map.padata import MtJob
+from minikern.lab.kinds.struct_page_load import builtins_of
 from minikern.mm.page import page_kernels
 from minikern.mm.page.mmzone import MAX_PAGE_ORDER, PAGES_PER_SECTION
-from minikern.mm.page.struct_page import TAIL_MAPPING, Words
+from minikern.mm.page.struct_page import Words
 
 TIMED_PAGES, TIMED_PLAIN_PAGES, ROUNDS = 1 << 20, 1 << 12, 5
 
@@ -35,7 +35,7 @@ def time_algorithm(found: Found) -> list[Timing]:
     words = Arena(count * 64).words(count)
     case = Case("timing", ((1 << 20, (1 << 20) + count, 0),))
     page_kernels.init_linux(words, *_links(case))
-    runs = {found.name: found.function, **_builtins(found.hook.name)}
+    runs = {found.name: found.function, **builtins_of(found.hook.name)}
     calls = {name: _timed_call(found.hook.name, run, words, case) for name, run in runs.items()}
     samples: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
@@ -66,43 +66,3 @@ def _timed_call(hook: str, run: Callable[..., Any], words: Words, case: Case) ->
 
 def _links(case: Case) -> tuple[Any, Any]:
     return np.uint64(case.flags.links(0, 2)), np.uint64(case.vmemmap + 64 * case.memory[0][0] + 8)
-
-
-def _builtins(hook: str) -> dict[str, Callable[..., Any]]:
-    def deferred_linux(words: Words, flags: Any, lru: Any, pfn: int, order: int, kind: Any) -> None:
-        page_kernels.init_and_free(words, flags, lru, pfn, 1 << order)
-        first = -pfn % (1 << order)
-        whole = max(0, len(words) - first) >> order << order
-        page_kernels.set_heads(words[: first + whole], first, 1 << order, np.uint64(order), kind)
-
-    def deferred(words: Words, flags: Any, lru: Any, pfn: int, order: int, kind: Any) -> None:
-        if page_kernels.can_stream(words):
-            page_kernels.init_free_blocks(words, int(flags), int(lru), pfn, order, int(kind))
-        else:
-            deferred_linux(words, flags, lru, pfn, order, kind)
-
-    def free(words: Words, reserved: Any) -> None:
-        page_kernels.free_pages(words, np.uint64(~int(reserved) & 2**64 - 1), words[0, 1])
-
-    def tails_linux(words: Words, flags: Any, lru: Any, head: Any) -> None:
-        page_kernels.init_linux(words, flags, lru)
-        page_kernels.prep_compound_tails(words, np.uint64(int(head) | 1), np.uint64(TAIL_MAPPING))
-
-    def tails(words: Words, flags: Any, lru: Any, head: Any) -> None:
-        page_kernels.store_image(words, int(flags), int(lru), 0xFFFFFFFF, int(head), TAIL_MAPPING)
-
-    def split(start: int, size: int, align: int, min_chunk: int, max_threads: int) -> list[tuple[int, int]]:
-        job = MtJob(start, size, align, min_chunk, max_threads)
-        works = job.nworks()
-        return [(start, start + size)] if works == 1 else list(job.chunks(job.chunk_size(works)))
-
-    kernels = {f"built-in {name}": run for name, run in page_kernels.ALGORITHMS.items()}
-    table: dict[str, dict[str, Callable[..., Any]]] = {
-        "memmap_init_range": dict(kernels),
-        "deferred_init_range": {"built-in linux": deferred_linux, "built-in nontemporal": deferred},
-        "free_range": {"built-in": free},
-        "reserve_range": {"built-in": page_kernels.set_flags},
-        "prep_compound_tails": {"built-in linux": tails_linux, "built-in at once": tails},
-        "padata_split": {"built-in": split},
-    }
-    return table[hook]

@@ -20,9 +20,10 @@ from minikern.commands.check import check
 from minikern.host import jit
 from minikern.lab import algorithms
 from minikern.lab.algorithms import HOOKS, Found, load_algorithms
-from minikern.lab.cases import case_of_kernel, corner_cases
-from minikern.lab.check import Trial, check_algorithm, reference_split
-from minikern.lab.check_time import _builtins
+from minikern.lab.cases import Case, case_of_kernel, corner_cases
+from minikern.lab.check import Trial, check_algorithm
+from minikern.lab.kinds.struct_page import reference_split
+from minikern.lab.kinds.struct_page_load import builtins_of
 from tests.naive_mm import padata_chunks
 
 RIGHT = """
@@ -63,7 +64,8 @@ def test_wrong_function_names_pfn_field_and_smallest_machine(tmp_path: Path) -> 
     lines = done.output.splitlines()
     assert lines[0] == "mine (memmap_init_range): wrong"
     assert lines[1] == "  pfn 0x5: field memcg_data: expected 0x0, found 0xa5a5a5a5a5a5a5a5"
-    assert lines[2] == "  smallest failing machine: one page: pfns [0x5, 0x6) on node 0"
+    assert "0xa5a5a5a5a5a5a5a5  < never written" in lines[3]
+    assert lines[5] == "  smallest failing machine: one page: pfns [0x5, 0x6) on node 0"
 
 
 def test_json(tmp_path: Path) -> None:
@@ -76,21 +78,23 @@ def test_json(tmp_path: Path) -> None:
 
 def test_wrong_only_where_it_is_rare() -> None:
     def forgets_row_1000(words: Any, flags: Any, lru: Any) -> None:
-        _builtins("memmap_init_range")["built-in fused"](words, flags, lru)
+        builtins_of("memmap_init_range")["built-in fused"](words, flags, lru)
         if len(words) > 1000:
             words[1000, 6] = 0
 
     verdict = check_algorithm(found("memmap_init_range", forgets_row_1000), made_up=60)
     assert verdict.wrong is not None
-    assert verdict.wrong.pfn - verdict.wrong.case.memory[0][0] >= 1000
+    case = verdict.wrong.case
+    assert isinstance(case, Case)
+    assert verdict.wrong.at - case.memory[0][0] >= 1000
     assert verdict.wrong.field == "mapcount"
-    assert verdict.wrong.case.pages <= 1024
+    assert case.pages <= 1024
 
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_built_in_algorithms_are_right(hook: str) -> None:
     limit = 3000 if jit.DISABLED else 1 << 40
-    for name, function in _builtins(hook).items():
+    for name, function in builtins_of(hook).items():
         trial = Trial(found(hook, function))
         for case in corner_cases():
             if case.pages <= limit:
@@ -110,7 +114,7 @@ DAMAGE: dict[str, Any] = {
 
 @pytest.mark.parametrize("hook", DAMAGE)
 def test_damage_is_found_at_every_hook(hook: str) -> None:
-    right = next(iter(_builtins(hook).values()))
+    right = next(iter(builtins_of(hook).values()))
 
     def wrong(words: Any, *arguments: Any) -> None:
         right(words, *arguments)
@@ -122,7 +126,7 @@ def test_damage_is_found_at_every_hook(hook: str) -> None:
 
 
 def test_writing_outside_the_range_is_found() -> None:
-    right = _builtins("memmap_init_range")["built-in linux"]
+    right = builtins_of("memmap_init_range")["built-in linux"]
 
     def too_far(words: Any, flags: Any, lru: Any) -> None:
         longer = np.lib.stride_tricks.as_strided(words, (len(words) + 1, 8), (64, 8))
@@ -132,7 +136,7 @@ def test_writing_outside_the_range_is_found() -> None:
 
     wrong = Trial(found("memmap_init_range", too_far)).first_wrong(corner_cases()[0])
     assert wrong is not None
-    assert (wrong.pfn, wrong.found) == (6, "it was written")
+    assert (wrong.at, wrong.found) == (6, "it was written")
 
 
 def test_exceptions_are_reported() -> None:
@@ -200,11 +204,11 @@ def test_a_booted_machine_is_a_case() -> None:
 
     case = case_of_kernel("tiny", boot(load_machine("tiny")).kernel)
     assert case.pages == sum(piece.end - piece.start for piece in case.pieces())
-    right = _builtins("memmap_init_range")["built-in linux"]
+    right = builtins_of("memmap_init_range")["built-in linux"]
     if not jit.DISABLED:
         trial = Trial(found("memmap_init_range", right))
         assert trial.first_wrong(case) is None
-        assert trial.pages == case.pages
+        assert trial.compared == case.pages
 
 
 def test_importing_the_package_is_cheap() -> None:
