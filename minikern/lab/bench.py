@@ -6,7 +6,6 @@ whatever disturbs the host disturbs all alike; figures are those of each kernel'
 
 from __future__ import annotations
 
-import ctypes
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,15 +18,14 @@ import numpy as np
 from hw.errors import InputError
 from minikern.host import jit as _jit
 from minikern.host.backing import available_bytes
-from minikern.host.jit import jit
 from minikern.lab.bench_c import CKernels, NoCompiler
+from minikern.lab.rooflines import PATTERN, fill, memset, read
 from minikern.mm.map.deferred import HostPool, deferred_free_pages, host_cores
 from minikern.mm.map.padata import MtJob
 from minikern.mm.page import page_kernels
 from minikern.mm.page.mmzone import MAX_PAGE_ORDER, PAGES_PER_SECTION, Pglist, Zone
 from minikern.mm.page.page_flags import PageFlags
 from minikern.mm.page.page_map import PageMap
-from minikern.mm.page.page_stream import stream_fill
 from minikern.mm.page.struct_page import STRUCT_PAGE_SIZE, Words
 from minikern.mm.page.vmemmap import Vmemmap
 from minikern.state.page_alloc import MAX_BLOCK, PageAlloc
@@ -36,8 +34,6 @@ from minikern.verify.page_check import first_wrong
 DEFAULT_PAGES = 1 << 25  # 2 GiB of memory map
 FIRST_SECTION = 32  # the pages start at 4 GiB
 NID, ZONE = 0, 2
-# Some hosts store and move lines of zeros faster than others, so rooflines are measured with bytes that are not zero.
-PATTERN = 0xA5
 FLAGS = PageFlags(6, 3, 16, 0, reserved_bit=13, private_bit=14, head_bit=6)
 INITIALISED, FREE = 0x00000001_FFFFFFFF, 0x00000000_FFFFFFFF
 
@@ -141,14 +137,13 @@ class Bench:
 
     def rooflines(self) -> list[Kernel]:
         """What the memory can do."""
-        value = np.uint64(int.from_bytes(bytes([PATTERN]) * 8, "little"))
         found = [
-            Kernel("memset", "C library", lambda p: _memset(p.words, PATTERN)),
-            Kernel("memset-zero", "C library, zeros", lambda p: _memset(p.words, 0), roofline=""),
-            Kernel("read", "every word once", lambda p: _read(p.words), roofline="read"),
+            Kernel("memset", "C library", lambda p: memset(p.words, PATTERN)),
+            Kernel("memset-zero", "C library, zeros", lambda p: memset(p.words, 0), roofline=""),
+            Kernel("read", "every word once", lambda p: read(p.words), roofline="read"),
         ]
         if page_kernels.can_stream(self.words):
-            found.insert(1, Kernel("fill", "stores past the cache", lambda p: stream_fill(p.words, value)))
+            found.insert(1, Kernel("fill", "stores past the cache", lambda p: fill(p.words)))
         return found
 
     def kernels(self) -> list[Kernel]:
@@ -246,22 +241,6 @@ class Bench:
         want[1, 5], want[1, 6] = MAX_PAGE_ORDER, FLAGS.buddy_type
         heads = MAX_BLOCK if state == "blocks" else 0
         return first_wrong(part.words, want, np.uint64(self.lru(part)), True, heads, -part.pfn % MAX_BLOCK, -1)
-
-
-def _memset(words: Words, value: int) -> None:
-    ctypes.memset(words.ctypes.data, value, words.nbytes)
-
-
-@jit
-def _xor(flat: Words) -> int:
-    found = np.uint64(0)
-    for i in range(flat.shape[0]):
-        found ^= flat[i]
-    return found  # type: ignore[return-value]
-
-
-def _read(words: Words) -> None:
-    _xor(words.reshape(-1))
 
 
 def validate(bench: Bench, kernel: Kernel) -> None:
