@@ -113,16 +113,27 @@ def _kind(found: Any) -> Any:
 
 
 def _timing_lines(verdict: Any) -> Iterator[str]:
-    if not verdict.timings:
+    clocked = verdict.clocked
+    if clocked is None:
         return
-    own = verdict.timings[0]
-    unit = "calls/s" if verdict.found.hook.name == "padata_split" else "Mpages/s"
-    scale = 1.0 if unit == "calls/s" else 1e6
-    width = max(len(timing.name) for timing in verdict.timings)
-    yield f"  measured on this computer, one thread, best of {len(own.samples)}:"
-    for timing in verdict.timings:
-        ratio = "" if timing is own else f"   {own.name} runs at {own.rate / timing.rate:.3g} of it"
-        yield f"    {timing.name:<{width}}  {timing.rate / scale:10.2f} {unit}{ratio}"
+    rounds = len(clocked.timings[0].samples)
+    memory = f", {clocked.memory}" if clocked.memory else ""
+    yield f"  measured on this computer: {clocked.about}{memory}"
+    yield f"  best of {rounds} rounds taken in turn, compilation apart; spread is how much slower the median round was"
+    if verdict.found.compiled:
+        yield f"  the first call, with compilation, took {verdict.first_call_s:.2f} s"
+    scale, unit = (1.0, "calls/s") if clocked.unit == "calls" else (1e6, f"M{clocked.unit}/s")
+    width = max(len(timing.name) for timing in clocked.timings)
+    for threads in dict.fromkeys(timing.threads for timing in clocked.timings):
+        yield f"    {threads} thread{'s' if threads > 1 else ''}"
+        own, *_ = timings = clocked.of(threads)
+        for timing in timings:
+            roof = "" if timing.of_roofline is None else f"  {timing.of_roofline:4.0%} of roofline"
+            ratio = "" if timing is own else f"  {own.name} runs at {own.rate / timing.rate:.3g} of it"
+            rate = f"{timing.rate / scale:10.2f} {unit}"
+            yield f"    {timing.name:<{width}}  {rate}  spread {timing.spread:4.0%}{roof}{ratio}"
+    if clocked.note:
+        yield f"  {clocked.note}"
 
 
 def _json(verdicts: list[Any]) -> str:
@@ -145,6 +156,15 @@ def _json(verdicts: list[Any]) -> str:
                 kind.noun: wrong.case.describe(),
                 "picture": wrong.picture,
             }
-        entry["timings"] = [{"name": t.name, "per_s": t.rate, "samples": t.samples} for t in verdict.timings]
+        entry["first_call_s"] = verdict.first_call_s
+        clocked = verdict.clocked
+        entry["timed_on"] = f"{clocked.about}{clocked.memory and ', '}{clocked.memory}" if clocked else None
+        entry["timings"] = [_timing_json(timing, clocked) for timing in clocked.timings] if clocked else []
         body.append(entry)
     return json_text({"clock": "measured", "results": body})
+
+
+def _timing_json(timing: Any, clocked: Any) -> dict[str, Any]:
+    entry = {"name": timing.name, "threads": timing.threads, f"{clocked.unit}_per_s": timing.rate}
+    entry |= {"per_s": timing.rate, "spread": timing.spread, "of_roofline": timing.of_roofline}
+    return entry | {f"{clocked.unit}_a_sample": timing.amount, "samples": timing.samples, "samples_s": timing.samples}

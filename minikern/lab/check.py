@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hw.errors import InputError
 from minikern.lab.algorithms import Found
-from minikern.lab.check_time import Timing, time_algorithm
+from minikern.lab.check_time import Clocked, time_algorithm
 from minikern.lab.kinds.kind import CallError, Input, Wrong
 from minikern.lab.kinds.registry import BY_HOOK
 from minikern.lab.supervise import Steps
@@ -30,7 +31,8 @@ class Verdict:
     left_out: int = 0
     compared: int = 0
     note: str = ""
-    timings: list[Timing] = field(default_factory=list)
+    first_call_s: float = 0.0  # of the first call there was: with compilation, where it is compiled
+    clocked: Clocked | None = None
 
 
 class Trial:
@@ -41,6 +43,7 @@ class Trial:
         self.kind = BY_HOOK[found.hook.name]
         self.steps = steps or Steps()
         self.compared = 0
+        self.first_call_s: float | None = None
 
     def fits(self, case: Input) -> bool:
         """False for inputs that would take a plain Python function too long."""
@@ -57,7 +60,10 @@ class Trial:
         """As ``Attempt`` says."""
         self.steps.begin(f"{self.found.name} ({self.found.hook.name}), {where}")
         try:
+            begin = time.perf_counter()
             value = self.found.function(*arguments)
+            if self.first_call_s is None:
+                self.first_call_s = time.perf_counter() - begin
             return read(value) if read else value
         except InputError as error:
             raise InputError(f"{self.found.name}: {error}") from error
@@ -111,10 +117,10 @@ def check_algorithm(
     invented = _invent(trial, verdict, made_up) if smaller is None or smaller > 1 else None
     if invented is not None and (smaller is None or invented.case.size < smaller):
         verdict.wrong = invented
-    verdict.compared = trial.compared
+    verdict.compared, verdict.first_call_s = trial.compared, trial.first_call_s or 0.0
     if verdict.wrong is None:
         trial.steps.begin(f"{found.name} ({found.hook.name}), the clock")
-        verdict.timings = time_algorithm(found)
+        verdict.clocked = time_algorithm(found)
         trial.steps.end()
     return verdict
 
