@@ -11,4 +11,12 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         ("thread == 0 and number != 0", "thread == 0"),
         ("firsts + siblings", "firsts + firsts + siblings"),
     ],
+    "digest": [
+        ("state.update(bytes(in_memory - held))", "pass"),
+        ("at += held", "at += in_memory"),
+        ("hashlib.sha256()", "hashlib.sha3_256()"),
+        ("return state.digest()", "return state.digest()[::-1]"),
+        ("in sizes:", "in sizes[:1]:"),
+        ("at + held]", "at + min(held, 65535)]"),
+    ],
 }
