@@ -19,4 +19,12 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         ("in sizes:", "in sizes[:1]:"),
         ("at + held]", "at + min(held, 65535)]"),
     ],
+    "hvo": [
+        ("min(at, kept - 1)", "0"),
+        ("huge * frames + ", ""),
+        (" if fake_heads or reserved > 1 else 2", ""),
+        ("min(at, kept - 1)", "at // 2"),
+        ("huge * frames", "huge * 8"),
+        ("for at in range(frames)", "for at in range(1, frames)"),
+    ],
 }
