@@ -27,4 +27,12 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         ("huge * frames", "huge * 8"),
         ("for at in range(frames)", "for at in range(1, frames)"),
     ],
+    "memblock": [
+        ("[(b - size) // align * align for", "[b - size for"),
+        ("max(places", "min(places"),
+        (" if nid in (-1, node)", ""),
+        ("min(b, end)", "b"),
+        ("+ size <= b", "+ size < b"),
+        ("reserved.tolist()", "reserved.tolist()[:1]"),
+    ],
 }
