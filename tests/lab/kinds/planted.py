@@ -35,4 +35,12 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         ("+ size <= b", "+ size < b"),
         ("reserved.tolist()", "reserved.tolist()[:1]"),
     ],
+    "zone-fallback": [
+        ("range(highest, -1, -1)", "range(highest + 1)"),
+        ("range(highest, -1, -1)", "range(3, -1, -1)"),
+        ("away[node] = 0", "pass"),
+        (" if pages[nid][zone]", ""),
+        ("away[nid])", "abs(nid - node))"),
+        ("distances[node]", "distances[:, node]"),
+    ],
 }
