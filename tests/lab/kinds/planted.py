@@ -43,4 +43,12 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         ("away[nid])", "abs(nid - node))"),
         ("distances[node]", "distances[:, node]"),
     ],
+    "deferred-split": [
+        (" and stop % 1024 == 0", ""),
+        ("            start = stop", "            start = stop + 1"),
+        ("max(32768, ", "max(400000, "),
+        ("[*chunks, (begin, last + 1)]", "chunks"),
+        ("(begin, last + 1)]", "(begin, last)]"),
+        (" and last // 1024 < start // 1024", ""),
+    ],
 }
