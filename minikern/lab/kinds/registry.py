@@ -6,10 +6,22 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from hw.spelling import unknown
-from minikern.lab.kinds import bring_up, deferred_split, digest, hvo, memblock, struct_page, zone_fallback
+from minikern.lab.kinds import (
+    bring_up,
+    deferred_split,
+    digest,
+    free_merge,
+    hvo,
+    memblock,
+    struct_page,
+    zone_fallback,
+)
 from minikern.lab.kinds.kind import Hook, Kind
 
-_ALL: tuple[Kind, ...] = (*struct_page.KINDS, bring_up.KIND, digest.KIND, hvo.KIND, memblock.KIND, zone_fallback.KIND, deferred_split.KIND)
+_ALL: tuple[Kind, ...] = (
+    *struct_page.KINDS, bring_up.KIND, digest.KIND, hvo.KIND, memblock.KIND, zone_fallback.KIND, deferred_split.KIND,
+    free_merge.KIND,
+)  # fmt: skip
 
 KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _ALL})
 BY_HOOK: Mapping[str, Kind] = MappingProxyType({kind.hook.name: kind for kind in _ALL})

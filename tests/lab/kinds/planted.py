@@ -51,4 +51,12 @@ PLANTED: dict[str, list[tuple[str, str]]] = {
         ("(begin, last + 1)]", "(begin, last)]"),
         (" and last // 1024 < start // 1024", ""),
     ],
+    "free-merge": [
+        ("order < 10", "order < 9"),
+        (" or max(pfn, buddy) in cuts", ""),
+        ("free.get(buddy) != order", "buddy not in free"),
+        ("del free[buddy]", "pass"),
+        ("pfn ^ (1 << order)", "pfn + (1 << order)"),
+        ("pfn = min(pfn, buddy)", "pass"),
+    ],
 }
