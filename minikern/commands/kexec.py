@@ -149,6 +149,8 @@ def kexec(
             before, shown = running.kernel, len(running.kernel.log.lines)
             rounds.append(reboot(running, image, digest, not no_checks))
             running = rounds[-1].boot
+            if (places := rounds[-1].places) is not None:
+                click.echo(f"minikern: {places.told()}", err=True)
             if not as_json:
                 click.echo("".join(f"{stamp(line.ts_ns)}{line.text}\n" for line in before.log.lines[shown:]), nl=False)
             _show_log(running, as_json)

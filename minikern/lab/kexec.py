@@ -15,6 +15,7 @@ from minikern.core.release import Release, at_version, load_release, release_for
 from minikern.core.version import banner_version, series
 from minikern.init.main import start_kernel
 from minikern.kexec.bzimage import ENTRY_64, BzImage
+from minikern.kexec.kaslr import Places, places_of
 from minikern.kexec.load import Image
 from minikern.kexec.reboot import Handover, kernel_kexec
 from minikern.kexec.vmlinux import Vmlinux
@@ -33,6 +34,7 @@ class Rebooted:
     boot: Boot
     boot_ns: int  # simulated, from the kernel's entry to /init
     lost: list[str] = field(default_factory=list)  # of what Kexec HandOver was to bring over
+    places: Places | None = None  # that KASLR has to choose from, where memory was handed over
 
     def downtime_ns(self) -> dict[str, int]:
         """Simulated ns of every part, from the reboot call to /init."""
@@ -87,6 +89,7 @@ def reboot(first: Boot, image: Image, digest: str = "generic", checks: bool = Tr
     except MachineStopped as error:
         raise BootStopped(str(error), old) from error
     handed = handed_on(old)
+    places = places_of(image) if handed is not None else None
     machine = old.machine
     chosen = load_release(release) if release else release_of_image(image.bzimage, old.release, handover.vmlinux)
     if image.bzimage is None or not image.bzimage.version():
@@ -104,4 +107,4 @@ def reboot(first: Boot, image: Image, digest: str = "generic", checks: bool = Tr
         raise BootStopped(str(error), new) from error
     boot = Boot(first.spec, first.variant, new, time.perf_counter_ns() - begin)
     gone = lost(handed, found_by(new)) if handed is not None and new.config.enabled("CONFIG_KEXEC_HANDOVER") else []
-    return Rebooted(image, handover, boot, machine.clock.now - entry_ns, gone)
+    return Rebooted(image, handover, boot, machine.clock.now - entry_ns, gone, places)

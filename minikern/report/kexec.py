@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from minikern.kexec.kaslr import Places
 from minikern.kexec.purgatory import LOSES
 from minikern.lab.kexec import Rebooted
 from minikern.report.json_text import json_text
@@ -48,4 +49,13 @@ def _round(done: Rebooted) -> dict[str, Any]:
         "sha256": verified.digest.hex() if verified else None,
         "downtime_sim_ns": done.downtime_ns(),
         "handover_host_ns": done.handover.host_ns,
+        "kaslr": None if done.places is None else _kaslr(done.places),
+    }
+
+
+def _kaslr(places: Places) -> dict[str, Any]:
+    return {
+        "loaded_at": places.loaded,
+        "places": places.count,
+        "areas": [{"first": slots.first, "places": slots.places} for slots in places.slots],
     }
