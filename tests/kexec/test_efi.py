@@ -16,8 +16,10 @@ from minikern.kexec.errors import KexecError
 from minikern.kexec.load import Kexec
 from minikern.kexec.setup_data import SETUP_EFI, SETUP_RNG_SEED
 from minikern.kexec.zeropage import layout_for
+from minikern.kho.preserve import preserve_pages
 from minikern.lab.kexec import reboot
 from minikern.lab.run import Boot, boot
+from minikern.state.kho_abi import SETUP_KEXEC_KHO
 from tests.kexec.images import make_bzimage
 
 MIB = 1 << 20
@@ -134,3 +136,31 @@ def test_a_table_the_kernel_keeps_whole() -> None:
 def test_the_tools_list_hands_no_efi_tables_on() -> None:
     with pytest.raises(KexecError, match="without EFI"):
         Kexec(boot(machine()).kernel).kexec_tools_load(bytes(make_bzimage()))
+
+
+def test_kexec_handover_carries_the_map_along_and_keeps_off_the_firmware() -> None:
+    """The map lies in scratch with all else; what the firmware gave back can be kept, and is found again."""
+    first = boot(machine(), release="kho-7.2", append="kho=on liveupdate=on")
+    k = first.kernel
+    runtime = [(83 * MIB, 84 * MIB), (82 * MIB, 83 * MIB), (80 * MIB + 0x3000, 80 * MIB + 0x5000)]
+    for area in k.kho.scratch:
+        assert not any(area.addr < end and start < area.addr + area.size for start, end in runtime)
+    given_back = (84 * MIB) >> 12
+    preserve_pages(k, given_back, 16)
+    before = efi_state.runtime_map(k)
+    kernel = bytes(make_bzimage(init_size=0x1000000, version=b"7.2.13-kho (root@vm) #1 SMP PREEMPT_DYNAMIC"))
+    image = Kexec(k).kexec_file_load(kernel, b"initrd", k.cmdline.text)
+    areas = [(area.addr, area.addr + area.size) for area in k.kho.scratch]
+    for segment in image.kimage.segments:
+        assert any(low <= segment.mem and segment.end <= high for low, high in areas), segment.name
+    second = reboot(first, image, "hashlib")
+    new = second.boot.kernel
+    assert not second.lost and new.kho.incoming is not None
+    assert [kind for _, kind, _ in new.boot_params.setup_data] == [SETUP_RNG_SEED, SETUP_KEXEC_KHO, SETUP_EFI]
+    _, _, _, _, low, size, _, high = INFO.unpack_from(new.boot_params.page, EFI_INFO)
+    place = low | high << 32
+    assert any(start <= place and place + size <= end for start, end in areas)
+    assert efi_state.runtime_map(new) == before
+    assert any(blocks.phys == given_back << 12 for blocks in new.kho.incoming.found)
+    taken = [(region.base, region.end) for region in new.memblock.reserved_regions()]
+    assert any(start <= runtime[2][0] and runtime[2][1] <= end for start, end in taken), "a table the kernel keeps"
