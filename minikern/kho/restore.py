@@ -36,7 +36,7 @@ def restore_page(k: Kernel, phys: int) -> int:
         page_alloc.pages.set_refcount(page, int(page == pfn))
     page_alloc.allocated[pfn] = order
     page_alloc.zone_of(pfn).managed_pages += pages
-    page_alloc.totalram_pages += pages
+    page_alloc.release(pfn, pfn + pages)
     managed_pages_changed(k)
     return order
 

@@ -189,6 +189,9 @@ class PageAlloc:
         self.min_free_kbytes = 0
         self.wmarks: dict[tuple[int, int], Any] = {}  # by node and zone, see ``watermarks``
         self.lowmem_reserve: dict[tuple[int, int], list[int]] = {}  # by node and zone: pages, by higher zone
+        self.wmark_managed: dict[tuple[int, int], int] = {}  # managed pages when the watermarks were computed
+        self.reserve_managed: dict[tuple[int, int], int] = {}  # ... and when lowmem_reserve was
+        self.released: list[tuple[int, int]] = []  # [start, end) pfn of reserved pages that were handed over after all
         self.cma_scratch: list[tuple[int, int]] = []  # [start, end) pfn of pageblocks that are CMA from the beginning
         # Pageblocks are UNMOVABLE until somebody says otherwise: the flags live in zeroed memory.
         self.pageblock_types: npt.NDArray[np.uint8] = np.zeros(-(-end_pfn // PAGEBLOCK_NR_PAGES), dtype=np.uint8)
@@ -285,9 +288,19 @@ class PageAlloc:
             pages = self.pages.free_range(item.start, item.end)
             self.free_range(zone, item.start, item.end, tail=False)
             zone.managed_pages += pages
-            self.totalram_pages += pages
+            self.release(item.start, item.end)
             count += pages
         return count
+
+    def release(self, start: int, end: int) -> None:
+        """Pages [start, end), reserved until now, are the allocator's and part of the machine's total from now on.
+
+        Source: mm/page_alloc.c:adjust_managed_page_count() @ v6.12
+        """
+        self.totalram_pages += end - start
+        if self.released and self.released[-1][1] == start:
+            start = self.released.pop()[0]
+        self.released.append((start, end))
 
     def free_pages(self, pfn: int, order: int) -> None:
         """Give back what :meth:`alloc_pages` handed out. ValueError if it did not."""

@@ -43,6 +43,9 @@ class NoPages:
             set_private=lambda *_: None, set_refcount=lambda *_: None, init_range=lambda *_: 0
         )
 
+    def release(self, start: int, end: int) -> None:
+        self.totalram_pages += end - start
+
     def zone_of(self, pfn: int) -> Any:
         return SimpleNamespace(managed_pages=0)
 

@@ -23,5 +23,5 @@ def init_cma_reserved(k: Kernel, start: int, end: int) -> None:
         k.page_alloc.set_cma(low, high)
         k.charge("struct_page_free", free_to_buddy(k.page_alloc, zone, low, high))
         zone.cma_pages += high - low
-        k.page_alloc.totalram_pages += high - low
+        k.page_alloc.release(low, high)
     managed_pages_changed(k)

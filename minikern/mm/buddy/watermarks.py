@@ -79,9 +79,14 @@ def setup_per_zone_lowmem_reserve(k: Kernel) -> None:
 
     Source: mm/page_alloc.c:setup_per_zone_lowmem_reserve() @ v6.12
     """
+    k.page_alloc.reserve_managed = _managed(k)
     for node in k.nodes:
         for zone in node.zones:
             k.page_alloc.lowmem_reserve[node.nid, zone.index] = _lowmem_reserve(node, zone)
+
+
+def _managed(k: Kernel) -> dict[tuple[int, int], int]:
+    return {(zone.nid, zone.index): zone.managed_pages for zone in _zones(k)}
 
 
 def _lowmem_reserve(node: Pglist, zone: Zone) -> list[int]:
@@ -96,6 +101,7 @@ def _lowmem_reserve(node: Pglist, zone: Zone) -> list[int]:
 
 def setup_per_zone_wmarks(k: Kernel) -> None:
     """Share the pages to keep free among the zones. Source: mm/page_alloc.c:__setup_per_zone_wmarks() @ v6.12"""
+    k.page_alloc.wmark_managed = _managed(k)
     pages_min = k.page_alloc.min_free_kbytes // KIB_PER_PAGE
     capped = (ZONE_MOVABLE,) if k.behaviour.movable_wmark_capped else ()
     lowmem = sum(zone.managed_pages for zone in _zones(k) if zone.index not in capped)

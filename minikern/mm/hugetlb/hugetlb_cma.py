@@ -167,7 +167,7 @@ def cma_init_reserved_areas(k: Kernel) -> None:
         for zone, low, high in parts:
             k.page_alloc.set_movable(low, high)
             k.charge("struct_page_free", free_to_buddy(k.page_alloc, zone, low, high))
-            k.page_alloc.totalram_pages += high - low
+            k.page_alloc.release(low, high)
         k.cma.areas.remove(area)
         k.printk(f"cma: CMA area {area.name} could not be activated")
 

@@ -58,7 +58,7 @@ def gather_list(k: Kernel, waiting: Sequence[BootPage]) -> Work[None]:
             ready = []
         yield from _init_vmemmap(k, page)
         k.page_alloc.zone_of(page.pfn).managed_pages += page.pages
-        k.page_alloc.totalram_pages += page.pages
+        k.page_alloc.release(page.pfn, page.pfn + page.pages)
         if k.behaviour.hugetlb_tail_skip:
             ready.insert(0, page)
         else:
@@ -103,4 +103,4 @@ def _free_invalid_page(k: Kernel, page: BootPage) -> Work[None]:
         page_alloc.free_range(zone, low, high)
         yield "struct_page_free", high - low
         zone.managed_pages += high - low
-        page_alloc.totalram_pages += high - low
+        page_alloc.release(low, high)

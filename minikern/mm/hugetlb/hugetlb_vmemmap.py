@@ -215,7 +215,7 @@ def _free_bootmem(k: Kernel, hvo: Hvo, start: int, end: int) -> None:
         page_alloc.pages.free_bootmem_range(item.start, item.end)
         page_alloc.free_range(zone, item.start, item.end)
         zone.managed_pages += item.end - item.start
-    page_alloc.totalram_pages += end - start
+    page_alloc.release(start, end)
 
 
 def hugetlb_vmemmap_optimize_bootmem_folio(k: Kernel, page: BootPage) -> int:
