@@ -17,6 +17,7 @@ from minikern.host.jit import jit
 from minikern.mm.page.struct_page import STRUCT_PAGE, Words, format_page
 from minikern.verify.page_check_lists import Wrong, check_accounting, check_folds, check_free_lists
 from minikern.verify.page_check_state import NO_CONTENT, Place, Span, cut, expected_spans, places
+from minikern.verify.page_check_zones import check_watermarks, check_zonelists, check_zones
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -85,8 +86,9 @@ def first_wrong(words: Words, want: Words, lru: np.uint64, self_link: bool, head
 def check_memmap(k: Kernel) -> CheckResult:
     """Compare every page of every present section with what it must be, as far as the map holds it.
 
-    Before that the free lists (each block on one list, aligned, inside its zone, disjoint, not mergeable, counted), the
-    zones' page counts and the folded memory map of huge pages are verified. In a window only what is still there is
+    Before that the free lists (each block on one list, aligned, inside its zone, disjoint, not mergeable, counted),
+    nodes, zones and their page counts, watermarks, zonelists and the folded memory map of huge
+    pages are verified. In a window only what is still there is
     compared. Deferred memory that is not initialised yet, and memory map that HVO gave back, has no content.
     InputError: the map was counted, so there is nothing to compare.
     """
@@ -99,6 +101,9 @@ def check_memmap(k: Kernel) -> CheckResult:
         pieces = list(cut(where, spans))
         check_accounting(k, pieces)
         check_folds(k)
+        check_zones(k, where)
+        for check in (check_watermarks, check_zonelists):
+            check(k)
     except Wrong as wrong:
         result.first_wrong_pfn, result.message = wrong.pfn, str(wrong)
         return result

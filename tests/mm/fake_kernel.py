@@ -133,7 +133,7 @@ def fake_kernel(
         node={cpu: nids[cpu // cpus_per_node] for cpu in range(count)},
     )
     k.numa = Numa(parsed=set(nids))
-    k.fallback = {nid: [nid, *(other for other in nids if other != nid)] for nid in nids}
+    k.fallback = {nid: sorted(nids, key=lambda other: (other != nid, other < nid, other)) for nid in nids}
     k.nodes = [node_of(memblock, nid, movable_from >> 12) for nid in nids]
     hugetlb_cmdline(k)
     nodes, k.nodes = k.nodes, []  # zones come after what is taken early
