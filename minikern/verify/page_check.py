@@ -16,6 +16,7 @@ from hw.errors import InputError
 from minikern.host.jit import jit
 from minikern.mm.page.struct_page import STRUCT_PAGE, Words, format_page
 from minikern.verify.page_check_lists import Wrong, check_accounting, check_folds, check_free_lists
+from minikern.verify.page_check_owners import check_map_frames, check_owners, check_pageblocks
 from minikern.verify.page_check_state import NO_CONTENT, Place, Span, cut, expected_spans, places
 from minikern.verify.page_check_zones import check_watermarks, check_zonelists, check_zones
 
@@ -87,7 +88,7 @@ def check_memmap(k: Kernel) -> CheckResult:
     """Compare every page of every present section with what it must be, as far as the map holds it.
 
     Before that the free lists (each block on one list, aligned, inside its zone, disjoint, not mergeable, counted),
-    nodes, zones and their page counts, watermarks, zonelists and the folded memory map of huge
+    nodes, zones and their page counts, owners, pageblocks, watermarks, zonelists and the folded memory map of huge
     pages are verified. In a window only what is still there is
     compared. Deferred memory that is not initialised yet, and memory map that HVO gave back, has no content.
     InputError: the map was counted, so there is nothing to compare.
@@ -102,7 +103,7 @@ def check_memmap(k: Kernel) -> CheckResult:
         check_accounting(k, pieces)
         check_folds(k)
         check_zones(k, where)
-        for check in (check_watermarks, check_zonelists):
+        for check in (check_owners, check_pageblocks, check_map_frames, check_watermarks, check_zonelists):
             check(k)
     except Wrong as wrong:
         result.first_wrong_pfn, result.message = wrong.pfn, str(wrong)

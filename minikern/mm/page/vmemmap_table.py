@@ -79,6 +79,16 @@ class VmemmapPageTable:
         ]
         return np.concatenate([np.empty(0, dtype=np.int64), *parts])
 
+    def entries(self, start: int, end: int) -> tuple[Frames, npt.NDArray[np.bool_]]:
+        """As ``frames``, with which of them may be written."""
+        parts = [
+            (self._pte[section][low:high] & 1).astype(np.bool_)
+            if section in self._pte
+            else np.ones(high - low, dtype=np.bool_)
+            for section, low, high in _entries(start, end)
+        ]
+        return self.frames(start, end), np.concatenate([np.empty(0, dtype=np.bool_), *parts])
+
     def point(self, start: int, frames: Frames, writable: bool) -> None:
         """Map the pages of memory map from that of pfn ``start`` on to ``frames``; their sections are split."""
         at = 0
