@@ -15,4 +15,5 @@ settings.load_profile("random" if "MINIKERN_RANDOM" in os.environ else "repeatab
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("minikern")
     group.addoption("--kill-moments", type=int, default=40, help="Random moments at which commands are killed.")
+    group.addoption("--mutants", type=int, default=600, help="Wrong memory maps that are made for the check to find.")
     group.addoption("--fuzz-minutes", type=float, default=0.0, help="Minutes of inputs for each reader; 0: a few.")
