@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Generator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from math import ceil
@@ -28,6 +27,8 @@ from minikern.mm.page.page_map import PageMap, Task
 from minikern.state.page_alloc import MAX_BLOCK, PageAlloc
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from minikern.core.kernel import Kernel
 
 NS_PER_S = 1_000_000_000
@@ -137,6 +138,8 @@ class HostPool:
     def __init__(
         self, pages: PageMap, threads: int | None = None, nodes: Sequence[frozenset[int]] | None = None
     ) -> None:
+        from concurrent.futures import ThreadPoolExecutor  # loads logging, which a boot without a pool does not need
+
         self._pages = pages
         self._nodes = host_nodes() if nodes is None else nodes
         share = threads // len(self._nodes) if threads else 0
@@ -236,16 +239,15 @@ def page_alloc_init_late(
         node_cpus = k.cpus.node_cpus()
     possible = max(1, sum(len(cpus) for cpus in node_cpus.values()))
     work = WorkPool(possible)
-    nodes = [deferred_node(k, node, node_cpus.get(node.nid, ())) for node in k.nodes if node.last_zone]
-    host = HostPool(page_alloc.pages, threads)
-    try:
-        threads_running = [
-            k.machine.clock.process(_pgdatinit(k, node, work, host)) for node in nodes if node is not None
-        ]
-        if threads_running:
-            k.wait(simpy.AllOf(k.machine.clock.env, threads_running))
-    finally:
-        host.close()
+    found = (deferred_node(k, node, node_cpus.get(node.nid, ())) for node in k.nodes if node.last_zone)
+    nodes = [node for node in found if node is not None]
+    if nodes:
+        host = HostPool(page_alloc.pages, threads)
+        try:
+            running = [k.machine.clock.process(_pgdatinit(k, node, work, host)) for node in nodes]
+            k.wait(simpy.AllOf(k.machine.clock.env, running))
+        finally:
+            host.close()
     page_alloc.grow = None
 
 
