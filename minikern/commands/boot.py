@@ -54,12 +54,12 @@ def boot(
     from minikern.lab.run import BootStopped
     from minikern.lab.run import boot as run
     from minikern.report.dmesg import format_dmesg
-    from minikern.report.lanes import check_plot_path, plot_lanes
-    from minikern.report.trace import write_trace
 
     spec, options = load_machine_fields(machine)
     options.record = bool(trace or plot or explain)
     if plot is not None:
+        from minikern.report.lanes import check_plot_path
+
         check_plot_path(plot)
     chosen = load_named_variant(variant)
     tell_unmodelled(spec, [chosen], append, kernel)
@@ -81,8 +81,12 @@ def boot(
     tell_skipped([done])
     tell_differences(done)
     if trace is not None:
+        from minikern.report.trace import write_trace
+
         write_trace(done, trace)
     if plot is not None:
+        from minikern.report.lanes import plot_lanes
+
         plot_lanes(done, plot)
     if check:
         _check(done)

@@ -172,14 +172,13 @@ def load_machine_fields(fields: dict[str, Any]) -> tuple[Case, BootOptions]:
     from minikern.core.cost_table import load_costs
     from minikern.core.kernel import BootOptions
     from minikern.describe.adjust import Adjustments, adjust
-    from minikern.describe.beside import Beside, lay_over
     from minikern.describe.presets import load_machine
     from minikern.lab.figures_table import figure_names
 
     if "fit" in fields:
         fields["machine"] = spooled(fields["machine"])
     spec = load_machine(fields["machine"])
-    lay_over(spec, Beside(*(fields.get(name, "") for name in ("acpi", "pci", "config", "systemd"))))
+    _lay_beside(spec, [fields.get(name, "") for name in ("acpi", "pci", "config", "systemd")])
     if spec.figures:
         check_names(f"{fields['machine']}: figures", "set of published figures", [spec.figures], figure_names())
     for note in spec.notes:
@@ -201,6 +200,13 @@ def load_machine_fields(fields: dict[str, Any]) -> tuple[Case, BootOptions]:
     return _measured(spec, fields["measured"]), BootOptions(vmemmap=fields["vmemmap"])
 
 
+def _lay_beside(spec: Case, names: list[str]) -> None:
+    if any(names):
+        from minikern.describe.beside import Beside, lay_over
+
+        lay_over(spec, Beside(*names))
+
+
 def _measured(spec: Case, told: tuple[str, ...]) -> Case:
     # What its description or the command line says of its times, of a boot with the kernel and the words asked for.
     if not spec.measured and not told:
@@ -217,6 +223,8 @@ def _measured(spec: Case, told: tuple[str, ...]) -> Case:
 
 def tell_differences(done: Boot) -> None:
     """Say in one line which figures of a boot are not those of the log its machine was made from."""
+    if not done.spec.told:
+        return
     from minikern.report.boot_json import unlike_its_log
 
     if found := unlike_its_log(done):

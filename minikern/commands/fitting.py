@@ -26,6 +26,10 @@ def spooled(name: str) -> str:
 
 def timed_spec(spec: Case, name: str, others: tuple[str, ...], no_fit: bool) -> Case:
     """``spec`` with the times its own log or the logs of ``--fit`` tell, and on stderr where they come from."""
+    from minikern.describe.presets import is_log
+
+    if not others and spec.startup is None and not is_log(name):
+        return spec  # nothing tells of its times, and the fit takes a while to load
     from minikern.lab.fit.timed import timed
 
     found = timed(spec, name, others, no_fit)
