@@ -10,6 +10,7 @@ from hw.pci.config import (
     CAP_IDS,
     COMMON,
     CONFIG_BYTES,
+    DPC,
     DSN,
     EXT_CONFIG_BYTES,
     EXT_ID,
@@ -39,6 +40,7 @@ ACS_BITS = 0x1D  # source validation, request and completion redirect, upstream 
 DECODE_32_BIT_IO, DECODE_64_BIT_MEMORY = 0x1, 0x1
 HEADER_CARDBUS = 2
 NO_MEANING = 0x0000  # the null capability. Source: PCI Express Base Specification, 7.9.28
+HOT_PLUG_CAPABLE, LINK_ACTIVE_REPORTING = 0x40, 1 << 20
 LINKLESS_KINDS = ("rciep", "event_collector")  # inside the root complex
 
 
@@ -125,6 +127,11 @@ def _pcie_values(spec: PciFunctionSpec) -> dict[str, int]:
         values["device_cap2"] = 0x20  # ARI forwarding
     if slot:
         values["slot_cap"] = 0x60
+        if spec.slot is not None:
+            values["slot_cap"] = spec.slot.capabilities | HOT_PLUG_CAPABLE
+            values["slot_cap2"] = int(spec.slot.inband_disable)
+            link = values["link_cap"] & ~LINK_ACTIVE_REPORTING
+            values["link_cap"] = link | (LINK_ACTIVE_REPORTING if spec.slot.link_active else 0)
     return values
 
 
@@ -142,6 +149,8 @@ def _encode_ext_capabilities(space: ConfigSpace, spec: PciFunctionSpec) -> None:
         chain.append((ARI, 1, {"cap": (function + 1) << 8 if function < 1 else 0}))
     if "dsn" in spec.capabilities:
         chain.append((DSN, 1, {"low": 0x00FF_FFFF, "high": 0x0200_0000}))
+    if "dpc" in spec.capabilities:
+        chain.append((DPC, 1, {"cap": spec.dpc}))
     if spec.virtual is not None:
         chain.append((SRIOV, 1, _virtual_values(spec.virtual)))
     at, before = CONFIG_BYTES, 0

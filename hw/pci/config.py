@@ -179,10 +179,19 @@ SRIOV = Structure(
     migration=Register(0x3C, 4),
 )
 """Source: Single Root I/O Virtualization and Sharing Specification 1.1, 3.3"""
+DPC = Structure(
+    "downstream port containment",
+    0x10,
+    cap=Register(0x04, 2),
+    control=Register(0x06, 2, writable=0x003F),
+    status=Register(0x08, 2, clears=0x0009),
+    source=Register(0x0A, 2),
+)
+"""Source: PCI Express Base Specification, 7.9.15"""
 DSN = Structure("device serial number", 12, low=Register(4, 4), high=Register(8, 4))
 
 CAP_IDS = {0x01: PM, 0x05: MSI, 0x10: PCIE, 0x11: MSI_X}
-EXT_IDS = {0x01: AER, 0x03: DSN, 0x0D: ACS, 0x0E: ARI, 0x10: SRIOV}
+EXT_IDS = {0x01: AER, 0x03: DSN, 0x0D: ACS, 0x0E: ARI, 0x10: SRIOV, 0x1D: DPC}
 CAP_ID = {structure.name: number for number, structure in CAP_IDS.items()}
 EXT_ID = {structure.name: number for number, structure in EXT_IDS.items()}
 

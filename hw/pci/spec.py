@@ -37,7 +37,7 @@ FunctionKind = Literal[
     "cardbus",
 ]
 PowerState = Literal["D0", "D1", "D2", "D3hot", "D3cold"]
-Capability = Literal["pm", "msi", "msix", "aer", "acs", "ari", "dsn"]
+Capability = Literal["pm", "msi", "msix", "aer", "acs", "ari", "dsn", "dpc"]
 
 BRIDGE_KINDS = frozenset(
     {"root_port", "upstream", "downstream", "pcie_pci_bridge", "pci_pcie_bridge", "pci_bridge"}
@@ -137,6 +137,14 @@ class LinkSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     width: Annotated[int, Meta(ge=1, le=32)] = 16
 
 
+class SlotSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A port's slot: its capabilities' register with number and features, and what other registers say of it."""
+
+    capabilities: Annotated[int, Meta(ge=0, le=0xFFFF_FFFF)]
+    inband_disable: bool = False  # in-band presence detection can be switched off
+    link_active: bool = True  # the port reports that its link is up
+
+
 class PciFunctionSpec(msgspec.Struct, forbid_unknown_fields=True):
     """One function: described by the fields below, or ``raw`` (configuration bytes) with BAR sizes in ``bars``.
 
@@ -170,6 +178,8 @@ class PciFunctionSpec(msgspec.Struct, forbid_unknown_fields=True):
     virtual: VirtualFunctions | None = None
     link: LinkSpec | None = None
     registers: list[RegisterSpec] = []
+    slot: SlotSpec | None = None
+    dpc: Annotated[int, Meta(ge=0, le=0xFFFF)] = 0  # capability register of downstream port containment
     ari_next: Byte | None = None  # next function where device numbers count as functions; 0: the last one
 
     def address(self) -> Address:
