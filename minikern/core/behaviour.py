@@ -318,6 +318,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Features that all AMD IOMMUs have are told."""
     amd_iommu_cap_line: bool
     """An AMD IOMMU's capability is logged."""
+    amd_iommu_log_irqs: bool
+    """Each log of an AMD IOMMU in x2APIC mode has an interrupt; before, one for all."""
     pci_e820_words: bool
     """The plea to report ``pci=use_e820`` is a whole sentence."""
     pci_config_acs: bool

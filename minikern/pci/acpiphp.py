@@ -19,11 +19,11 @@ HOTPLUG_CONTROL = 0x01  # what _OSC grants. Source: PCI Firmware Specification 3
 
 def acpiphp_enumerate_slots(k: Kernel, bus: PciBus, root_path: str = "") -> None:
     """Find the firmware's node of a bus, and register the slots it says the bus has; ``root_path`` is a root's node."""
-    enabled = k.config.get("CONFIG_HOTPLUG_PCI_ACPI", True) and not k.cmdline.get_bool("acpiphp.disable", False)
-    if not enabled or k.acpi.interpreter is None or k.acpi.namespace is None or k.acpi_options.pci_disabled:
+    if k.acpi.interpreter is None or k.acpi.namespace is None or k.acpi_options.pci_disabled:
         return
     bus.firmware_node = k.acpi.namespace.find(root_path) if bus.is_root else _bridge_node(k, bus)
-    if bus.firmware_node is not None:
+    enabled = k.config.get("CONFIG_HOTPLUG_PCI_ACPI", True) and not k.cmdline.get_bool("acpiphp.disable", False)
+    if enabled and bus.firmware_node is not None:
         acpi_pci_slot_enumerate(k, bus, bus.firmware_node)
         _register_slots(k, bus, bus.firmware_node)
 
@@ -66,14 +66,17 @@ def _register(k: Kernel, bus: PciBus, device: int, number: int) -> bool:
         k.printk(f"acpiphp_glue: Slot {number} already registered by another hotplug driver", Level.WARNING)
         return False
     if slot is None or slot.name != str(number):  # its own old name is still taken when the new one is looked for
-        slot = slots[place] = Slot(_free_name(k, number))
+        slot = slots[place] = Slot(free_slot_name(k, number))
     slot.hotplug = True
     k.printk(f"acpiphp: Slot [{slot.name}] registered")
     return True
 
 
-def _free_name(k: Kernel, number: int) -> str:
-    """Source: drivers/pci/slot.c:make_slot_name() @ v6.12"""
+def free_slot_name(k: Kernel, number: int) -> str:
+    """The name of a slot with that number, told apart from others of the same.
+
+    Source: drivers/pci/slot.c:make_slot_name() @ v6.12
+    """
     names = {slot.name for slot in k.pci.slots.values()}
     name, copies = str(number), 1
     while name in names:
@@ -92,7 +95,7 @@ def acpi_pci_slot_enumerate(k: Kernel, bus: PciBus, parent: Node) -> None:
         if address is not None and number is not None:
             place = (bus.segment, bus.number, address >> 16)
             if place not in k.pci.slots:
-                k.pci.slots[place] = Slot(_free_name(k, number))
+                k.pci.slots[place] = Slot(free_slot_name(k, number))
 
 
 def _ejectable(k: Kernel, node: Node) -> bool:

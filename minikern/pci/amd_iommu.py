@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 from minikern.core.moduleparam import Parameter, Words, setup_param
 from minikern.core.printk import Level
+from minikern.pci.enable import pci_enable_device
+from minikern.pci.irq import arch_dynirq_lower_bound, pci_alloc_irq_vectors
 from minikern.state.pci import PciDev
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ RANGES = (RANGE_START, ALIAS_RANGE, EXT_RANGE)
 CAP_NPCACHE = 1 << 26
 LAST_DEVID = 0xFFFF
 FEATURES = ("PreF", "PPR", "X2APIC", "NX", "GT", "[5]", "IA", "GA", "HE", "PC")
-FEATURE_PC = 1 << 9
+FEATURE_PPR, FEATURE_GA, FEATURE_PC = 1 << 1, 1 << 7, 1 << 9
 LATE_FEATURES = {1 << 21: "GA_vAPIC", 1 << 63: "SNP"}
 """Bits of the extended features. Source: drivers/iommu/amd/init.c:print_iommu_info() @ v6.12"""
 OLD_IVHD, XTSUP = 0x10, 1 << 2  # a block without extended features; Source: drivers/iommu/amd/amd_iommu_types.h @ v6.12
@@ -152,6 +154,8 @@ def amd_iommu_init(k: Kernel, groups: Groups) -> None:
                 dev.iommu_group = groups.device_group(dev)
                 k.charge("iommu_group_add")
                 k.printk(f"pci {dev.name}: Adding to iommu group {dev.iommu_group}")
+    for iommu, own in found:
+        _interrupts(k, iommu, own)
     k.pci.groups = groups.count
     _print_info(k, found)
     access.charge(k)
@@ -168,6 +172,21 @@ def _start(k: Kernel, iommu: AmdIommu, own: PciDev) -> None:
         k.printk("AMD-Vi: Using strict mode due to virtualization")
     if iommu.features & FEATURE_PC:
         k.printk(f"pci {own.name}: AMD-Vi: IOMMU performance counters supported")
+    pci_enable_device(k, own)
+
+
+def _interrupts(k: Kernel, iommu: AmdIommu, own: PciDev) -> None:
+    """Interrupts of an IOMMU's logs: of its own in x2APIC mode, else one message for all.
+
+    Source: drivers/iommu/amd/init.c:iommu_init_irq(), iommu_setup_intcapxt() @ v6.12
+    """
+    if k.pci.amd_remapping != "x2apic":
+        pci_alloc_irq_vectors(k, own, 1, 1)
+        return
+    k.pci.interrupts.lower_bound = arch_dynirq_lower_bound(k)
+    others = (iommu.features & FEATURE_PPR, iommu.features & FEATURE_GA) if k.behaviour.amd_iommu_log_irqs else ()
+    for _ in range(1 + sum(map(bool, others))):
+        k.pci.interrupts.allocate()
 
 
 def _print_info(k: Kernel, found: list[tuple[AmdIommu, PciDev]]) -> None:

@@ -170,7 +170,7 @@ def _test_intx_masking(dev: PciDev) -> None:
 def _read_irq(dev: PciDev) -> None:
     dev.pin = dev.read(0x3D, 1)
     if dev.pin:
-        dev.read(0x3C, 1)
+        dev.irq = dev.read(0x3C, 1)
 
 
 def _set_pcie_hotplug_bridge(dev: PciDev) -> None:

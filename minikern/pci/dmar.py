@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from minikern.core.moduleparam import Parameter, Words, early_param, needs_value, setup_param
 from minikern.core.printk import Level
+from minikern.pci.irq import arch_dynirq_lower_bound
 from minikern.state.dmar import SCOPE_HPET, SCOPE_IOAPIC, DmarState, RemappingUnit, Scope
 
 if TYPE_CHECKING:
@@ -160,8 +161,19 @@ def enable_irq_remapping(k: Kernel, x2apic: bool = False) -> str | None:
     if x2apic:
         k.printk("DMAR-IR: Queued invalidation will be enabled to support x2apic and Intr-remapping.")
     state.irq_remapping = True
+    dmar_set_interrupts(k, state, mapped=False)
     k.printk(f"DMAR-IR: Enabled IRQ remapping in {'x2apic' if x2apic else 'xapic'} mode")
     return "x2apic" if x2apic else "xapic"
+
+
+def dmar_set_interrupts(k: Kernel, state: DmarState, mapped: bool = True) -> None:
+    """Each unit that has none gets an interrupt for its faults; with interrupt remapping before pins are ``mapped``.
+
+    Source: drivers/iommu/intel/dmar.c:dmar_set_interrupt(), enable_drhd_fault_handling() @ v6.12
+    """
+    k.pci.interrupts.lower_bound = arch_dynirq_lower_bound(k, mapped)
+    for unit in state.units:
+        unit.irq = unit.irq or k.pci.interrupts.allocate()
 
 
 WORDS_TOLD = {

@@ -20,6 +20,7 @@ from minikern.pci.dmar import (
     ECAP_SMTS,
     RMRR,
     SATC,
+    dmar_set_interrupts,
     dmar_table_init,
     intel_iommu_enabled,
 )
@@ -81,6 +82,7 @@ def pci_iommu_init(k: Kernel) -> None:
     for unit in state.units:
         if not unit.ignored:
             _init_unit(k, unit)
+    dmar_set_interrupts(k, state)
     for unit in state.units if k.behaviour.dmar_scalable_line else ():
         # Only a guest asks its host for PASIDs. Source: iommu.c:register_pasid_allocator() @ v6.1
         if unit.cap & CAP_CACHING_MODE and not unit.ecap & ECAP_SMTS:

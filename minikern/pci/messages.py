@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.core.printk import Level
 from minikern.state.pci import IOV, ROM, WINDOWS, PciDev, Resource
 
 if TYPE_CHECKING:
@@ -94,3 +95,14 @@ def cannot_expand(k: Kernel, dev: PciDev, slot: int, more: int) -> None:
     else:
         k.printk(f"pci {dev.name}: {slot_name(slot)} {resource}: failed to expand by {more:#x}")
         k.printk(f"pci {dev.name}: {slot_name(slot)} {resource}: failed to add {more:x}")
+
+
+def cannot_enable(k: Kernel, dev: PciDev, slot: int) -> None:
+    """A driver cannot have the device. Source: setup-res.c:pci_enable_resources() @ v6.1, v6.12"""
+    resource = dev.resources[slot]
+    why = "assigned" if not resource.start else "claimed"
+    if numbered(k):
+        text = f"can't enable device: BAR {slot} {resource} not {why}"
+    else:
+        text = f"{slot_name(slot)} {resource}: not {why}; can't enable device"
+    k.printk(f"{dev.driver} {dev.name}: {text}", Level.ERR)

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.core.printk import Level
 from minikern.pci.bars import COMMAND
+from minikern.pci.enable import pci_disable_device, pci_enable_device
 from minikern.state.pci import (
     IORESOURCE_IO,
     IORESOURCE_MEM,
@@ -21,7 +23,8 @@ from minikern.state.pci import (
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-INTEL = 0x8086
+INTEL, NETLOGIC = 0x8086, 0x184E
+USB_CONTROLLERS = {0x0C0300, 0x0C0310, 0x0C0320, 0x0C0330}  # UHCI, OHCI, EHCI, xHCI
 CLASS_IDE, CLASS_VGA = 0x0101, 0x0300
 IDE_PORTS = ((0, 0x1F0, 0x1F7), (1, 0x3F6, 0x3F6), (2, 0x170, 0x177), (3, 0x376, 0x376))
 VGA_SHADOW = (0xC0000, 0xDFFFF)
@@ -108,7 +111,12 @@ def _shadowed_rom(k: Kernel, dev: PciDev) -> None:
 
 
 def fixup_final(k: Kernel, dev: PciDev) -> None:
-    """What the 440FX host bridge and its ISA bridge need. Source: quirks.c:quirk_passive_release(), quirk_natoma()"""
+    """What the 440FX host bridge and its ISA bridge need. Take USB from the firmware.
+
+    Source: drivers/pci/quirks.c:quirk_passive_release(), quirk_natoma() @ v6.12
+    """
+    if dev.class_code in USB_CONTROLLERS and dev.vendor != NETLOGIC:
+        quirk_usb_early_handoff(k, dev)
     if dev.vendor != INTEL or dev.device != NATOMA:
         return
     for bridge in k.pci.devices:
@@ -116,6 +124,17 @@ def fixup_final(k: Kernel, dev: PciDev) -> None:
             k.printk(f"pci {bridge.name}: PIIX3: Enabling Passive Release")
             bridge.write(PIIX3_CONTROL, 1, bridge.read(PIIX3_CONTROL, 1) | PASSIVE_RELEASE)
     k.printk(f"pci {dev.name}: Limiting direct PCI/PCI transfers")
+
+
+def quirk_usb_early_handoff(k: Kernel, dev: PciDev) -> None:
+    """Take USB controllers from the firmware, long before their drivers are there.
+
+    Source: drivers/usb/host/pci-quirks.c:quirk_usb_early_handoff() @ v6.12
+    """
+    if pci_enable_device(k, dev):
+        pci_disable_device(k, dev)
+    else:
+        k.printk(f"pci {dev.name}: Can't enable PCI device, BIOS handoff failed.", Level.ERR)
 
 
 def vga_arb_init(k: Kernel) -> None:

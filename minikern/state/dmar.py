@@ -36,6 +36,7 @@ class RemappingUnit:
     version: int = 0
     cap: int = 0
     ecap: int = 0
+    irq: int = 0  # of its faults
     registered: bool = False
     ignored: bool = False
     endpoints: set[tuple[int, int]] = field(default_factory=set)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from minikern.state.interrupts import InterruptNumbers
 from minikern.state.pci_options import PciOptions
 
 if TYPE_CHECKING:
@@ -118,6 +119,11 @@ class PciDev:
     pref_window: bool = False
     pref_64_window: bool = False
     pin: int = 0
+    irq: int = 0  # its interrupt line; once it is enabled, the number the kernel gave it
+    irq_managed: bool = False  # the interrupt of its pin is routed
+    msi_count: int = 0  # vectors it signals by messages
+    enabled: bool = False
+    driver: str = "pci"  # what its lines begin with
     subordinate: PciBus | None = None
     resources: list[Resource] = field(default_factory=lambda: [Resource() for _ in range(DEVICE_SLOTS)])
     iommu_group: int | None = None
@@ -232,6 +238,7 @@ class PciState:
     breadth_first: bool = False  # devices are put in order of their buses once all are found
     slots: dict[tuple[int, int, int], Slot] = field(default_factory=dict)  # by (segment, bus, device)
     said: set[str] = field(default_factory=set)  # lines that come but once
+    interrupts: InterruptNumbers = field(default_factory=InterruptNumbers)
     map_graphics: bool = True  # DMA of integrated graphics is translated too
 
     @classmethod

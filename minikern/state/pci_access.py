@@ -77,6 +77,10 @@ class ConfigAccess:
         """True if extended configuration space of that bus can be reached."""
         return self._ecam(segment, bus, 0, 0) is not None
 
+    def forget(self) -> None:
+        """Take the accesses made since the last call for counted elsewhere."""
+        self.reads = self.writes = 0
+
     def charge(self, k: Worker) -> None:
         """Let the time of the accesses made since the last call pass."""
         reads, writes, self.reads, self.writes = self.reads, self.writes, 0, 0

@@ -59,7 +59,9 @@ class Osc(Interpreter):
         self.granted = granted
         self.namespace = SimpleNamespace(root=SimpleNamespace(children={}))
 
-    def evaluate(self, node: object, name: str, args: list[Any]) -> bytearray:
+    def evaluate(self, node: object, name: str, default: Any = None, args: list[Any] | None = None) -> Any:
+        if args is None:
+            return default
         uuid, revision, count, request = args
         assert (name, len(uuid), revision, count, len(request)) == ("_OSC", 16, 1, 3, 12)
         request[8:12] = (int.from_bytes(request[8:12], "little") & self.granted).to_bytes(4, "little")
@@ -85,6 +87,7 @@ class FakeKernel:
         self.charged: Counter[str] = Counter()
         self.tables: dict[str, bytes] = {}
         self.acpi = SimpleNamespace(mcfg=[], pci_roots=[], table=self.tables.get, fadt=None, disabled=False)
+        self.acpi.have_ioapic, self.acpi.ioapics = False, []
         self.acpi.namespace, self.acpi.interpreter = Names(), Osc()
         self.pci = pci.PciState.empty()
         self.acpi_options = AcpiOptions()

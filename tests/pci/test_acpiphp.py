@@ -20,7 +20,7 @@ class Values(Osc):
     def evaluate(self, node: Any, name: str, default: Any = None, args: Any = None) -> Any:
         if name in node.children:
             return node.children[name].value
-        return super().evaluate(node, name, args) if args else default
+        return super().evaluate(node, name, args=args) if args else default
 
 
 def device(parent: Node, name: str, **values: int) -> Node:
