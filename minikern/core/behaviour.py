@@ -327,6 +327,23 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     acs_integrated_endpoints: bool
     """Intel's endpoints inside the root complex are known not to talk to each other."""
 
+    port_services_by_port: bool
+    """A port's services get their drivers with the port; before, each driver came to all ports in turn."""
+    port_service_lines: Literal["port", "service", "prefixed"]
+    """Lines of services: of the port for errors too, of the service's own device, or of the port with its name."""
+    port_event_collectors: bool
+    """The driver of ports takes event collectors of the root complex too."""
+    port_aer_everywhere: bool
+    """Ports that are no root ports get the service for errors (and an interrupt), too."""
+    port_bandwidth_service: Literal["none", "notification", "control"]
+    """The service for changes of a link: none, of ports that tell of them, of those with several speeds alone."""
+    dpc_irq_line: bool
+    """Containment of errors is logged with its interrupt."""
+    slot_inband_field: bool
+    """A slot's line tells whether in-band presence detection can be switched off."""
+    slot_command_erratum: bool
+    """A slot's line tells of ports that do not say when each command is done."""
+
     # Kexec HandOver
 
     kho_compatible: str

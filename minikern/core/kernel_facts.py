@@ -31,6 +31,7 @@ class KernelFacts(msgspec.Struct, forbid_unknown_fields=True):
     image_address: NonNegative = 0  # where the kernel image was put in memory
     preset_lpj: NonNegative = 0  # loops a tick that CPUs do not measure, though the command line has none
     subsystems: list[str] = []  # lines of minikern.core.subsystem_lines that stand behind the log's first host bridge
+    port_irqs: dict[str, int] | None = None  # of PCI Express ports with lines, by address, 0: untold; None: no log's
     late_clock: bool = False  # the TSC could not be calibrated early: stamps are zero until the timers are set up
     tsc_reliable: bool = False  # CPUs come up without a test of their TSCs
     deferred: bool | None = None  # struct pages were initialised late; None: the log does not tell

@@ -20,7 +20,7 @@ from minikern.mm.buddy import free_reserved, watermarks, zones
 from minikern.mm.early import crashkernel, direct_map, e820_params, early_allocs, efi, memtest, mtrr, numa, swiotlb
 from minikern.mm.hugetlb import hugetlb, hugetlb_alloc, hugetlb_cma
 from minikern.mm.map import page_init
-from minikern.pci import amd_iommu, dmar, iommu, osc
+from minikern.pci import amd_iommu, dmar, iommu, osc, portdrv
 from minikern.pci import options as pci_options
 from minikern.smp import bugs, calibrate, clocksource, interrupt_mode, limits, microcode, smpboot, tsc, wakeup
 from minikern.tty import console_init
@@ -30,7 +30,8 @@ ROOMS = (
     acpi_init, fadt, interpreter, acpi_options, osi, rsdp, tables, hash, initcall_debug, initramfs, isolation,
     main_lines, mm_core, printk_params, setup_data, kho_cmdline, reserve_mem, free_reserved, watermarks, zones,
     crashkernel, direct_map, e820_params, early_allocs, efi, memtest, mtrr, numa, swiotlb, hugetlb,
-    hugetlb_alloc, hugetlb_cma, page_init, amd_iommu, dmar, iommu, pci_options, osc, bugs, calibrate, clocksource,
+    hugetlb_alloc, hugetlb_cma, page_init, amd_iommu, dmar, iommu, pci_options, osc, portdrv,
+    bugs, calibrate, clocksource,
     interrupt_mode, limits, microcode, smpboot, tsc, wakeup,
     console_init, tty_options,
 )  # fmt: skip

@@ -30,18 +30,18 @@ SUPPORT = {
     EDR: "EDR",
     HPX_TYPE_3: "HPX-Type3",
 }
-AER, PCIE_CAPABILITY, DPC = 0x08, 0x10, 0x80
+HOTPLUG, PME, AER, PCIE_CAPABILITY, DPC = 0x01, 0x04, 0x08, 0x10, 0x80
 CONTROL = {
-    0x01: "PCIeHotplug",
+    HOTPLUG: "PCIeHotplug",
     0x02: "SHPCHotplug",
-    0x04: "PME",
+    PME: "PME",
     AER: "AER",
     PCIE_CAPABILITY: "PCIeCapability",
     0x20: "LTR",
     DPC: "DPC",
 }
 WANTED = 0x3F
-BUILT_IN = {0x01: "CONFIG_HOTPLUG_PCI_PCIE", 0x02: "CONFIG_HOTPLUG_PCI_SHPC", AER: "CONFIG_PCIEAER"}
+BUILT_IN = {HOTPLUG: "CONFIG_HOTPLUG_PCI_PCIE", 0x02: "CONFIG_HOTPLUG_PCI_SHPC", AER: "CONFIG_PCIEAER"}
 REQUIRED = EXT_CONFIG | ASPM | CLOCK_PM | MSI
 MAX_ROUNDS = 8  # each round gives up at least one of the bits wanted
 
