@@ -9,6 +9,7 @@ from minikern.core.kernel_facts import KernelFacts
 from minikern.core.subsystem_lines import KNOWN
 from minikern.describe.dmesg_config import config_facts
 from minikern.describe.dmesg_log import RANGE, Log
+from minikern.describe.dmesg_ports import port_irqs
 
 LOG_CPU_BYTES = 4096  # what a CPU adds to the log buffer; Source: init/Kconfig, LOG_CPU_MAX_BUF_SHIFT
 MIB = 1 << 20
@@ -79,6 +80,7 @@ def kernel_facts(log: Log) -> KernelFacts:
     bridges = log.places(r"^PCI host bridge to bus ")
     behind = set(log.lines[bridges[0] :]) if bridges else set()
     facts.subsystems = sorted(behind & KNOWN)
+    facts.port_irqs = port_irqs(log.lines[bridges[0] :] if bridges else [])
     facts.preset_lpj = log.number(r"^Calibrating delay loop \(skipped\) preset value\.\. .*\(lpj=(\d+)\)", 1 << 40) or 0
     names = ("node_data_bytes", "nr_cpus", "percpu_static_bytes", "image_kib")
     if found := [name for name in names if getattr(facts, name)]:

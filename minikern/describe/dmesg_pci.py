@@ -32,6 +32,7 @@ from minikern.describe.dmesg_needed import needed_functions
 from minikern.describe.dmesg_pci_kinds import kinds_of
 from minikern.describe.dmesg_pci_lines import Range, Seen, seen_functions
 from minikern.describe.dmesg_pci_roots import host_bridges
+from minikern.describe.dmesg_ports import LoggedPort, logged_ports
 
 ROM_SIZES = range(2048, (16 << 20) + 1)
 IO_GRANULE, MEMORY_GRANULE, FOUR_GIB = 0x1000, 0x10_0000, 1 << 32
@@ -39,6 +40,7 @@ DECODE_IO, DECODE_MEMORY, MASTER = 1, 2, 4
 VGA_ROUTED = 0x08  # bridge control. Source: PCI-to-PCI Bridge Architecture Specification 1.2, 3.2.5.18
 HOTPLUG_SIZES = (0x1000, 0x20_0000)  # what a kernel adds for one slot: ports, memory
 COMMAND_MASK = 0x0547
+PORT_KINDS = ("root_port", "upstream", "downstream", "event_collector")
 PAGE_BYTES, MAX_VFS = 4096, 0xFFFF
 VF_PLACES = range(0x100, 0xFC1)  # where the capability fits
 
@@ -137,7 +139,7 @@ def _functions(
     routed = _vga_path(seen)
     slots = _hotplug_ports(seen)
     following = _ari_chains(seen, kinds)
-    links = links_of(seen)
+    links, ports = links_of(seen), logged_ports(log.lines)
     opened = {(one.address.segment, one.address.bus, LPC) for one in seen.values() if one.opened}
     made = []
     for address, one in seen.items():
@@ -146,9 +148,18 @@ def _functions(
             spec.capabilities = ["pm", "msi", "acs"] if address in acs else ["pm", "msi"]
             spec.hotplug, spec.ari_next = address in slots, following.get(address)
             spec.link, spec.virtual = links.get(address), _virtual(one)
+            _port(spec, ports.get(address))
         spec.registers = registers_of(one, address in opened)
         made.append(spec)
     return made
+
+
+def _port(spec: PciFunctionSpec, port: LoggedPort | None) -> None:
+    if port is not None and spec.kind in PORT_KINDS:
+        spec.slot, spec.hotplug = port.slot, spec.hotplug or port.slot is not None
+        spec.capabilities += ["aer"] if port.errors else []
+        if port.dpc is not None:
+            spec.dpc, spec.capabilities = port.dpc, [*spec.capabilities, "dpc"]
 
 
 def _function(one: Seen, kind: FunctionKind, routed: bool) -> PciFunctionSpec:
