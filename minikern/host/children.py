@@ -82,6 +82,18 @@ def _prctl(option: int, value: int) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
+def limit_memory(more: int) -> None:
+    """This process may map so many bytes more than it has mapped now, no longer all that the computer has."""
+    if sys.platform != "linux":
+        return
+    import resource
+
+    mapped = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()  # Source: proc_pid_statm(5)
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = mapped + more
+    resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
 def end_child(child: int) -> int:
     """Kill a child and all of its group; its wait status."""
     for kill in (os.killpg, os.kill):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hw.errors import InputError
-from minikern.host.children import can_fork, end_warded, fork_warded, split_status
+from minikern.host.children import can_fork, end_warded, fork_warded, limit_memory, split_status
 from minikern.host.ending import undone_at_end
 
 _NOTE_BYTES = 4096
@@ -52,15 +52,16 @@ class Steps:
         return since, self._shared[_HEAD.size : _HEAD.size + length].decode(errors="replace")
 
 
-def supervise(work: Callable[[Steps], Any], limit: float) -> Outcome:
+def supervise(work: Callable[[Steps], Any], limit: float, memory: int = 0) -> Outcome:
     """Do ``work`` in a child process; a step of it may take ``limit`` seconds. What it started ends with it.
 
+    With ``memory`` it may take so many bytes more than this process has; what asks for more gets a MemoryError.
     InputError of the work is raised here. Where processes cannot be forked, the work is done in this one, unguarded.
     """
     steps = Steps()
     if not can_fork():
         return Outcome(work(steps))
-    warden, receiving = fork_warded(lambda pipe: _answer(work, steps, pipe))
+    warden, receiving = fork_warded(lambda pipe: _answer(work, steps, pipe, memory))
     try:
         with undone_at_end(lambda: end_warded(warden)):
             return _watch(receiving, steps, limit)
@@ -68,11 +69,15 @@ def supervise(work: Callable[[Steps], Any], limit: float) -> Outcome:
         os.close(receiving)
 
 
-def _answer(work: Callable[[Steps], Any], steps: Steps, pipe: int) -> None:
+def _answer(work: Callable[[Steps], Any], steps: Steps, pipe: int, memory: int) -> None:
+    if memory:
+        limit_memory(memory)
     try:
         answer: tuple[str, Any] = ("value", work(steps))
     except InputError as error:
         answer = ("input", str(error))
+    except MemoryError:
+        answer = ("failure", "took more memory than it may have")
     with os.fdopen(pipe, "wb", closefd=False) as out:
         pickle.dump(answer, out)
     sys.stdout.flush()
@@ -96,6 +101,8 @@ def _watch(pipe: int, steps: Steps, limit: float) -> Outcome:
     kind, value = pickle.loads(answer)
     if kind == "input":
         raise InputError(value)
+    if kind == "failure":
+        return Outcome(failure=value, step=steps.read()[1])
     return Outcome(value)
 
 

@@ -22,6 +22,7 @@ from minikern.lab import algorithms
 from minikern.lab.algorithms import HOOKS, Found, load_algorithms
 from minikern.lab.cases import Case, case_of_kernel, corner_cases
 from minikern.lab.check import Trial, check_algorithm
+from minikern.lab.kinds import struct_page
 from minikern.lab.kinds.struct_page import reference_split
 from minikern.lab.kinds.struct_page_load import builtins_of
 from tests.naive_mm import padata_chunks
@@ -37,6 +38,7 @@ def mine(words, flags, lru):
     words[:, 1] = words[:, 2] = lru + np.arange(len(words), dtype=np.uint64) * np.uint64(64)
     words[:, 6] = np.uint64(0x1FFFFFFFF)
 """
+PAGE_HOOKS = [kind.hook.name for kind in struct_page.KINDS]
 MISSING_ZERO = RIGHT.replace("words[:] = 0\n", "words[:, :7] = 0\n")
 
 
@@ -91,7 +93,7 @@ def test_wrong_only_where_it_is_rare() -> None:
     assert case.pages <= 1024
 
 
-@pytest.mark.parametrize("hook", HOOKS)
+@pytest.mark.parametrize("hook", PAGE_HOOKS)
 def test_built_in_algorithms_are_right(hook: str) -> None:
     limit = 3000 if jit.DISABLED else 1 << 40
     for name, function in builtins_of(hook).items():
@@ -143,7 +145,7 @@ def test_exceptions_are_reported() -> None:
     def breaks(*_: Any) -> None:
         raise ValueError("no such page\nsecond line")
 
-    for hook in HOOKS:
+    for hook in PAGE_HOOKS:
         wrong = check_algorithm(found(hook, breaks), made_up=0).wrong
         assert wrong is not None
         assert wrong.found == "ValueError: no such page"
