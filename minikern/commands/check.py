@@ -3,79 +3,138 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import click
 
-from minikern.commands.common import EXIT_FAILED, reported
+from hw.errors import InputError
+from minikern.commands.common import EXIT_FAILED, OUTPUT, reported
+
+LEAST_MEMORY = 256 << 20
+
+
+class Asked(NamedTuple):
+    """What is to be checked, and how it is told."""
+
+    algorithm: str
+    machine: str
+    examples: int
+    as_json: bool
+    benchmark: bool
 
 
 @click.command()
 @click.argument("algorithm", metavar="FILE.py|NAME")
-@click.option("--machine", default="", metavar="MACHINE", help="Also try it on the memory of this machine.")
+@click.option("--new", "kind", default="", metavar="KIND", help="Write a right function of this kind to FILE.py.")
+@click.option("--machine", default="", metavar="MACHINE", help="Struct pages: also try it on this machine's memory.")
 @click.option(
-    "--examples", type=click.IntRange(0, 1_000_000), default=150, show_default=True, help="Machines to make up."
+    "--examples", type=click.IntRange(0, 1_000_000), default=150, show_default=True, help="Inputs to make up."
 )
 @click.option(
     "--timeout", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Seconds one call may take."
 )
+@click.option("--memory-limit", default="4G", show_default=True, metavar="SIZE", help="Memory it may take beside.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
+@click.option("--benchmark-json", type=OUTPUT, metavar="FILE", help="Write timings as pytest-benchmark does.")
 @reported
-def check(algorithm: str, machine: str, examples: int, timeout: float, as_json: bool) -> None:
-    """Check your own struct-page algorithm against a reference, page by page, then time it.
+def check(
+    algorithm: str,
+    kind: str,
+    machine: str,
+    examples: int,
+    timeout: float,
+    memory_limit: str,
+    as_json: bool,
+    benchmark_json: Path | None,
+) -> None:
+    """Check an algorithm of your own against an independent judge, then time it beside the built-in ones.
 
     FILE.py has functions under @minikern.algorithm("HOOK"), compiled by numba or plain Python; NAME is an installed
-    entry point of the group minikern.algorithms. The exit status is 1 if a function is wrong, crashes or never returns.
+    entry point of the group minikern.algorithms. The exit status is 1 if a function is wrong, crashes, never returns or
+    takes too much memory, 2 if the file does not load or a function returns what is no answer at all.
 
     \b
-    Hook points and their arguments:
-      memmap_init_range    words, flags, lru
-      deferred_init_range  words, flags, lru, pfn, order, buddy_type
-      free_range           words, reserved
-      reserve_range        words, reserved
-      prep_compound_tails  words, flags, lru, head
-      padata_split         start, size, align, min_chunk, max_threads
+    Kinds, their hooks and arguments:
+      struct-page     memmap_init_range    words, flags, lru
+      deferred-pages  deferred_init_range  words, flags, lru, pfn, order, buddy_type
+      free-pages      free_range           words, reserved
+      reserve-pages   reserve_range        words, reserved
+      compound-tails  prep_compound_tails  words, flags, lru, head
+      padata-split    padata_split         start, size, align, min_chunk, max_threads
+      bring-up        bring_up_order       cpus, limit
+      digest          kexec_digest         data, sizes
+      hvo             hvo_share            order, heads, reserved, fake_heads
+      memblock        memblock_find        memory, reserved, size, align, start, end, nid, bottom_up
+      zone-fallback   zone_fallback        node, distances, pages, highest
+      deferred-split  deferred_split       ranges, threads
+      free-merge      free_merge           blocks, pfn, order, borders
 
     \b
     Example:
-      minikern check my_algorithm.py --machine laptop
+      minikern check --new hvo my_hvo.py && minikern check my_hvo.py
+      minikern check my_algorithm.py --machine laptop --benchmark-json mine.json
     """
+    from hw.units import parse_size
+    from minikern.host.output import write_file
     from minikern.lab.supervise import supervise
+    from minikern.report.check import failure_text
 
-    done = supervise(lambda steps: _check(steps, algorithm, machine, examples, as_json), timeout)
+    if kind:
+        _write_new(kind, Path(algorithm))
+        return
+    limit = parse_size(memory_limit, "--memory-limit")
+    if limit < LEAST_MEMORY:
+        raise InputError(f"--memory-limit: {memory_limit}: expected 256M or more, libraries need as much")
+    asked = Asked(algorithm, machine, examples, as_json, benchmark_json is not None)
+    done = supervise(lambda steps: _check(steps, asked), timeout, limit)
     if done.failure:
-        _print_failure(algorithm, done, as_json)
+        click.echo(failure_text(algorithm, done.step, done.failure, as_json), nl=False)
         sys.exit(EXIT_FAILED)
-    text, right = done.value
+    text, right, timings = done.value
     click.echo(text, nl=False)
+    if benchmark_json is not None:
+        write_file(benchmark_json, timings)
     if not right:
         sys.exit(EXIT_FAILED)
 
 
-def _check(steps: Any, algorithm: str, machine: str, examples: int, as_json: bool) -> tuple[str, bool]:
+def _write_new(kind: str, path: Path) -> None:
+    from minikern.host.output import write_file
+    from minikern.lab.kinds.registry import kind_named
+    from minikern.lab.kinds.template import template
+
+    text = template(kind_named(kind))
+    if path.suffix != ".py":
+        raise InputError(f"--new: {path}: expected a file ending in .py")
+    if path.exists():
+        raise InputError(f"--new: {path}: already there: name a new file")
+    write_file(path, text)
+    click.echo(f"minikern: {path} written: minikern check {path}", err=True)
+
+
+def _check(steps: Any, asked: Asked) -> tuple[str, bool, str]:
     # Functions of others run in here, in a process of its own.
+    from minikern.api.offered import VERSION
+    from minikern.commands.bench import host
+    from minikern.host.jit import teach_numba
     from minikern.lab.algorithms import load_algorithms
     from minikern.lab.check import check_algorithm
+    from minikern.report.benchmark_json import benchmark_json
+    from minikern.report.check import check_json, check_text
 
-    steps.begin(f"loading {algorithm}")
-    found = load_algorithms(algorithm)
+    teach_numba()  # most files want it, and its import takes longer than some limits
+    steps.begin(f"loading {asked.algorithm}")
+    found = load_algorithms(asked.algorithm)
     steps.end()
-    machines = [_machine_case(machine)] if machine else []
-    verdicts = [check_algorithm(item, machines, examples, steps) for item in found]
-    lines = [_json(verdicts)] if as_json else [line for verdict in verdicts for line in _lines(verdict)]
-    return "".join(f"{line}\n" for line in lines), not any(verdict.wrong for verdict in verdicts)
-
-
-def _print_failure(algorithm: str, done: Any, as_json: bool) -> None:
-    if as_json:
-        import msgspec
-
-        entry = {"name": algorithm, "right": False, "failure": done.failure, "step": done.step}
-        click.echo(msgspec.json.format(msgspec.json.encode({"clock": "measured", "results": [entry]})).decode())
-    else:
-        click.echo(f"{algorithm}: wrong")
-        click.echo(f"  {done.step}: {done.failure}")
+    machines = [_machine_case(asked.machine)] if asked.machine else []
+    verdicts = []
+    for item in found:
+        own = machines if item.hook.arguments[0] == "words" or item.hook.name == "padata_split" else []
+        verdicts.append(check_algorithm(item, own, asked.examples, steps))
+    text = check_json(verdicts) if asked.as_json else check_text(verdicts)
+    right = not any(verdict.wrong for verdict in verdicts)
+    return text, right, benchmark_json(verdicts, host(), VERSION) if asked.benchmark else ""
 
 
 def _machine_case(name: str) -> Any:
@@ -85,86 +144,3 @@ def _machine_case(name: str) -> Any:
     from minikern.lab.run import boot
 
     return case_of_kernel(name, boot(load_machine(name), options=BootOptions(vmemmap="window")).kernel)
-
-
-def _lines(verdict: Any) -> Iterator[str]:
-    found, wrong = verdict.found, verdict.wrong
-    yield f"{found.name} ({found.hook.name}): {'wrong' if wrong else 'right'}"
-    if wrong:
-        yield f"  {wrong}"
-        yield from (f"    {line}" for line in wrong.picture)
-        yield f"  smallest failing {_kind(found).noun}: {wrong.case.describe()}"
-        yield f"  what to do: {found.hook.task}"
-    else:
-        kind = _kind(found)
-        tried = f"{verdict.hand_picked} hand-picked and {verdict.made_up} made-up {kind.noun}s"
-        yield f"  {verdict.compared} {kind.counted} compared on {tried}"
-    if verdict.left_out:
-        yield f"  {verdict.left_out} {_kind(found).noun}s were too large for a function that is not compiled"
-    if verdict.note:
-        yield f"  {verdict.note}"
-    yield from _timing_lines(verdict)
-
-
-def _kind(found: Any) -> Any:
-    from minikern.lab.kinds.registry import BY_HOOK
-
-    return BY_HOOK[found.hook.name]
-
-
-def _timing_lines(verdict: Any) -> Iterator[str]:
-    clocked = verdict.clocked
-    if clocked is None:
-        return
-    rounds = len(clocked.timings[0].samples)
-    memory = f", {clocked.memory}" if clocked.memory else ""
-    yield f"  measured on this computer: {clocked.about}{memory}"
-    yield f"  best of {rounds} rounds taken in turn, compilation apart; spread is how much slower the median round was"
-    if verdict.found.compiled:
-        yield f"  the first call, with compilation, took {verdict.first_call_s:.2f} s"
-    scale, unit = (1.0, "calls/s") if clocked.unit == "calls" else (1e6, f"M{clocked.unit}/s")
-    width = max(len(timing.name) for timing in clocked.timings)
-    for threads in dict.fromkeys(timing.threads for timing in clocked.timings):
-        yield f"    {threads} thread{'s' if threads > 1 else ''}"
-        own, *_ = timings = clocked.of(threads)
-        for timing in timings:
-            roof = "" if timing.of_roofline is None else f"  {timing.of_roofline:4.0%} of roofline"
-            ratio = "" if timing is own else f"  {own.name} runs at {own.rate / timing.rate:.3g} of it"
-            rate = f"{timing.rate / scale:10.2f} {unit}"
-            yield f"    {timing.name:<{width}}  {rate}  spread {timing.spread:4.0%}{roof}{ratio}"
-    if clocked.note:
-        yield f"  {clocked.note}"
-
-
-def _json(verdicts: list[Any]) -> str:
-    from minikern.report.json_text import json_text
-
-    body = []
-    for verdict in verdicts:
-        kind = _kind(verdict.found)
-        entry: dict[str, Any] = {"name": verdict.found.name, "hook": kind.hook.name}
-        entry |= {"right": verdict.wrong is None, kind.counted: verdict.compared}
-        entry |= {"hand_picked": verdict.hand_picked, "made_up": verdict.made_up, "left_out": verdict.left_out}
-        entry["note"] = verdict.note or None
-        if verdict.wrong:
-            wrong = verdict.wrong
-            entry["wrong"] = {
-                **({wrong.unit: wrong.at} if wrong.unit else {}),
-                "field": wrong.field,
-                "expected": wrong.expected,
-                "found": wrong.found,
-                kind.noun: wrong.case.describe(),
-                "picture": wrong.picture,
-            }
-        entry["first_call_s"] = verdict.first_call_s
-        clocked = verdict.clocked
-        entry["timed_on"] = f"{clocked.about}{clocked.memory and ', '}{clocked.memory}" if clocked else None
-        entry["timings"] = [_timing_json(timing, clocked) for timing in clocked.timings] if clocked else []
-        body.append(entry)
-    return json_text({"clock": "measured", "results": body})
-
-
-def _timing_json(timing: Any, clocked: Any) -> dict[str, Any]:
-    entry = {"name": timing.name, "threads": timing.threads, f"{clocked.unit}_per_s": timing.rate}
-    entry |= {"per_s": timing.rate, "spread": timing.spread, "of_roofline": timing.of_roofline}
-    return entry | {f"{clocked.unit}_a_sample": timing.amount, "samples": timing.samples, "samples_s": timing.samples}
