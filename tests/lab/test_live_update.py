@@ -18,17 +18,8 @@ from minikern.describe.adjust import Adjustments, adjust
 from minikern.describe.case import Case
 from minikern.describe.presets import load_machine
 from minikern.lab.downtime import Link
-from minikern.lab.live_update import (
-    Update,
-    cost_ns,
-    dax_words,
-    live_update,
-    migrate_all,
-    place_guests,
-    restore_work,
-    save_work,
-    way_of,
-)
+from minikern.lab.guest_work import Update, cost_ns, restore_work, save_work
+from minikern.lab.live_update import dax_words, live_update, migrate_all, place_guests, way_of
 from minikern.lab.run import boot
 from minikern.lab.vms import VmGroup, parse_vm, total_bytes
 
