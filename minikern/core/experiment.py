@@ -23,6 +23,7 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     acs_override: AcsOverride = ""  # ports or functions taken to isolate, though nothing says so
     purgatory_digest: PurgatoryDigest = "generic"  # how the purgatory checks the loaded kernel
     device_shutdown: Literal["serial", "async"] = "serial"  # one device after the other, or each when it can
+    iommu_domains: Literal["rebuilt", "kept"] = "rebuilt"  # page tables of passed-through devices, over a kexec
     acpi_processors: AcpiProcessors = "serial"  # how processors' capabilities and idle states are evaluated
     acpi_capabilities: bool = True  # the firmware is told what the kernel can do with processors
     trampoline_lock: bool = True  # one CPU at a time uses the trampoline's stack

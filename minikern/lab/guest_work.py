@@ -10,6 +10,9 @@ import simpy
 
 from hw.units import MIB
 from minikern.core.costs import Cost
+from minikern.lab import guest_iommu
+from minikern.lab.guest_iommu import Domains
+from minikern.lab.guest_state import XSAVE_BYTES, guest_state
 from minikern.lab.vms import VmGroup
 
 Way = Literal["kho", "dax", "file"]
@@ -20,26 +23,28 @@ Process = Generator[simpy.Event, Any, None]
 DAX_PAGES_A_FOLIO = 128  # struct pages written for each; Source: mm/mm_init.c:compound_nr_pages() @ v6.12
 
 
-def save_work(vm: VmGroup, way: Way) -> dict[str, Work]:
+def save_work(vm: VmGroup, way: Way, domains: Domains = "rebuilt", xsave: int = XSAVE_BYTES) -> dict[str, Work]:
     """What is done for one guest before the kexec, by part."""
+    state = guest_state(vm, xsave)
     kept = {"kho": Work(kho_preserve_block=vm.folios), "dax": Work(), "file": Work(vm_store_mib=_mib(vm))}[way]
     return {
-        "pause": Work(vm_pause=1, vm_pause_vcpu=vm.vcpus),
-        "snapshot": Work(vm_snapshot=1, vm_snapshot_vcpu=vm.vcpus) + kept,
+        "pause": Work(vm_pause=1, vm_pause_vcpu=vm.vcpus, vm_device_stop=state.devices),
+        "snapshot": Work(vm_describe=1) + state.work() + kept,
+        "devices off": guest_iommu.save_work(vm, domains),
     }
 
 
-def restore_work(vm: VmGroup, way: Way) -> dict[str, Work]:
-    """What is done for one guest after it, by part. A passed-through device is reset, its mappings are made anew."""
+def restore_work(vm: VmGroup, way: Way, domains: Domains = "rebuilt", xsave: int = XSAVE_BYTES) -> dict[str, Work]:
+    """What is done for one guest after it, by part."""
+    state = guest_state(vm, xsave)
     found = {
         "kho": Work(kho_radix_key=vm.folios),
         "dax": Work(dax_page_init=vm.folios * DAX_PAGES_A_FOLIO if vm.pages != "4K" else vm.folios),
         "file": Work(vm_load_mib=_mib(vm)),
     }[way]
-    devices = Work(vfio_device_reset=vm.vfio, iommu_map_folio=vm.vfio and vm.folios)
     return {
-        "restore": Work(vm_restore=1, vm_restore_vcpu=vm.vcpus) + found,
-        "devices": devices,
+        "restore": Work(vm_restore=1, vm_create_vcpu=vm.vcpus, vm_device_start=state.devices) + state.work() + found,
+        "devices on": guest_iommu.restore_work(vm, domains),
         "resume": Work(vm_resume=1),
     }
 
@@ -57,11 +62,14 @@ class Update:
     """Processes of one update; ``run()`` gives each guest's silence in ns, group by group."""
 
     def __init__(
-        self, groups: Sequence[VmGroup], way: Way, host_ns: int, costs: Mapping[str, Cost], at_once: int
-    ) -> None:
+        self, groups: Sequence[VmGroup], way: Way, host_ns: int, costs: Mapping[str, Cost], at_once: int,
+        domains: Domains = "rebuilt", xsave: int = XSAVE_BYTES,
+    ) -> None:  # fmt: skip
         self.env = simpy.Environment()
         self.vms = [group for group in groups for _ in range(group.count)]
-        self.way, self.host_ns, self.costs = way, host_ns, costs
+        self._group = [number for number, group in enumerate(groups) for _ in range(group.count)]
+        self.host_ns, self.costs = host_ns, costs
+        self._how = way, domains, xsave
         self.slots = simpy.Resource(self.env, at_once)
         self.disk = simpy.Resource(self.env, 1)  # a disk's rate is shared by all who use it
         self.paused = [0] * len(self.vms)
@@ -75,6 +83,18 @@ class Update:
         self.total_ns = int(self.env.now)
         return self.silent
 
+    def members(self, group: int) -> list[int]:
+        """Which guests are of that group."""
+        return [index for index, number in enumerate(self._group) if number == group]
+
+    def saving(self, index: int) -> dict[str, Work]:
+        """What is done for a guest before the kexec, by part."""
+        return save_work(self.vms[index], *self._how)
+
+    def restoring(self, index: int) -> dict[str, Work]:
+        """What is done for it afterwards."""
+        return restore_work(self.vms[index], *self._how)
+
     def _host(self) -> Process:
         yield self.env.all_of([self.env.process(self._save(index)) for index in range(len(self.vms))])
         yield self.env.timeout(self.host_ns)
@@ -82,18 +102,17 @@ class Update:
         yield self.env.all_of([self.env.process(self._restore(index)) for index in range(len(self.vms))])
 
     def _save(self, index: int) -> Process:
-        vm = self.vms[index]
         with self.slots.request() as slot:
             yield slot
             self.paused[index] = int(self.env.now)
-            for work in save_work(vm, self.way).values():
+            for work in self.saving(index).values():
                 yield from self._do(work)
 
     def _restore(self, index: int) -> Process:
         vm = self.vms[index]
         with self.slots.request() as slot:
             yield slot
-            for work in restore_work(vm, self.way).values():
+            for work in self.restoring(index).values():
                 yield from self._do(work)
         # The last packet before the pause was up to one interval old, here half of one.
         self.silent[index] = int(self.env.now) - self.paused[index] + 500 * vm.packet_us

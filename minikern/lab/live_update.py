@@ -6,6 +6,7 @@ them there. Everything that is waited for is counted work; the silence of each g
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,8 +14,9 @@ import msgspec
 import numpy as np
 
 from hw.errors import InputError
-from hw.units import GIB, MIB, PAGE_SHIFT, PAGE_SIZE, parse_size
+from hw.units import GIB, MIB, PAGE_SHIFT, PAGE_SIZE
 from minikern.core.cost_table import machine_costs
+from minikern.core.experiment import Experiment
 from minikern.core.kernel import BootOptions, Kernel
 from minikern.core.variant import Variant
 from minikern.describe.case import Case
@@ -22,9 +24,12 @@ from minikern.kexec.load import Kexec
 from minikern.kexec.purgatory import mode_of
 from minikern.kho import preserve
 from minikern.kho.radix import encode_key
-from minikern.lab.bands import Band, doubts_of, time_band
-from minikern.lab.downtime import MAX_ROUNDS, NS_PER_MS, Link, percentile
-from minikern.lab.guest_work import Update, Way, Work, cost_ns, restore_work, save_work
+from minikern.lab.bands import doubts_of, time_band
+from minikern.lab.downtime import NS_PER_MS, percentile
+from minikern.lab.guest_costs import Figure
+from minikern.lab.guest_iommu import Domains, domain_pages
+from minikern.lab.guest_state import xsave_bytes
+from minikern.lab.guest_work import Update, Way, Work, cost_ns
 from minikern.lab.kexec import reboot
 from minikern.lab.run import boot
 from minikern.lab.spent import Spent, spent_in
@@ -38,13 +43,6 @@ MAX_TRACKED = 1 << 22  # blocks held one by one
 KEYS_AT_ONCE = 1 << 22
 
 
-class Figure(msgspec.Struct, frozen=True):
-    """Silence in simulated ms, and where 80 % of what is believed lies."""
-
-    ms: float
-    band: Band | None
-
-
 class LiveUpdate(msgspec.Struct):
     """One way, on one kernel: each guest's silence, what the host did, and what it took of it."""
 
@@ -53,9 +51,11 @@ class LiveUpdate(msgspec.Struct):
     p50: Figure
     p99: Figure
     worst: Figure
+    groups: list[Figure]  # the middle one of each kind of guest
     total_ms: float
     host_ms: dict[str, float]
     guest_ms: dict[str, float]  # of the guest that is silent longest
+    iommu_domains: Domains  # of passed-through devices
     preserved_pages: int  # 4 KiB, of the guests
     walked_blocks: int  # by the next kernel, each time it walks
     initialised_alone: int  # struct pages that the boot CPU initialised, however
@@ -63,6 +63,8 @@ class LiveUpdate(msgspec.Struct):
     lost: list[str]
     lost_packets: int  # of all guests together, at the rate each of them sends
     price: str
+    requires: str  # kernel and options, for the reader
+    released: bool  # some Linux does it
 
 
 @dataclass
@@ -119,6 +121,11 @@ def preserve_guests(k: Kernel, placed: Sequence[tuple[VmGroup, list[int]]]) -> N
                 preserve.tree_of(k).add_keys((numbers + np.uint64(encode_key(0, order))).astype(np.uint64))
 
 
+def preserve_tables(k: Kernel, pages: int) -> None:
+    """Preserve pages for the IOMMU's tables, before the host goes down; the guests' own part of it is counted apart."""
+    preserve.preserve_blocks(k, [(preserve.get_zeroed_page(k) >> PAGE_SHIFT, 0) for _ in range(pages)])
+
+
 def dax_words(spec: Case, groups: Sequence[VmGroup]) -> str:
     """``memmap=`` words that take the guests' memory from both kernels, from the top of RAM down."""
     left = -(-total_bytes(groups) // GIB) * GIB
@@ -147,7 +154,10 @@ def _through_kexec(
     if way == "kho":
         if k.kho.outgoing is None:
             raise InputError(f"variant {variant.name}: Kexec HandOver is off: expected room for its scratch areas")
-        preserve_guests(k, place_guests(k, groups, [node.nid for node in k.nodes]))
+        placed = place_guests(k, groups, [node.nid for node in k.nodes])
+        preserve_guests(k, placed)
+        if domains_of(variant, way) == "kept":
+            preserve_tables(k, sum(domain_pages(vm) for vm, _ in placed))
     elif way == "file":
         check_fit(total_bytes(groups), k.page_alloc.nr_free_pages() * PAGE_SIZE, "what is free on the booted host")
     initrd = bytes(k.boot_params.ramdisk[1])
@@ -191,33 +201,26 @@ def live_update(
     """Update the host once. InputError: the guests do not fit, or cannot be kept that way."""
     if at_once < 1:
         raise InputError(f"--at-once {at_once}: expected at least 1")
-    memory = total_bytes(groups)
+    memory, domains = total_bytes(groups), domains_of(variant, way)
     host = _through_kexec(spec, variant, groups, way, packer, release, append, options)
     costs = machine_costs(spec.name, spec.costs)
-    update = Update(groups, way, sum(host.parts_ns.values()), costs, at_once)
+    update = Update(groups, way, sum(host.parts_ns.values()), costs, at_once, domains, xsave_bytes(spec))
     silent = update.run()
     ordered = sorted(range(len(silent)), key=lambda index: silent[index])
-    worst = update.vms[ordered[-1]]
-    parts = {**save_work(worst, way), **restore_work(worst, way)}
-
-    def figure(percent: int) -> Figure:
-        index = percentile(ordered, percent)
-        vm, work = update.vms[index], dict(host.spent.work)
-        for part in (*save_work(vm, way).values(), *restore_work(vm, way).values(), Work(vmm_start=1)):
-            for kind, ns in cost_ns(part, costs).items():
-                work[kind] = work.get(kind, 0.0) + ns
-        spent = Spent(work, host.spent.rest)
-        return Figure(round(silent[index] / NS_PER_MS, 3), time_band(silent[index], spent, doubts_of(spec)))
-
+    worst = ordered[-1]
+    p50, p99, last = (_figure(spec, update, percentile(ordered, share), host.spent) for share in (50, 99, 100))
+    parts = {**update.saving(worst), **update.restoring(worst)}
     return LiveUpdate(
         variant=variant.name,
         way=way,
-        p50=figure(50),
-        p99=figure(99),
-        worst=figure(100),
+        p50=p50,
+        p99=p99,
+        worst=last,
+        groups=[_figure(spec, update, _middle(update, group), host.spent) for group in range(len(groups))],
         total_ms=round(update.total_ns / NS_PER_MS, 3),
         host_ms={name: round(ns / NS_PER_MS, 3) for name, ns in host.parts_ns.items()},
         guest_ms={name: round(sum(cost_ns(work, costs).values()) / NS_PER_MS, 3) for name, work in parts.items()},
+        iommu_domains=domains,
         preserved_pages=memory // PAGE_SIZE if way == "kho" else 0,
         walked_blocks=host.walked,
         initialised_alone=host.alone,
@@ -225,39 +228,25 @@ def live_update(
         lost=host.lost,
         lost_packets=sum(ns // (1000 * vm.packet_us) for ns, vm in zip(silent, update.vms, strict=True)),
         price=PRICES[way].format(scratch=host.scratch / GIB, memory=memory / GIB),
+        requires=variant.requires,
+        released=variant.experiment == Experiment(),
     )
 
 
-class Moved(msgspec.Struct):
-    """The guests migrated away one after the other instead. Simulated ms."""
-
-    p50_ms: float
-    worst_ms: float
-    total_ms: float
-    network_bytes: int
-    converged: bool
-    lost_packets: int
-    price: str = "a second host with room for all guests"
+def domains_of(variant: Variant, way: Way) -> Domains:
+    """What becomes of the IOMMU's tables: only what is handed over can be kept."""
+    return variant.experiment.iommu_domains if way == "kho" else "rebuilt"
 
 
-def migrate_all(spec: Case, groups: Sequence[VmGroup], link: Link) -> Moved:
-    """Pre-copy of every guest by its own memory and dirty rate. InputError for a link that carries nothing."""
-    if link.bytes_per_s <= 0:
-        raise InputError("a migration needs a bandwidth above 0")
-    switch_ms = machine_costs(spec.name, spec.costs)["migration_switchover"].ns / NS_PER_MS
-    silent, total_ms, sent, converged, lost = [], 0.0, 0.0, True, 0
-    for vm in (group for group in groups for _ in range(group.count)):
-        left, rounds = float(vm.memory_bytes), 0
-        dirty = parse_size(vm.dirty, "--vm: dirty")
-        while left / link.bytes_per_s > link.max_downtime_ns / 1e9 and rounds < MAX_ROUNDS:
-            seconds = left / link.bytes_per_s
-            sent, total_ms, rounds = sent + left, total_ms + 1e3 * seconds, rounds + 1
-            left = min(float(vm.memory_bytes), dirty * seconds)
-        stopped_ms = 1e3 * left / link.bytes_per_s
-        converged &= stopped_ms <= link.max_downtime_ns / NS_PER_MS
-        silent.append(stopped_ms + switch_ms)
-        sent, total_ms = sent + left, total_ms + stopped_ms + switch_ms
-        lost += int(1000 * silent[-1]) // vm.packet_us
-    silent.sort()
-    middle = silent[-(-len(silent) * 50 // 100) - 1]
-    return Moved(round(middle, 3), round(silent[-1], 3), round(total_ms, 3), int(sent), converged, lost)
+def _middle(update: Update, group: int) -> int:
+    ordered = sorted(update.members(group), key=lambda index: update.silent[index])
+    return percentile(ordered, 50)
+
+
+def _figure(spec: Case, update: Update, index: int, host: Spent) -> Figure:
+    """The silence of one guest, with the band of what the host and it itself did."""
+    work = Counter(host.work)
+    for part in (*update.saving(index).values(), *update.restoring(index).values(), Work(vmm_start=1)):
+        work.update(cost_ns(part, update.costs))
+    silent = update.silent[index]
+    return Figure(round(silent / NS_PER_MS, 3), time_band(silent, Spent(work, host.rest), doubts_of(spec)))

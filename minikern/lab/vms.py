@@ -22,16 +22,23 @@ RAM = 1  # e820 type
 MAX_VMS = 4096
 PAGES = {"4K": PAGE_SIZE, "2M": 2 * MIB, "1G": GIB}
 
+SPELLING = "[Nx]SIZE,vcpus=N,vfio=N,nics=N,disks=N,pages=4K|2M|1G,packet_us=N,dirty=SIZE"
+
 Pages = Literal["4K", "2M", "1G"]
 
 
 class VmGroup(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Guests that are alike. ``vfio`` devices are passed through to each, ``pages`` is what its memory is made of."""
+    """Guests that are alike. ``vfio`` devices are passed through to each, ``nics`` and ``disks`` are emulated ones.
+
+    ``pages`` is what its memory is made of.
+    """
 
     memory: Annotated[str, Meta(min_length=1)]
     count: Annotated[int, Meta(ge=1, le=MAX_VMS)] = 1
     vcpus: Annotated[int, Meta(ge=1, le=4096)] = 4
     vfio: Annotated[int, Meta(ge=0, le=64)] = 0
+    nics: Annotated[int, Meta(ge=0, le=64)] = 1
+    disks: Annotated[int, Meta(ge=0, le=256)] = 1
     pages: Pages = "2M"
     packet_us: Annotated[int, Meta(ge=10, le=10_000_000)] = 1000
     dirty: str = "512M"  # bytes it writes to anew in a second
@@ -68,7 +75,7 @@ def parse_vm(text: str) -> list[VmGroup]:
     for word in rest:
         key, equals, value = word.partition("=")
         if not equals or key not in VmGroup.__struct_fields__ or key in ("memory", "count"):
-            raise InputError(f"--vm: {word!r}: expected [N x]SIZE,vcpus=N,vfio=N,pages=4K|2M|1G,packet_us=N,dirty=SIZE")
+            raise InputError(f"--vm: {word!r}: expected {SPELLING}")
         fields[key] = value
     try:
         group = msgspec.convert(fields, VmGroup, strict=False)
