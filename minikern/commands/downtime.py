@@ -31,7 +31,7 @@ PACKERS = ["gzip", "xz", "zstd", "lz4"]
 @machine_options
 @fit_options
 @click.option("--vm", "vm", multiple=True, metavar="[Nx]SIZE[,...]|FILE",
-              help="Guests with memory of their own, e.g. 4x16G,vcpus=8,vfio=1,pages=2M.")  # fmt: skip
+              help="Guests with memory of their own, e.g. 4x16G,vcpus=8,vfio=1,nics=1,disks=2,pages=2M.")  # fmt: skip
 @click.option("--disk-image", is_flag=True, help="With --vm: also the way over a disk.")
 @click.option("--vms", default=8, show_default=True, metavar="N", help="Guests on the host.")
 @click.option("--vm-memory", default="", metavar="SIZE", help="Memory of a guest; 16G, or a share of 3/4 of RAM.")
@@ -129,13 +129,17 @@ def _ways(
 ) -> None:  # fmt: skip
     from hw.errors import InputError, MachineStopped
     from minikern.core.variant import load_variant
-    from minikern.lab.live_update import live_update, migrate_all, way_of
+    from minikern.lab.guest_costs import guest_costs
+    from minikern.lab.live_update import live_update, way_of
+    from minikern.lab.migration import migrate_all
     from minikern.lab.vms import parse_vm
     from minikern.report.live_update import live_update_json, live_update_sheets
 
     groups = [group for text in texts for group in parse_vm(text)]
     moved = migrate_all(spec, groups, link)
-    tries = [(one, way_of(one)) for one in map(load_variant, names or LIVE_UPDATES)]
+    passed_through = any(group.vfio for group in groups)
+    asked = names or (*LIVE_UPDATES, *(("live-update-iommu",) if passed_through else ()))
+    tries = [(one, way_of(one)) for one in map(load_variant, asked)]
     if disk:
         tries.append((tries[0][0], "file"))
     rows, refused = [], []
@@ -148,7 +152,8 @@ def _ways(
                 refused.append((variant.name, str(error)))
     if not rows:
         raise InputError(refused[0][1])
+    found = spec.name, groups, rows, refused, moved, guest_costs(spec, groups)
     if as_json:
-        click.echo(live_update_json(spec.name, groups, rows, refused, moved))
+        click.echo(live_update_json(*found))
     else:
-        show_sheets(live_update_sheets(spec.name, groups, rows, refused, moved), markdown)
+        show_sheets(live_update_sheets(*found), markdown)
