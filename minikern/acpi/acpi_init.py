@@ -7,14 +7,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from minikern.acpi.aml_load import acpi_load_tables
+from minikern.acpi.device_walk import DEEPEST, STA_PRESENT, is_there, status
 from minikern.acpi.ec import acpi_ec_ecdt_probe
 from minikern.acpi.interpreter import Interpreter
 from minikern.acpi.loaded import loaded_interpreter
 from minikern.acpi.osi import OsiStrings
 from minikern.acpi.package_init import init_packages
+from minikern.acpi.processor import acpi_id
 from minikern.acpi.processor_setup import acpi_early_processor_control_setup, processors
 from minikern.acpi.reg import execute_reg_methods
-from minikern.acpi.scan import STA_FUNCTIONING, STA_PRESENT, acpi_bus_scan, status
+from minikern.acpi.scan import acpi_bus_scan
 from minikern.acpi.spaces import PCI_CONFIG
 from minikern.acpi.tables import acpi_early_init as acpi_early_init
 from minikern.core.moduleparam import Parameter, a_bool, module_param
@@ -96,7 +98,9 @@ def acpi_bus_init(k: Kernel) -> bool:
 
 
 def acpi_initialize_objects(k: Kernel, run: Interpreter) -> None:
-    r"""Run \_INI, \_SB._INI, then _STA and _INI of every device; the subtree of an absent device is skipped.
+    r"""Run \_INI, \_SB._INI, then _STA and _INI of devices; the subtree of an absent device is skipped.
+
+    A device below which nothing has an _INI is not even asked whether it is there.
 
     Source: drivers/acpi/acpica/nsinit.c:acpi_ns_initialize_devices() @ v6.12
     """
@@ -106,21 +110,37 @@ def acpi_initialize_objects(k: Kernel, run: Interpreter) -> None:
         if node is not None and "_INI" in node.children:
             run.evaluate(node, "_INI")
     execute_reg_methods(run, PCI_CONFIG)
-    k.charge("acpi_node_walk", run.objects)
-    _initialize_below(run, root, 0)
+    k.charge("acpi_node_walk", 2 * run.objects)  # for the methods, and for the devices
+    _initialize_below(run, root, _above_ini_methods(run), 0)
 
 
-def _initialize_below(run: Interpreter, parent: Node, depth: int) -> None:
+def _above_ini_methods(run: Interpreter) -> set[Node]:
+    """Every object that has an _INI of a device below it.
+
+    Source: drivers/acpi/acpica/nsinit.c:acpi_ns_find_ini_methods() @ v6.12
+    """
+    above: set[Node] = set()
+    for found in run.namespace.walk():
+        node = found.parent
+        if found.name == "_INI" and node is not None and node.kind in _INI_KINDS:
+            while node is not None and node not in above:
+                above.add(node)
+                node = node.parent
+    return above
+
+
+def _initialize_below(run: Interpreter, parent: Node, with_ini: set[Node], depth: int) -> None:
+    """Source: drivers/acpi/acpica/nsinit.c:acpi_ns_init_one_device() @ v6.12"""
     for node in list(parent.children.values()):
         predefined = parent.parent is None and node.name in ("_SB_", "_TZ_")
         if node.kind in _INI_KINDS and not predefined:
-            flags = status(run, node)
-            if not flags & STA_PRESENT and not flags & STA_FUNCTIONING:
+            flags = status(run, node) if node in with_ini else 0
+            if not is_there(flags):
                 continue
             if flags & STA_PRESENT and "_INI" in node.children:
                 run.evaluate(node, "_INI")
-        if node.children and node.kind is not Kind.METHOD and depth < 64:
-            _initialize_below(run, node, depth + 1)
+        if node.children and node.kind is not Kind.METHOD and depth < DEEPEST:
+            _initialize_below(run, node, with_ini, depth + 1)
 
 
 def acpi_processor_check_duplicates(k: Kernel) -> None:
@@ -129,12 +149,8 @@ def acpi_processor_check_duplicates(k: Kernel) -> None:
     Source: drivers/acpi/acpi_processor.c:acpi_processor_check_duplicates() @ v6.12
     """
     run = loaded_interpreter(k)
-    k.charge("acpi_node_walk", 2 * run.objects)
     for node in processors(run):
-        if node.kind is Kind.DEVICE:
-            run.evaluate(node, "_UID")
-        else:
-            k.charge("acpi_evaluate")
+        acpi_id(run, node)
 
 
 def acpi_sleep_init(k: Kernel, run: Interpreter) -> None:

@@ -25,10 +25,11 @@ XAPIC_UIDS = 255  # Processor statements can only name so many
 
 def acpi_processor_add(k: Kernel, run: Interpreter, node: Node) -> None:
     """Find the logical CPU of a present processor object; try to take up one that has none, and say how that went."""
-    acpi_id = _acpi_id(run, node)
-    if acpi_id is None:
+    number = acpi_id(run, node)
+    if number is None:
         return
-    apic_id = _phys_id(k.acpi, run, node, acpi_id)
+    k.acpi.processors.append(node)
+    apic_id = _phys_id(k.acpi, run, node, number)
     maps = k.cpus
     # A machine whose MADT lists no CPU runs on the one it has. A slot that was empty at power-on still is, though
     # its _STA, which asks a hot-plug controller nobody built in here, may say otherwise.
@@ -50,8 +51,21 @@ def is_processor(node: Node, ids: list[str]) -> bool:
     return node.kind is Kind.PROCESSOR or PROCESSOR_ID in ids
 
 
-def _acpi_id(run: Interpreter, node: Node) -> int | None:
+def processor_physically_present(k: Kernel, run: Interpreter, node: Node) -> bool:
+    """True for a processor object whose number belongs to a CPU; without a MADT that is number 0.
+
+    Source: drivers/acpi/processor_pdc.c:processor_physically_present(), processor_core.c:acpi_map_cpuid() @ v6.12
+    """
+    number = acpi_id(run, node)
+    if number is None:
+        return False
+    return number == 0 if not k.acpi.lapics else _phys_id(k.acpi, run, node, number) is not None
+
+
+def acpi_id(run: Interpreter, node: Node) -> int | None:
+    """The number by which tables name a processor: in its statement, or its _UID."""
     if node.kind is Kind.PROCESSOR:
+        run.account.book("acpi_evaluate", 1)
         return node.value[0] if node.value else None
     uid = run.evaluate(node, "_UID")
     return uid if isinstance(uid, int) else None

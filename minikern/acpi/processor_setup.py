@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import simpy
 
+from minikern.acpi.device_walk import get_devices
 from minikern.acpi.interpreter import Interpreter
 from minikern.acpi.loaded import loaded_interpreter
-from minikern.acpi.scan import STA_PRESENT, status
+from minikern.acpi.processor import PROCESSOR_ID, processor_physically_present
 from minikern.core.printk import Level
 from minikern.state.namespace import Kind, Node
 
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
 Work = list[tuple[str, int]]
-PROCESSOR_ID = "ACPI0007"
 PDC_BUFFER = bytes([1, 0, 0, 0, 1, 0, 0, 0, 0xBF, 0x0B, 0, 0])  # revision 1, one capability word
 OSC_UUID = bytes.fromhex("16a6774029be479ebdd870587139538a")
 """Processor _OSC, 4077A616-290C-47BE-9EBD-D87058713953. Source: drivers/acpi/acpi_processor.c @ v6.12"""
@@ -30,14 +30,13 @@ UNLOCKED = ("aml_sleep_us", "acpi_processor_control", "acpi_processor_idle")
 
 
 def processors(run: Interpreter) -> list[Node]:
-    """Processor objects and ACPI0007 devices in namespace order."""
-    return [node for node in run.namespace.devices() if _is_processor(run, node)]
+    """Processor statements, then ACPI0007 devices that are there, each in namespace order.
 
-
-def _is_processor(run: Interpreter, node: Node) -> bool:
-    if node.kind is Kind.DEVICE:
-        return "_HID" in node.children and run.evaluate(node, "_HID") == PROCESSOR_ID
-    return node.kind is Kind.PROCESSOR
+    Source: drivers/acpi/processor_pdc.c:acpi_early_processor_osc() @ v6.12
+    """
+    run.account.book("acpi_node_walk", 2 * run.objects)
+    statements = [node for node in run.namespace.devices() if node.kind is Kind.PROCESSOR]
+    return [*statements, *get_devices(run, PROCESSOR_ID)]
 
 
 def acpi_early_processor_control_setup(k: Kernel, run: Interpreter) -> None:
@@ -50,7 +49,7 @@ def acpi_early_processor_control_setup(k: Kernel, run: Interpreter) -> None:
 
 
 def _control(run: Interpreter, node: Node) -> None:
-    if not status(run, node) & STA_PRESENT:
+    if not processor_physically_present(run.k, run, node):
         return
     if "_OSC" in node.children:
         capabilities = bytearray(8)
@@ -71,7 +70,7 @@ def acpi_processor_init(k: Kernel) -> int:
     if k.acpi.disabled or k.acpi.interpreter is None or k.experiment.acpi_processors == "lazy":
         return 0
     run = loaded_interpreter(k)
-    return sum(_each(k, run, processors(run), _idle_states))
+    return sum(_each(k, run, k.acpi.processors, _idle_states))
 
 
 def _idle_states(run: Interpreter, node: Node) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from minikern.acpi import resources
 from minikern.acpi.cmos import RTC_IDS, acpi_install_cmos_rtc
+from minikern.acpi.device_walk import DEEPEST, STA_ENABLED, is_there, status
 from minikern.acpi.ec import EC_ID, acpi_ec_add
 from minikern.acpi.ids import hardware_ids as hardware_ids
 from minikern.acpi.interpreter import Interpreter
@@ -19,20 +20,11 @@ from minikern.state.namespace import DEVICES, Kind, Node
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-STA_PRESENT, STA_ENABLED, STA_FUNCTIONING = 1 << 0, 1 << 1, 1 << 3  # Source: ACPI 6.5 clause 6.3.7
-STA_DEFAULT = 0x0F
 NEEDS_WITHOUT_ID = ("_ADR", "_PR0", "_PRW", "_CCA")  # address, power, wake-up, coherence
 NEEDS = ("_UID", "_DEP", *NEEDS_WITHOUT_ID)
 PCI_ROOT_ID, PCI_LINK_ID = "PNP0A03", "PNP0C0F"
-
-
-def status(run: Interpreter, device: Node) -> int:
-    """_STA of a device; everything present when it has none.
-
-    Source: drivers/acpi/utils.c:acpi_bus_get_status_handle() @ v6.12
-    """
-    value = run.evaluate(device, "_STA", STA_DEFAULT)
-    return value if isinstance(value, int) else STA_DEFAULT
+ASKED_WHEN_FOUND = (Kind.DEVICE, Kind.PROCESSOR, Kind.POWER)
+"""A power resource is asked whether it is on. Source: drivers/acpi/scan.c, power.c @ v6.12"""
 
 
 def ids_and_needs(run: Interpreter, device: Node) -> list[str]:
@@ -47,23 +39,45 @@ def ids_and_needs(run: Interpreter, device: Node) -> list[str]:
     return ids
 
 
-def present_devices(k: Kernel, run: Interpreter) -> Iterator[Node]:
-    """Devices and processors in namespace order; those that are neither present nor functioning are left out whole.
+def scanned_devices(k: Kernel, run: Interpreter) -> Iterator[Node]:
+    """Everything the scan makes a device object for, in namespace order: what is not there, too, is asked once.
 
-    Source: drivers/acpi/scan.c:acpi_bus_check_add() @ v6.12
+    Source: drivers/acpi/scan.c:acpi_bus_check_add(), acpi_scan_init_status() @ v6.12
     """
-    yield from _present(k, run, run.namespace.root, 0)
+    yield from _scanned(k, run, run.namespace.root, 0)
 
 
-def _present(k: Kernel, run: Interpreter, parent: Node, depth: int) -> Iterator[Node]:
+def _scanned(k: Kernel, run: Interpreter, parent: Node, depth: int) -> Iterator[Node]:
+    for node in list(parent.children.values()):
+        if node.kind in DEVICES:
+            k.charge("acpi_device_scan")
+            if node.kind in ASKED_WHEN_FOUND:
+                status(run, node)
+            if node.kind is Kind.POWER:
+                k.charge("acpi_evaluate")  # its level and order
+            else:
+                yield node
+        if node.children and node.kind is not Kind.METHOD and depth < DEEPEST:
+            yield from _scanned(k, run, node, depth + 1)
+
+
+def attached_devices(run: Interpreter) -> Iterator[Node]:
+    """The devices that get a driver, in namespace order: each is asked once more whether it is there.
+
+    Nothing below one that is not there is looked at.
+    Source: drivers/acpi/scan.c:acpi_bus_attach() @ v6.12
+    """
+    yield from _attached(run, run.namespace.root, 0)
+
+
+def _attached(run: Interpreter, parent: Node, depth: int) -> Iterator[Node]:
     for node in list(parent.children.values()):
         if node.kind in DEVICES and node.kind is not Kind.POWER:
-            k.charge("acpi_device_scan")
-            if not status(run, node) & (STA_PRESENT | STA_FUNCTIONING):
+            if not is_there(status(run, node)):
                 continue
             yield node
-        if node.children and node.kind is not Kind.METHOD and depth < 64:
-            yield from _present(k, run, node, depth + 1)
+        if node.children and node.kind is not Kind.METHOD and depth < DEEPEST:
+            yield from _attached(run, node, depth + 1)
 
 
 def acpi_bus_scan(k: Kernel, scan_root: Callable[[PciRoot], None]) -> None:
@@ -72,32 +86,38 @@ def acpi_bus_scan(k: Kernel, scan_root: Callable[[PciRoot], None]) -> None:
     Devices are all found first and attached afterwards, in the same order.
     Source: drivers/acpi/scan.c:acpi_bus_scan(), acpi_bus_attach() @ v6.12
     """
-    state, run = k.acpi, loaded_interpreter(k)
+    run = loaded_interpreter(k)
     instances: defaultdict[str, int] = defaultdict(int)
-    found = []
-    for node in present_devices(k, run):
+    found: dict[Node, tuple[list[str], int]] = {}
+    for node in scanned_devices(k, run):
         ids = ids_and_needs(run, node)
         if ids or node.kind is Kind.PROCESSOR:
             name = ids[0] if ids else ""
-            found.append((node, ids, instances[name]))
+            found[node] = ids, instances[name]
             instances[name] += 1
+    for node in attached_devices(run):
+        if node in found:
+            _attach(k, run, node, *found[node], scan_root)
+
+
+def _attach(
+    k: Kernel, run: Interpreter, node: Node, ids: list[str], instance: int, scan_root: Callable[[PciRoot], None]
+) -> None:
+    """Source: drivers/acpi/scan.c:acpi_scan_attach_handler() @ v6.12"""
     no_roots, no_links = k.acpi_options.pci_disabled, k.acpi_options.noirq
-    for node, ids, instance in found:
-        if PCI_ROOT_ID in ids:
-            if no_roots:
-                continue
-            root = acpi_pci_root_add(k, run, node, ids[0], instance)
-            if root is not None:
-                state.pci_roots.append(root)
-                scan_root(root)
-        elif PCI_LINK_ID in ids and not no_links:
-            acpi_pci_link_add(k, run, node)
-        elif is_processor(node, ids):
-            acpi_processor_add(k, run, node)
-        elif EC_ID in ids:
-            acpi_ec_add(run, node)
-        elif not RTC_IDS.isdisjoint(ids):
-            acpi_install_cmos_rtc(run)
+    if PCI_ROOT_ID in ids:
+        root = None if no_roots else acpi_pci_root_add(k, run, node, ids[0], instance)
+        if root is not None:
+            k.acpi.pci_roots.append(root)
+            scan_root(root)
+    elif PCI_LINK_ID in ids and not no_links:
+        acpi_pci_link_add(k, run, node)
+    elif is_processor(node, ids):
+        acpi_processor_add(k, run, node)
+    elif EC_ID in ids:
+        acpi_ec_add(run, node)
+    elif not RTC_IDS.isdisjoint(ids):
+        acpi_install_cmos_rtc(run)
 
 
 def acpi_pci_root_add(k: Kernel, run: Interpreter, node: Node, hid: str, instance: int) -> PciRoot | None:

@@ -16,7 +16,7 @@ from minikern.acpi.aml_load import acpi_load_tables, secondary_tables
 from minikern.acpi.interpreter import Interpreter
 from minikern.acpi.processor_setup import acpi_early_processor_control_setup, acpi_processor_init
 from minikern.acpi.profile import Profile, Spent
-from minikern.acpi.scan import ids_and_needs, present_devices
+from minikern.acpi.scan import attached_devices, ids_and_needs, scanned_devices
 from minikern.acpi.spaces import space_name
 from minikern.core.kernel import Kernel
 from minikern.lab.acpi_source import Opened
@@ -65,8 +65,9 @@ def _bring_up(kernel: Kernel, run: Interpreter) -> None:
     """Source: drivers/acpi/bus.c:acpi_bus_init(), scan.c:acpi_scan_init() @ v6.12"""
     acpi_initialize_objects(kernel, run)
     acpi_early_processor_control_setup(kernel, run)
-    for node in present_devices(kernel, run):
+    for node in scanned_devices(kernel, run):
         ids_and_needs(run, node)
+    for node in attached_devices(run):
         for name in ASKED_BY_DRIVERS:
             run.evaluate(node, name)
     acpi_processor_init(kernel)

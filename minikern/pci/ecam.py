@@ -9,9 +9,9 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from minikern.acpi.device_walk import get_devices
 from minikern.acpi.loaded import loaded_interpreter
 from minikern.acpi.resources import windows
-from minikern.acpi.scan import hardware_ids, present_devices
 from minikern.state.pci import EcamRegion
 from minikern.state.pci_options import Probe
 
@@ -128,9 +128,7 @@ def _e820_reserved(k: Kernel, start: int, end: int) -> bool:
 def _acpi_reserved(k: Kernel, start: int, end: int) -> bool:
     """True if one memory range of a present motherboard device holds [start, end)."""
     run = loaded_interpreter(k)
-    for node in present_devices(k, run):
-        if not set(MOTHERBOARD_IDS) & set(hardware_ids(run, node)):
-            continue
+    for node in (node for wanted in MOTHERBOARD_IDS for node in get_devices(run, wanted)):
         template = run.evaluate(node, "_CRS")
         ranges = windows(bytes(template)) if isinstance(template, bytearray) else []
         if any(item.kind == "mem" and item.start <= start and end <= item.end + 1 for item in ranges):

@@ -145,6 +145,7 @@ class AcpiState:
     hpet_id: int = 0
     hpet_number: int = 0
     pci_roots: list[PciRoot] = field(default_factory=list)
+    processors: list[Node] = field(default_factory=list)  # what the scan found of processor objects
     namespace: Namespace | None = None
     interpreter: AmlInterpreter | None = None
     osi: OsiMethod | None = None

@@ -74,10 +74,10 @@ def test_devices(folder: Path) -> None:
         words = dict(part.partition("=")[::2] for part in line.split(" ") if "=" in part)
         if words["path"] not in ("", "\\", "\\_SB_", "\\_TZ_"):
             wanted[words["path"]] = words["hid"]
-    from minikern.acpi.scan import hardware_ids, present_devices
+    from minikern.acpi.scan import attached_devices, hardware_ids
     from minikern.state.namespace import Kind
 
-    got = {node.path: (hardware_ids(run, node) or [""])[0] for node in present_devices(k, run)}
+    got = {node.path: (hardware_ids(run, node) or [""])[0] for node in attached_devices(run)}
     processors = {node.path for node in run.namespace.devices() if node.kind is Kind.PROCESSOR}
     predefined = {"\\_SB_", "\\_TZ_"}
     # the answers of the CPU hot-plug ports are not captured, so processors may show as absent
