@@ -20,7 +20,7 @@ from minikern.acpi.reg import execute_reg_methods
 from minikern.acpi.spaces import DATA_TABLE, Region, SpaceHandler, table_space
 from minikern.acpi.values import AmlError, IndexRef, NodeRef, RefOf
 from minikern.state.acpi import AcpiState, Table
-from tests.acpi.support import CORPORA, StubKernel
+from tests.acpi.support import CORPORA, SmallKernel, small_kernel
 
 HANDLED_LATE = (3, 4, 9, 10, 0x7F, 0x80, 0x81)
 """Address spaces the tool installs its own handler for, and says so to _REG, once the tables are loaded."""
@@ -133,9 +133,9 @@ class RegionBuffers:
         return 0
 
 
-def kernel_of(tables: list[tuple[str, bytes]]) -> StubKernel:
+def kernel_of(tables: list[tuple[str, bytes]]) -> SmallKernel:
     """A kernel that has loaded these tables, in this order, on a machine of zeros."""
-    k = StubKernel(Bus(), acpi_core_revision="20200925")
+    k = small_kernel(Bus(), acpi_core_revision="20200925")
     k.acpi = AcpiState(tables=[Table(name, number, len(data), data) for number, (name, data) in enumerate(tables)])
     buffers = RegionBuffers()
     spaces: dict[int, SpaceHandler] = dict.fromkeys(range(256), buffers) | {DATA_TABLE: table_space}
@@ -143,7 +143,7 @@ def kernel_of(tables: list[tuple[str, bytes]]) -> StubKernel:
     return k
 
 
-def initialize(k: StubKernel) -> None:
+def initialize(k: SmallKernel) -> None:
     """What acpiexec does after loading: device initialisation."""
     from minikern.acpi.acpi_init import acpi_initialize_objects
 
@@ -152,7 +152,7 @@ def initialize(k: StubKernel) -> None:
     acpi_initialize_objects(k, k.acpi.interpreter)  # type: ignore[arg-type]
 
 
-def namespace_of(k: StubKernel) -> dict[str, str]:
+def namespace_of(k: SmallKernel) -> dict[str, str]:
     """Path and type of every object."""
     return {node.path: node.kind.value for node in k.acpi.namespace.walk()}
 
@@ -207,7 +207,7 @@ def _bytes(lines: list[str], at: int) -> tuple[bytes, int]:
     return data[:length], at
 
 
-def evaluate(k: StubKernel, path: str, args: list[Any] | None = None) -> Any:
+def evaluate(k: SmallKernel, path: str, args: list[Any] | None = None) -> Any:
     """Our value of the object, in the same shape."""
     node = k.acpi.namespace.find(path)
     assert node is not None, path

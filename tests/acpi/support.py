@@ -1,33 +1,36 @@
-"""A kernel on a machine of just memory, ports and I/O APICs, for tests of the ACPI room."""
+"""The real kernel on a machine of just a CPU, memory and what else a test needs, for tests of the ACPI room."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+
+import msgspec
 
 from hw.acpi.spec import AcpiSpec
 from hw.acpi.tables import build_tables
 from hw.bus import Bus
+from hw.machine import Machine
 from minikern.acpi import options as acpi_options
 from minikern.core.cmdline import CommandLine
-from minikern.core.config import Config
-from minikern.core.experiment import Experiment
+from minikern.core.cost_table import machine_costs
+from minikern.core.forks import changed
+from minikern.core.kernel import Kernel
+from minikern.core.release import load_release
+from minikern.describe.presets import load_machine
 from minikern.smp import interrupt_mode
-from minikern.state.acpi_options import AcpiOptions
 from minikern.state.cpuinfo import CpuInfo
 from minikern.state.cpus import CpuMaps
-from tests.support import behaviour_of, early_options
+from minikern.state.memblock import Memblock
+from tests.support import early_options
 
 CAPTURES = Path(__file__).parents[3] / "shared" / "captures"
 CORPORA = Path(__file__).parents[3] / "shared" / "corpora" / "acpi"
+MEMORY = 1 << 32  # bytes that can be reserved
 
 
-WIDTHS = (("b", 1), ("w", 2), ("l", 4))
-
-
-class StubIoApic:
+class FakeIoApic:
     """Just the version register."""
 
     def __init__(self, version: int, pins: int) -> None:
@@ -40,7 +43,7 @@ class StubIoApic:
         pass
 
 
-class StubHpet:
+class FakeHpet:
     """Identification and period registers."""
 
     def mmio_read(self, offset: int, size: int, cpu: object) -> int:
@@ -50,7 +53,7 @@ class StubHpet:
         pass
 
 
-class StubConfig:
+class ConfigSpace:
     """Configuration mechanism 1 over a dictionary of (bus, devfn) to 256 bytes."""
 
     def __init__(self, functions: dict[tuple[int, int], bytearray]) -> None:
@@ -73,55 +76,39 @@ class StubConfig:
             space[at : at + size] = value.to_bytes(size, "little")
 
 
-class StubMemblock:
-    """Records what was reserved."""
+class SmallKernel(Kernel):
+    """A kernel that has not begun to boot, on a CPU whose bus has just what a test puts there."""
 
-    def __init__(self) -> None:
-        self.reserved: list[tuple[int, int]] = []
+    @property
+    def lines(self) -> list[str]:
+        """Texts of the log so far."""
+        return [line.text for line in self.log.lines]
 
-    def reserve(self, base: int, size: int, flags: int = 0, nid: int = -1) -> None:
-        self.reserved.append((base, size))
+    @property
+    def charges(self) -> Counter[str]:
+        """Pieces of work by kind, of all CPUs."""
+        counts: Counter[str] = Counter()
+        for entry in self.ledger.entries():
+            counts[entry.kind] += entry.pieces
+        return counts
 
-    def alloc(self, size: int, align: int, **_: Any) -> int:
-        return 0x1000
 
-
-class StubKernel:
-    """The parts of Kernel the ACPI room uses."""
-
-    def __init__(self, bus: Bus, cmdline: str = "", **behaviour: Any) -> None:
-        boot_cpu = SimpleNamespace(
-            read=bus.read,
-            write=bus.write,
-            **{f"in{kind}": (lambda port, size=size: bus.port_in(port, size)) for kind, size in WIDTHS},
-            **{f"out{kind}": (lambda port, value, size=size: bus.port_out(port, size, value)) for kind, size in WIDTHS},
-        )
-        self.machine = SimpleNamespace(bus=bus, boot_cpu=boot_cpu)
-        self.cmdline = CommandLine(cmdline)
-        self.config = Config({})
-        self.behaviour = behaviour_of("debian-6.12", **behaviour)
-        self.memblock = StubMemblock()
-        self.boot_params = SimpleNamespace(acpi_rsdp=0)
-        self.acpi_options = AcpiOptions()
-        self.experiment = Experiment()
-        self.acpi: Any = None
-        self.pci = SimpleNamespace(dmar=None)
-        self.cpus = CpuMaps(CpuInfo("GenuineIntel", 6, 1, 1, "", 0, 0, frozenset({"apic"})))
-        self.lines: list[str] = []
-        self.charges: defaultdict[str, int] = defaultdict(int)
-        self.marks: list[tuple[str, dict[str, int]]] = []
-        early_options(self, acpi_options, interrupt_mode)
-
-    def printk(self, text: str, level: int = 6) -> None:
-        self.lines.append(text)
-        self.marks.append((text, dict(self.charges)))
-
-    def pr_cont(self, text: str) -> None:
-        self.lines[-1] += text
-
-    def charge(self, kind: str, count: int = 1) -> None:
-        assert count >= 0
-        self.charges[kind] += count
+def small_kernel(bus: Bus, cmdline: str = "", **behaviour: Any) -> SmallKernel:
+    """The kernel of Debian's 6.12, ``behaviour`` set otherwise, with its command line's early words taken in."""
+    spec = load_machine("tiny")
+    release = load_release("debian-6.12")
+    release = msgspec.structs.replace(release, behaviour=changed(release.behaviour, behaviour))
+    machine = Machine.power_on(spec)
+    machine.bus = bus
+    for cpu in machine.cpus:
+        cpu.bus = bus
+    k = SmallKernel(machine, release, None, machine_costs(spec.name, spec.costs), [])
+    k.cmdline = CommandLine(cmdline)
+    k.memblock = Memblock()
+    k.memblock.add(0, MEMORY)
+    k.cpus = CpuMaps(CpuInfo("GenuineIntel", 6, 1, 1, "", 0, 0, frozenset({"apic"})))
+    early_options(k, acpi_options, interrupt_mode)
+    return k
 
 
 def machine_of(spec: AcpiSpec, **parts: Any) -> Bus:
@@ -130,9 +117,9 @@ def machine_of(spec: AcpiSpec, **parts: Any) -> Bus:
     for address, data in build_tables(spec, **parts):
         bus.write_bytes(address, data)
     for ioapic in spec.ioapics:
-        bus.map_mmio(ioapic.address, 0x1000, StubIoApic(ioapic.version, ioapic.pins))
+        bus.map_mmio(ioapic.address, 0x1000, FakeIoApic(ioapic.version, ioapic.pins))
     if spec.hpet_address:
-        bus.map_mmio(spec.hpet_address, 0x400, StubHpet())
+        bus.map_mmio(spec.hpet_address, 0x400, FakeHpet())
     return bus
 
 
@@ -141,7 +128,7 @@ def capture_folders() -> list[Path]:
     return sorted(path.parent for path in CAPTURES.rglob("dmesg.txt")) if CAPTURES.is_dir() else []
 
 
-def pci_config(folder: Path, firmware_state: bool = True) -> StubConfig:
+def pci_config(folder: Path, firmware_state: bool = True) -> ConfigSpace:
     """The captured configuration space; the interrupt links as firmware left them (the kernel set their bit 7)."""
     functions = {}
     for path in (folder / "pci" / "config").glob("*.bin"):
@@ -151,4 +138,4 @@ def pci_config(folder: Path, firmware_state: bool = True) -> StubConfig:
             for at in (*range(0x60, 0x64), *range(0x68, 0x6C)):
                 space[at] &= 0x7F
         functions[bus, dev << 3 | function] = space
-    return StubConfig(functions)
+    return ConfigSpace(functions)

@@ -14,7 +14,7 @@ from minikern.core.config import Config
 from minikern.core.release import load_release, release_for_version
 from minikern.describe.acpidump import acpi_from_capture
 from minikern.smp import io_apic, madt
-from tests.acpi.support import CAPTURES, StubKernel, capture_folders, machine_of, pci_config
+from tests.acpi.support import CAPTURES, SmallKernel, capture_folders, machine_of, pci_config, small_kernel
 
 pytestmark = pytest.mark.oracle
 FOLDERS = capture_folders()
@@ -32,14 +32,14 @@ def logmatch() -> ModuleType:
     return module
 
 
-def boot(folder: Path) -> StubKernel:
+def boot(folder: Path) -> SmallKernel:
     """The ACPI part of a boot on the captured machine."""
     spec = acpi_from_capture(folder, (folder / "dmesg.txt").read_text())
     bus = machine_of(spec)
     # firmware leaves the links enabled; in a kernel started by kexec they are as the kernel before left them
     bus.map_ports(0xCF8, 8, pci_config(folder, firmware_state=folder.name != "second"))
     release = load_release(release_for_version((folder / "version.txt").read_text()) or "")
-    k = StubKernel(bus, (folder / "kernel-cmdline.txt").read_text().strip())
+    k = small_kernel(bus, (folder / "kernel-cmdline.txt").read_text().strip())
     k.behaviour = release.behaviour
     k.config = Config(release.config)
     tables.acpi_boot_table_init(k, spec.rsdp_address)

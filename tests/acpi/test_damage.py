@@ -17,7 +17,7 @@ from minikern.acpi import acpi_init, processor_setup, tables
 from minikern.acpi.srat import parse_slit, parse_srat
 from minikern.smp import io_apic, madt
 from tests.acpi import acpiexec
-from tests.acpi.support import StubIoApic, StubKernel
+from tests.acpi.support import FakeIoApic, SmallKernel, small_kernel
 
 SPEC = AcpiSpec(base=0x10_0000, size=0x1_0000, aml="server", oem_loads=1)
 
@@ -27,9 +27,9 @@ def image() -> tuple[tuple[int, bytes], ...]:
     return tuple(build_tables(SPEC, CpuSpec(count=2, cores=2).topology()))
 
 
-def boot(bus: Bus) -> StubKernel:
-    bus.map_mmio(0xFEC0_0000, 0x1000, StubIoApic(0x20, 24))
-    k = StubKernel(bus)
+def boot(bus: Bus) -> SmallKernel:
+    bus.map_mmio(0xFEC0_0000, 0x1000, FakeIoApic(0x20, 24))
+    k = small_kernel(bus)
     tables.acpi_boot_table_init(k)
     madt.acpi_boot_init(k)
     tables.acpi_early_init(k)
@@ -61,7 +61,7 @@ def test_any_bytes_as_aml(body: bytes) -> None:
     from minikern.acpi.aml_load import acpi_load_tables
     from minikern.state.acpi import AcpiState, Table
 
-    k = StubKernel(Bus())
+    k = small_kernel(Bus())
     data = sdt("DSDT", 2, body, TableIds())
     k.acpi = AcpiState(tables=[Table("DSDT", 0, len(data), data)])
     assert acpi_load_tables(k)

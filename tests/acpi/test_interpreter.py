@@ -16,22 +16,22 @@ from minikern.acpi.resources import bus_range, descriptors, first_interrupt, win
 from minikern.acpi.values import get_bits, set_bits
 from minikern.state.acpi import AcpiState, Table
 from minikern.state.namespace import Kind
-from tests.acpi.support import StubConfig, StubKernel
+from tests.acpi.support import ConfigSpace, SmallKernel, small_kernel
 from tests.naive_acpi import bits_of, eisa_text
 
 DWORD = st.integers(0, (1 << 32) - 1)
 
 
-def load(*terms: bytes, revision: int = 2, bus: Bus | None = None, extra: list[bytes] | None = None) -> StubKernel:
+def load(*terms: bytes, revision: int = 2, bus: Bus | None = None, extra: list[bytes] | None = None) -> SmallKernel:
     tables = [sdt("DSDT", revision, b"".join(terms), TableIds()), *(extra or [])]
-    k = StubKernel(bus or Bus())
+    k = small_kernel(bus or Bus())
     k.acpi = AcpiState(tables=[Table(data[:4].decode(), 0x1000 * n, len(data), data) for n, data in enumerate(tables)])
     acpi_load_tables(k)
     k.acpi.namespace.check()
     return k
 
 
-def result(k: StubKernel, name: str, *args: Any) -> Any:
+def result(k: SmallKernel, name: str, *args: Any) -> Any:
     return k.acpi.interpreter.evaluate(k.acpi.namespace.root, name, args=list(args))
 
 
@@ -124,7 +124,7 @@ def test_pci_configuration_fields_behind_a_bridge() -> None:
     bridge, inner = bytearray(256), bytearray(256)
     bridge[0x0E], bridge[0x19] = 1, 5
     inner[0x60] = 0x42
-    bus.map_ports(0xCF8, 8, StubConfig({(2, 0x08): bridge, (5, 0x1A): inner}))
+    bus.map_ports(0xCF8, 8, ConfigSpace({(2, 0x08): bridge, (5, 0x1A): inner}))
     region = aml.operation_region("CONF", 2, aml.integer(0x60), aml.integer(4))
     leaf = aml.device("LEAF", [aml.name("_ADR", aml.integer(3 << 16 | 2)), region, aml.field("CONF", 1, [("VAL0", 8)])])
     port = aml.device("PORT", [aml.name("_ADR", aml.integer(1 << 16)), leaf])
@@ -175,7 +175,7 @@ def test_a_byte_that_starts_no_term_is_passed_over() -> None:
 
 
 def test_no_dsdt() -> None:
-    k = StubKernel(Bus())
+    k = small_kernel(Bus())
     k.acpi = AcpiState()
     assert not acpi_load_tables(k)
 

@@ -14,14 +14,14 @@ from minikern.smp.interrupt_mode import apic_set_verbosity
 from minikern.smp.io_apic import isa_routes, setup_io_apic_irqs
 from minikern.smp.madt import acpi_boot_init
 from minikern.state.acpi import AcpiState, Table
-from tests.acpi.support import StubIoApic, StubKernel
+from tests.acpi.support import FakeIoApic, SmallKernel, small_kernel
 
 
-def kernel(madt: bytes, cmdline: str = "", ioapics: int = 2, **behaviour: Any) -> StubKernel:
+def kernel(madt: bytes, cmdline: str = "", ioapics: int = 2, **behaviour: Any) -> SmallKernel:
     bus = Bus()
     for number in range(ioapics):
-        bus.map_mmio(0xFEC0_0000 + 0x1000 * number, 0x1000, StubIoApic(0x20, 24 if number == 0 else 8))
-    k = StubKernel(bus, cmdline, **behaviour)
+        bus.map_mmio(0xFEC0_0000 + 0x1000 * number, 0x1000, FakeIoApic(0x20, 24 if number == 0 else 8))
+    k = small_kernel(bus, cmdline, **behaviour)
     k.acpi = AcpiState(tables=[Table("APIC", 0x1000, len(madt), madt)])
     return k
 
@@ -114,7 +114,7 @@ def test_ioapic_that_is_not_there_and_duplicate_ids() -> None:
     acpi_boot_init(k)
     assert [entry.id for entry in k.acpi.ioapics] == [3, 0]
     k = kernel(static.madt(spec, CpuSpec(count=1).topology()), ioapics=0)
-    k.machine.bus.map_mmio(0xFEC0_0000, 0x2000, StubIoApic(0xFFFF_FFFF, 0x10000))
+    k.machine.bus.map_mmio(0xFEC0_0000, 0x2000, FakeIoApic(0xFFFF_FFFF, 0x10000))
     acpi_boot_init(k)
     assert any("registers return all ones, skipping!" in line for line in k.lines)
 

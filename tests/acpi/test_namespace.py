@@ -12,7 +12,7 @@ from hw.bus import Bus
 from minikern.acpi.aml_load import acpi_load_tables
 from minikern.describe.acpidump import read_acpidump
 from minikern.state.acpi import AcpiState, Table
-from tests.acpi.support import CORPORA, StubKernel
+from tests.acpi.support import CORPORA, small_kernel
 
 pytestmark = pytest.mark.oracle
 DUMPS = sorted((CORPORA / "acpidump").glob("*.gz")) if CORPORA.is_dir() else []
@@ -35,7 +35,7 @@ def test_same_objects_as_acpiexec(dump: Path) -> None:
     tables = read_acpidump(gzip.decompress(dump.read_bytes()).decode("latin-1"))
     bus = Bus()
     bus.map_ports(0, 0x10000, Zeros())
-    k = StubKernel(bus)
+    k = small_kernel(bus)
     k.acpi = AcpiState(tables=[Table(item.signature, item.address, len(item.data), item.data) for item in tables])
     assert acpi_load_tables(k)
     mine = {node.path: node.kind.value for node in k.acpi.namespace.walk()}

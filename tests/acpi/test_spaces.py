@@ -8,38 +8,8 @@ from hw.bus import Bus
 from minikern.acpi.acpi_init import acpi_initialize_objects
 from minikern.acpi.aml_load import acpi_load_tables
 from minikern.acpi.cmos import acpi_install_cmos_rtc
-from minikern.acpi.ec import acpi_ec_add, acpi_ec_ecdt_probe
 from minikern.state.acpi import AcpiState, Table
-from tests.acpi.support import StubKernel
-
-EC_PORTS = bytes.fromhex("4701620062000101" "4701660066000101" "7900")
-
-
-class FakeController:
-    """256 bytes behind ports 0x62 and 0x66; ``slow`` looks at the status find it busy first."""
-
-    def __init__(self, slow: int = 0) -> None:
-        self.bytes = bytearray(range(256))
-        self.steps: list[int] = []
-        self.answer: int | None = None
-        self.slow, self.left = slow, slow
-
-    def port_read(self, port: int, size: int) -> int:
-        if port == 0x66:
-            if self.left:
-                self.left -= 1
-                return 0x02
-            return 0x01 if self.answer is not None else 0
-        value, self.answer = self.answer or 0, None
-        return value
-
-    def port_write(self, port: int, size: int, value: int) -> None:
-        self.left = self.slow
-        self.steps = [value] if port == 0x66 else [*self.steps, value]
-        if self.steps[0] == 0x80 and len(self.steps) == 2:
-            self.answer = self.bytes[value]
-        elif self.steps[0] == 0x81 and len(self.steps) == 3:
-            self.bytes[self.steps[1]] = value
+from tests.acpi.support import SmallKernel, small_kernel
 
 
 class FakeClock:
@@ -71,17 +41,15 @@ def region(space: int, bits: int = 16) -> list[bytes]:
     ]
 
 
-def load(bus: Bus, *terms: bytes, ecdt: bytes = b"") -> StubKernel:
-    k = StubKernel(bus)
+def load(bus: Bus, *terms: bytes) -> SmallKernel:
+    k = small_kernel(bus)
     data = sdt("DSDT", 2, aml.device("DEV0", list(terms)), TableIds())
-    tables = [Table("DSDT", 0x1000, len(data), data)]
-    tables += [Table("ECDT", 0x2000, len(ecdt), ecdt)] if ecdt else []
-    k.acpi = AcpiState(tables=tables)
+    k.acpi = AcpiState(tables=[Table("DSDT", 0x1000, len(data), data)])
     assert acpi_load_tables(k)
     return k
 
 
-def call(k: StubKernel, name: str, *args: int) -> object:
+def call(k: SmallKernel, name: str, *args: int) -> object:
     return k.acpi.interpreter.evaluate(k.acpi.namespace.find("\\DEV0"), name, args=list(args))
 
 
@@ -92,42 +60,6 @@ def test_a_space_without_a_handler_ends_the_method_with_linux_lines() -> None:
     assert first.startswith("ACPI Error: No handler for Region [AREA] (") and "[IPMI]" in first
     assert second.startswith("ACPI Error: Region IPMI (ID=7) has no handler (20240827/exfldio-")
     assert third.startswith("ACPI Error: Aborting method \\DEV0.GETV due to previous error (AE_NOT_EXIST)")
-
-
-def test_the_embedded_controller_is_found_by_its_device() -> None:
-    bus, controller = Bus(), FakeController(slow=3)
-    bus.map_ports(0x62, 1, controller)
-    bus.map_ports(0x66, 1, controller)
-    k = load(bus, aml.name("_CRS", aml.buffer(EC_PORTS)), *region(3))
-    assert call(k, "GETV") is None
-    acpi_ec_add(k.acpi.interpreter, k.acpi.namespace.find("\\DEV0"))
-    assert call(k, "GETV") == 0x2120
-    assert call(k, "TOLD") == 3 + 1
-    call(k, "PUTV", 0xABCD)
-    assert controller.bytes[0x20:0x22] == b"\xcd\xab"
-    assert k.charges["aml_sleep_us"] > 0
-
-
-def test_the_embedded_controller_of_the_ecdt_works_before_the_scan() -> None:
-    bus, controller = Bus(), FakeController()
-    bus.map_ports(0x62, 1, controller)
-    bus.map_ports(0x66, 1, controller)
-    places = b"".join(bytes([1, 8, 0, 1]) + port.to_bytes(8, "little") for port in (0x66, 0x62))
-    k = load(bus, *region(3), ecdt=sdt("ECDT", 1, places + bytes(4) + b"\x17" + b"\\DEV0\0", TableIds()))
-    acpi_ec_ecdt_probe(k, k.acpi.interpreter)  # type: ignore[arg-type]
-    assert call(k, "GETV") == 0x2120
-
-
-def test_a_controller_that_never_answers_ends_the_method_after_its_time() -> None:
-    bus, controller = Bus(), FakeController(slow=1 << 30)
-    bus.map_ports(0x62, 1, controller)
-    bus.map_ports(0x66, 1, controller)
-    k = load(bus, aml.name("_CRS", aml.buffer(EC_PORTS)), *region(3))
-    controller.left = 1 << 30
-    acpi_ec_add(k.acpi.interpreter, k.acpi.namespace.find("\\DEV0"))
-    assert call(k, "GETV") is None
-    assert "(AE_TIME)" in k.lines[-1]
-    assert 2_000_000 < k.charges["aml_sleep_us"] < 3_000_000
 
 
 def test_cmos_memory_comes_with_the_clock() -> None:
@@ -142,5 +74,5 @@ def test_cmos_memory_comes_with_the_clock() -> None:
 
 def test_pci_configuration_space_is_announced() -> None:
     k = load(Bus(), aml.name("_ADR", aml.integer(0)), *region(2))
-    acpi_initialize_objects(k, k.acpi.interpreter)  # type: ignore[arg-type]
+    acpi_initialize_objects(k, k.acpi.interpreter)
     assert call(k, "TOLD") == 2 + 1
