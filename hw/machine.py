@@ -10,6 +10,7 @@ from hw.bus import Bus
 from hw.clock import Clock
 from hw.cpu import CPU, CodeStore, Entry
 from hw.cpuid import DEFAULT_FEATURES, CpuDescription, CpuidTable, build_cpuid
+from hw.embedded_controller import EmbeddedController
 from hw.errors import BusError, InputError
 from hw.faults import CpuFaults, cpu_faults
 from hw.ioapic import IoApic
@@ -79,6 +80,8 @@ def _attach_board(spec: MachineSpec, clock: Clock, bus: Bus, apic_bus: ApicBus) 
     PmTimer(clock).attach(bus, spec.acpi.pm_timer_port)
     if spec.acpi.hpet_address:
         Hpet(clock, spec.acpi.hpet_period_fs).attach(bus, spec.acpi.hpet_address)
+    if spec.acpi.ec is not None:
+        EmbeddedController(clock, spec.acpi.ec.byte_ns).attach(bus, spec.acpi.ec.data_port, spec.acpi.ec.command_port)
     for ioapic in spec.acpi.ioapics:
         IoApic(apic_bus, ioapic.id, ioapic.pins, ioapic.version).attach(bus, ioapic.address)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from hw.acpi import aml
+from hw.acpi.ec import ec_device
 from hw.acpi.layout import sdt
 from hw.acpi.spec import AcpiSpec, InterruptLink
 from hw.acpi.standin import standin
@@ -49,6 +50,7 @@ def build_dsdt(described: Described) -> bytes:
     terms.append(aml.scope("\\_SB", [_root(described, number) for number in range(len(described.roots))]))
     if spec.links:
         terms.append(aml.scope("\\_SB", [_link(number, link) for number, link in enumerate(spec.links)]))
+    terms += [ec_device(spec.ec, [root.name for root in described.roots])] if spec.ec is not None else []
     first = described.roots[0].name
     terms.append(aml.scope("\\_GPE", [_gpe(name, f"\\_SB.{first}") for name in spec.gpe_methods]))
     terms += [_init(spec.init_turns)] if spec.init_turns else []

@@ -68,6 +68,21 @@ class InterruptLink(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     enabled: bool = True
 
 
+class EcSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """An embedded controller: where firmware's namespace has it, its ports, its GPE; ``ecdt``: it has its own table.
+
+    ``byte_ns`` is its own time for a byte. Source of the default: ACPI 6.5 clause 12.3.3, what it may take in a burst
+    (50 us; 400 for the first byte)
+    """
+
+    path: Annotated[str, Meta(pattern=r"^\\_SB_?(\.[A-Z_][A-Z0-9_]{0,3}){1,8}$")]
+    command_port: Annotated[int, Meta(gt=0, le=0xFFFF)] = 0x66
+    data_port: Annotated[int, Meta(gt=0, le=0xFFFF)] = 0x62
+    gpe: Byte = 0x10
+    ecdt: bool = False
+    byte_ns: Annotated[int, Meta(ge=0, le=1_000_000_000)] = 50_000
+
+
 class AcpiSpec(msgspec.Struct, forbid_unknown_fields=True):
     """The firmware's ACPI side. ``enabled`` False gives a machine without an RSDP.
 
@@ -107,6 +122,7 @@ class AcpiSpec(msgspec.Struct, forbid_unknown_fields=True):
         default_factory=lambda: ["_L01", "_E02"]
     )
     links: list[InterruptLink] = []
+    ec: EcSpec | None = None
     aml: Literal["small", "server"] = "small"
     oem_loads: Annotated[int, Meta(ge=0, le=2)] = 0  # tables that processor methods load at run time (aml = server)
     dsdt_standin: Annotated[int, Meta(ge=0, le=1 << 24)] = 0  # bytes of AML beyond what is described: see standin.py

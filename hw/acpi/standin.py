@@ -3,7 +3,8 @@ firmware's own tables are.
 
 Source: five published machines, four servers and a desktop, 22 to 167 KB of AML each. In a KB there are 25 to 32
 objects (here 29), 26 to 46 terms (35), 5 to 9 methods (7), 290 to 690 bytes of methods that are not declared serialised
-(430) and 1.2 to 2.7 devices (2), a quarter of them with a _STA method, a twentieth with an _INI, half with an _ADR. To answer a _STA, 7 to 16 terms run (9).
+(430) and 1.2 to 2.7 devices (2), a quarter of them with a _STA method, a twentieth with an _INI, half with an _ADR. To
+answer a _STA, 7 to 16 terms run (9).
 """
 
 from __future__ import annotations

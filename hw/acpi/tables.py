@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hw.acpi import static
 from hw.acpi.dsdt import Described, build_dsdt
+from hw.acpi.ec import ecdt
 from hw.acpi.layout import FACS
 from hw.acpi.spec import DEFAULT_RSDP, AcpiSpec
 from hw.acpi.ssdt import build_oem_tables, build_ssdts
@@ -60,6 +61,8 @@ def build_tables(
         roots.append(area.put(static.mcfg(windows, ids)))
     if spec.hpet_address:
         roots.append(area.put(static.hpet(spec.hpet_address, spec.hpet_id, ids)))
+    if spec.ec is not None and spec.ec.ecdt:
+        roots.append(area.put(ecdt(spec.ec, ids)))
     if pci.drhd:
         roots.append(area.put(static.dmar(pci.drhd, ids, pci.dmar_address_width)))
     roots.extend(area.put(table) for table in (*build_ssdts(described), *build_oem_tables(described)))

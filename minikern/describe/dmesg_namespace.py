@@ -14,6 +14,7 @@ from hw.acpi.dsdt import cpu_name
 from hw.acpi.layout import HEADER, TableIds
 from hw.acpi.spec import AcpiSpec, InterruptLink
 from minikern.describe.acpidump import LoggedTable
+from minikern.describe.dmesg_ec import embedded_controller
 from minikern.describe.dmesg_log import Log
 
 MAX_LOADS = 64
@@ -48,7 +49,7 @@ class Loads:
 
 
 def namespace_facts(lines: Sequence[str], spec: AcpiSpec) -> None:
-    """Put the logged sleep states, GPEs and interrupt links into ``spec``."""
+    """Put the logged sleep states, GPEs, interrupt links and embedded controller into ``spec``."""
     sleep = next((match for line in lines if (match := _SLEEP.match(line))), None)
     if sleep is not None:
         spec.sleep_states = [int(word[1]) for word in sleep[1].split()]
@@ -58,6 +59,7 @@ def namespace_facts(lines: Sequence[str], spec: AcpiSpec) -> None:
         spec.gpe0_length = (last + 1) // 8 * 2
         spec.gpe_methods = [f"_L{number:02X}" for number in range(min(int(gpes[1]), last + 1))]
     spec.links = interrupt_links(lines)
+    spec.ec = embedded_controller(lines, range(spec.pm_base, spec.pm_base + 0x80))
 
 
 def interrupt_links(lines: Sequence[str]) -> list[InterruptLink]:

@@ -14,6 +14,7 @@ from itertools import islice
 
 from hw.acpi import layout, static
 from hw.acpi.checksum import fix_checksum
+from hw.acpi.ec import ecdt
 from hw.acpi.layout import TableIds, sdt
 from hw.acpi.spec import BOOT_ARCH_NO_ASPM, AcpiSpec, IoApicSpec, LapicNmi, Override, RawTable
 from hw.acpi.standin import skipped, standin
@@ -185,6 +186,7 @@ def _bodies(tables: list[LoggedTable], spec: AcpiSpec, firmware: Firmware) -> li
         "SRAT": lambda entry: _srat(entry, firmware),
         "SLIT": lambda entry: _slit(entry, firmware),
         "HPET": lambda entry: _as_logged(entry, static.hpet(spec.hpet_address, spec.hpet_id, _ids(entry))),
+        "ECDT": lambda entry: _ecdt(spec, entry, firmware),
         "MCFG": lambda entry: _as_logged(
             entry, static.mcfg([firmware.ecam] if firmware.ecam else [], _ids(entry))
         ),
@@ -219,6 +221,12 @@ def _static(room: int, number: int) -> bytes:
 
 def _with_body(entry: LoggedTable, body: bytes) -> bytes:
     return _as_logged(entry, sdt(entry.signature, entry.revision & 0xFF, body, _ids(entry)))
+
+
+def _ecdt(spec: AcpiSpec, entry: LoggedTable, firmware: Firmware) -> bytes:
+    if spec.ec is None or not spec.ec.ecdt:
+        return _unknown(entry, 0, firmware)
+    return _as_logged(entry, ecdt(spec.ec, _ids(entry)))
 
 
 def _dsdt(entry: LoggedTable, firmware: Firmware) -> bytes:
