@@ -45,13 +45,15 @@ class TableWork:
 class Account:
     """Work that is counted and not yet booked. ``method_bytes``: of bodies looked through when a table was loaded.
 
-    ``tables`` has the work of each table that was loaded.
+    ``tables`` has the work of each table that was loaded. ``polled_ec``: the embedded controller's own handler counts
+    its work.
     """
 
     def __init__(self, k: Kernel) -> None:
         self.book: Callable[[str, int], None] = k.charge
         self._terms = self._objects = 0
         self.method_bytes = 0
+        self.polled_ec = False
         self.tables: list[TableWork] = []
         self._accesses: Counter[str] = Counter()
         facp = k.acpi.table("FACP") if k.acpi is not None else None
@@ -70,7 +72,7 @@ class Account:
     def access(self, space: int, address: int, written: bool) -> None:
         """One register is read or written; a write to the SMI command port stops all CPUs for firmware's own code."""
         kind = ACCESS_KINDS.get(space)
-        if kind is None:
+        if kind is None or (space == _EMBEDDED_CONTROL and self.polled_ec):
             return
         smi = written and space == _IO and address == self._smi_port != 0
         self._accesses[SMI_COMMAND if smi else kind] += 1

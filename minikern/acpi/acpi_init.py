@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from minikern.acpi.aml_load import acpi_load_tables
 from minikern.acpi.device_walk import DEEPEST, STA_PRESENT, is_there, status
-from minikern.acpi.ec import acpi_ec_ecdt_probe
+from minikern.acpi.ec_driver import acpi_ec_dsdt_probe, acpi_ec_ecdt_probe, acpi_ec_init
 from minikern.acpi.interpreter import Interpreter
 from minikern.acpi.loaded import loaded_interpreter
 from minikern.acpi.osi import OsiStrings
@@ -75,6 +75,7 @@ def acpi_init(k: Kernel, scan_root: Callable[[PciRoot], None], before_scan: Call
         k.printk("ACPI: Interpreter disabled.")
         return
     acpi_scan_init(k, scan_root, before_scan)
+    acpi_ec_init(k, loaded_interpreter(k))
 
 
 def acpi_bus_init(k: Kernel) -> bool:
@@ -91,6 +92,7 @@ def acpi_bus_init(k: Kernel) -> bool:
     acpi_ec_ecdt_probe(k, run)
     acpi_initialize_objects(k, run)
     acpi_early_processor_control_setup(k, run)
+    acpi_ec_dsdt_probe(k, run)
     k.printk("ACPI: Interpreter enabled")
     acpi_sleep_init(k, run)
     _bus_init_irq(k, run)

@@ -1,7 +1,8 @@
 """The embedded controller: a space of 256 bytes behind a data port and a command port.
 
-Each access is a transaction over the bus, with the time its polls take.
-Source: ACPI 6.5 chapter 12; drivers/acpi/ec.c @ v6.12
+Each byte is a transaction over the bus. Until the controller's interrupt is in use the kernel looks at the status again
+and again without a pause, so what an access takes is the controller's own time, in looks.
+Source: ACPI 6.5 chapter 12; drivers/acpi/ec.c:ec_poll(), ec_guard(), acpi_ec_enter_noirq() @ v6.12
 """
 
 from __future__ import annotations
@@ -9,32 +10,43 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from minikern.acpi import resources
-from minikern.acpi.reg import execute_reg_methods
-from minikern.acpi.spaces import EMBEDDED_CONTROL
 from minikern.acpi.values import AmlError
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter
     from minikern.acpi.spaces import Region
-    from minikern.core.kernel import Kernel
     from minikern.state.namespace import Node
 
-EC_ID = "PNP0C09"
 OUTPUT_FULL, INPUT_FULL = 1 << 0, 1 << 1
 READ, WRITE = 0x80, 0x81
 NOBODY = 0xFF
-POLL_US = 550  # between two looks at the status. Source: drivers/acpi/ec.c:ACPI_EC_UDELAY_POLL @ v6.12
-DELAY_MS, TRIES = 500, 5  # Source: drivers/acpi/ec.c:ACPI_EC_DELAY, ec_transaction() @ v6.12
-_GENERIC_ADDRESS = 12
+DELAY_MS, TRIES = 500, 5  # Source: drivers/acpi/ec.c:ACPI_EC_DELAY, ec_poll() @ v6.12
+FINE_LOOKS = 64  # taken one by one; later ones in groups that are no longer than a 64th of the wait so far
 
 
 @dataclass(slots=True)
 class EmbeddedController:
-    """A controller by its ports: the handler of its address space."""
+    """A controller by its ports and GPE: the handler of its address space, and how far its driver is.
+
+    ``node`` is its device in the namespace, None while only the ECDT told of it.
+    """
 
     command_port: int
     data_port: int
+    gpe: int = 0
+    node: Node | None = None
+    ecdt: bool = False
+    started: bool = False
+    reg_called: bool = False
+
+    @property
+    def ports(self) -> tuple[int, int]:
+        """By which two descriptions of one controller are known to mean the same."""
+        return self.command_port, self.data_port
+
+    def answers(self, run: Interpreter) -> bool:
+        """False where the status reads all ones: no controller is behind the port."""
+        return int(run.k.machine.boot_cpu.inb(self.command_port)) != NOBODY
 
     def __call__(self, run: Interpreter, region: Region, address: int, size: int, value: int | None) -> int:
         """Byte by byte. Source: drivers/acpi/ec.c:acpi_ec_space_handler() @ v6.12"""
@@ -51,6 +63,7 @@ class EmbeddedController:
 
     def _byte(self, run: Interpreter, place: int, value: int | None) -> int:
         cpu = run.k.machine.boot_cpu
+        run.k.charge("aml_ec_transaction")
         self._wait(run, INPUT_FULL, 0)
         cpu.outb(self.command_port, READ if value is None else WRITE)
         self._wait(run, INPUT_FULL, 0)
@@ -63,43 +76,16 @@ class EmbeddedController:
         return 0
 
     def _wait(self, run: Interpreter, mask: int, wanted: int) -> None:
-        """Until the status is as wanted; AE_TIME when it never is."""
-        for _ in range(TRIES * DELAY_MS * 1000 // POLL_US):
-            if int(run.k.machine.boot_cpu.inb(self.command_port)) & mask == wanted:
+        """Until the status is as wanted; AE_TIME when it never is.
+
+        Time passes at once, also where work is only listed: there is one controller, whoever asks.
+        """
+        k = run.k
+        looks, limit = 0, int(TRIES * DELAY_MS * 1_000_000 / max(k.unit_ns("aml_ec_poll"), 1))
+        while looks < limit:
+            more = max(1, looks // FINE_LOOKS)
+            k.charge("aml_ec_poll", more)
+            looks += more
+            if int(k.machine.boot_cpu.inb(self.command_port)) & mask == wanted:
                 return
-            run.sleep_us(POLL_US)
         raise AmlError("AE_TIME", "the embedded controller does not answer")
-
-
-def acpi_ec_ecdt_probe(k: Kernel, run: Interpreter) -> None:
-    """The controller the ECDT names works before the namespace is scanned.
-
-    Source: drivers/acpi/ec.c:acpi_ec_ecdt_probe() @ v6.12
-    """
-    table = k.acpi.table("ECDT") or b""
-    if len(table) < 65:
-        return
-    control, data = (int.from_bytes(table[at + 4 : at + 12], "little") for at in (36, 36 + _GENERIC_ADDRESS))
-    if not control or not data:
-        return
-    _install(run, EmbeddedController(control & 0xFFFF, data & 0xFFFF), None)
-
-
-def acpi_ec_add(run: Interpreter, node: Node) -> None:
-    """A controller found in the scan; its ports are the first two of its _CRS, data before command.
-
-    Source: drivers/acpi/ec.c:acpi_ec_add() @ v6.12
-    """
-    crs = run.evaluate(node, "_CRS")
-    ports = [window.start for window in resources.windows(bytes(crs)) if window.kind == "io"] if isinstance(
-        crs, bytearray) else []  # fmt: skip
-    if len(ports) >= 2 and EMBEDDED_CONTROL not in run.spaces:
-        _install(run, EmbeddedController(ports[1], ports[0]), node)
-
-
-def _install(run: Interpreter, controller: EmbeddedController, node: Node | None) -> None:
-    """Where the status reads all ones no controller is behind the port: the space stays without a handler."""
-    if int(run.k.machine.boot_cpu.inb(controller.command_port)) == NOBODY:
-        return
-    run.spaces[EMBEDDED_CONTROL] = controller
-    execute_reg_methods(run, EMBEDDED_CONTROL, node)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from minikern.acpi import resources
 from minikern.acpi.cmos import RTC_IDS, acpi_install_cmos_rtc
 from minikern.acpi.device_walk import DEEPEST, STA_ENABLED, is_there, status
-from minikern.acpi.ec import EC_ID, acpi_ec_add
+from minikern.acpi.ec_driver import EC_ID
 from minikern.acpi.ids import hardware_ids as hardware_ids
 from minikern.acpi.interpreter import Interpreter
 from minikern.acpi.loaded import loaded_interpreter
@@ -115,7 +115,7 @@ def _attach(
     elif is_processor(node, ids):
         acpi_processor_add(k, run, node)
     elif EC_ID in ids:
-        acpi_ec_add(run, node)
+        k.acpi.ec_devices.append(node)
     elif not RTC_IDS.isdisjoint(ids):
         acpi_install_cmos_rtc(run)
 

@@ -276,6 +276,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """"3.0 _SCP Extensions" is announced to the firmware."""
     acpi_osi_makers: bool
     """Strings that some makers' firmware asks for are announced."""
+    acpi_ec_lines: Literal["boot", "first", "irq", "ports"]
+    """How an embedded controller that works before the scan is told of; "first" and "irq" name the first one, too."""
     acpi_checksum_reports: Literal["correct", "difference"]
     """What a wrong checksum is said to have to be."""
 

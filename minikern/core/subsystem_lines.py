@@ -7,8 +7,6 @@ from __future__ import annotations
 
 ACPI_LAST = (
     "Low-power S0 idle used by default for system suspend",  # drivers/acpi/x86/s2idle.c
-    "ACPI: EC: interrupt unblocked",  # drivers/acpi/ec.c
-    "ACPI: EC: event unblocked",
 )
 SUBSYSTEMS = (
     "SCSI subsystem initialized",  # drivers/scsi/scsi.c:init_scsi()

@@ -15,6 +15,15 @@ class AmlInterpreter(Protocol):
     def evaluate(self, scope: Node, name: str, default: Any = None, args: list[Any] | None = None) -> Any: ...
 
 
+class EmbeddedController(Protocol):
+    """A controller with its driver's state."""
+
+    command_port: int
+    data_port: int
+    ecdt: bool
+    node: Node | None
+
+
 class OsiMethod(Protocol):
     r"""The kernel's own \_OSI; ``method`` is False if the command line forbids it."""
 
@@ -146,6 +155,8 @@ class AcpiState:
     hpet_number: int = 0
     pci_roots: list[PciRoot] = field(default_factory=list)
     processors: list[Node] = field(default_factory=list)  # what the scan found of processor objects
+    ec: EmbeddedController | None = None  # the one that works before the scan
+    ec_devices: list[Node] = field(default_factory=list)  # that the scan found
     namespace: Namespace | None = None
     interpreter: AmlInterpreter | None = None
     osi: OsiMethod | None = None
