@@ -93,6 +93,7 @@ class Interpreter:
         self.thread = Thread()
         self.spaces = default_spaces() if spaces is None else spaces
         self.notifications: list[tuple[Node, int]] = []
+        self.wait_until: Callable[[Callable[[], bool]], None] | None = None  # where evaluations are run in turns
         self.trace: Callable[[Node, Frame, int], None] | None = None
         self.profile: Profile | None = None
         self.account = Account(k)
@@ -227,10 +228,15 @@ class Interpreter:
         return default if value is None else value
 
     def sleep_us(self, microseconds: int) -> None:
-        """Let time pass."""
+        """Let time pass; the interpreter lock is given up for it.
+
+        Source: drivers/acpi/acpica/exsystem.c:acpi_ex_system_do_sleep() @ v6.12
+        """
         self.slept_us += microseconds
         self.changes += 1
         self.account.book("aml_sleep_us", microseconds)
+        if self.wait_until is not None:
+            self.wait_until(lambda: True)
 
     def loop(self) -> LoopGuard:
         """A guard for a loop that begins."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from minikern.acpi.messages import error
 from minikern.acpi.stream import Frame
+from minikern.acpi.sync import Thread
 from minikern.acpi.values import AmlError, MethodAborted, RefOf, Slot
 from minikern.state.namespace import Node, shown
 
@@ -33,7 +34,8 @@ class ReturnSignal(Exception):  # noqa: N818 - control flow, not an error
 class MethodCode:
     """A control method: where its body lies. ``builtin`` replaces the body for methods the kernel provides.
 
-    ``running`` counts the calls that have not returned, ``level_before`` is the sync level to return to.
+    ``running`` counts the calls that have not returned, ``level_before`` is the sync level to return to; ``holder`` is
+    the thread that has a serialised one's mutex.
     """
 
     data: bytes
@@ -49,6 +51,7 @@ class MethodCode:
     running: int = 0
     level_before: int = 0
     serialize_next: bool = False
+    holder: Thread | None = None
 
 
 def call(run: Interpreter, node: Node, args: list[Any]) -> Any:
@@ -117,8 +120,10 @@ def _take_mutex(run: Interpreter, node: Node, code: MethodCode) -> None:
         text = f"Cannot acquire Mutex for method [{node.name}], current SyncLevel is too large ({thread.level})"
         error(run.k, text, {"": "dsmethod-344"})
         raise AmlError("AE_AML_MUTEX_ORDER", text)
+    if code.running and code.holder is not thread and run.wait_until is not None:
+        run.wait_until(lambda: not code.running)
     if code.running == 0:
-        code.level_before = thread.level
+        code.holder, code.level_before = thread, thread.level
         if not code.ignore_level:
             thread.level = code.level
 

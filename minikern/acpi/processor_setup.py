@@ -49,8 +49,12 @@ def acpi_early_processor_control_setup(k: Kernel, run: Interpreter) -> None:
 
 
 def _control(run: Interpreter, node: Node) -> None:
-    if not processor_physically_present(run.k, run, node):
-        return
+    if processor_physically_present(run.k, run, node):
+        inform_processor(run, node)
+
+
+def inform_processor(run: Interpreter, node: Node) -> None:
+    """Evaluate one processor's _OSC, or its _PDC where it has none."""
     if "_OSC" in node.children:
         capabilities = bytearray(8)
         capabilities[4:8] = PDC_BUFFER[8:12]
@@ -70,10 +74,11 @@ def acpi_processor_init(k: Kernel) -> int:
     if k.acpi.disabled or k.acpi.interpreter is None or k.experiment.acpi_processors == "lazy":
         return 0
     run = loaded_interpreter(k)
-    return sum(_each(k, run, k.acpi.processors, _idle_states))
+    return sum(_each(k, run, k.acpi.processors, ask_idle_states))
 
 
-def _idle_states(run: Interpreter, node: Node) -> bool:
+def ask_idle_states(run: Interpreter, node: Node) -> bool:
+    """Evaluate one processor's _CST; False when it tells of no idle state."""
     package = run.evaluate(node, "_CST")
     if not isinstance(package, list) or len(package) < 2:
         return False

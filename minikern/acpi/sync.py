@@ -1,6 +1,7 @@
 """Mutexes and events of AML, and the thread that holds them.
 
-One thread runs AML during a boot, so nobody waits for a mutex; order and ownership still count.
+One thread runs AML during a boot, so nobody waits for a mutex; order and ownership still count. Where several
+evaluations are run in turns, ``run.wait_until`` lets the others go on until what holds the mutex gives it back.
 Source: drivers/acpi/acpica/exmutex.c, exsystem.c @ v6.12
 """
 
@@ -58,6 +59,8 @@ def acquire(run: Interpreter, node: Node, mutex: Mutex) -> None:
         text = f"Cannot acquire Mutex [{node.name}], current SyncLevel is too large ({thread.level})"
         error(run.k, text, {"": "exmutex-234"})
         raise AmlError("AE_AML_MUTEX_ORDER", text)
+    if mutex.depth and mutex not in thread.held and run.wait_until is not None:
+        run.wait_until(lambda: not mutex.depth)
     mutex.depth += 1
     if mutex.depth == 1:
         mutex.level_before, thread.level = thread.level, mutex.level
