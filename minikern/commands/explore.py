@@ -13,6 +13,7 @@ from minikern.commands.common import EXIT_FAILED, Progress, reported
 if TYPE_CHECKING:
     from hw.spec import CpuSpec
     from minikern.lab.explore import Exploration, Finding
+    from minikern.lab.explore_acpi import AcpiExploration
 
 
 MEANINGS = {
@@ -29,6 +30,7 @@ MEANINGS = {
     "OFFLINE": "is given up or taken down",
     "taken": "finds its number in use, and spins",
 }
+MOST_TERMS = 12  # of a turn that are shown
 
 
 @click.group()
@@ -78,6 +80,59 @@ def explore_smp_command(
         _print(result)
     if result.findings:
         sys.exit(EXIT_FAILED)
+
+
+@explore.command("acpi")
+@click.argument("sources", nargs=-1, metavar="[MACHINE|FOLDER|acpidump.txt|*.dat]...")
+@click.option("--cpus", default=2, type=click.IntRange(2, 4), show_default=True, help="Processors asked at once.")
+@click.option("--seeds", default=200, type=click.IntRange(1, 1_000_000), show_default=True, help="Orders to try.")
+@click.option("--first-seed", default=0, type=click.IntRange(0), show_default=True, help="Seed of the first one.")
+@click.option("--with-lock", is_flag=True, help="Respect ACPICA's interpreter lock.")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
+@reported
+def explore_acpi_command(
+    sources: tuple[str, ...], cpus: int, seeds: int, first_seed: int, with_lock: bool, as_json: bool
+) -> None:
+    """Ask several processors at once what a boot asks each, term by term in many orders.
+
+    Without the interpreter lock another processor may go on after any term; with it only where ACPICA lets it go.
+    Every order has to end as some serial order does: values of all objects, and no error that none of those has. Exit
+    status 1 when one does not; the shortest way there is shown. Without SOURCES: firmware made up for it, whose methods
+    load a table once and are not declared serialised.
+
+    \b
+    Example:
+      minikern explore acpi acpidump.txt --seeds 500
+    """
+    from minikern.lab.explore_acpi import explore_acpi
+
+    with Progress("seed", seeds) as step:
+        result = explore_acpi(list(sources), cpus, seeds, first_seed, with_lock, step)
+    if as_json:
+        from minikern.report.json_text import json_text
+
+        click.echo(json_text(result))
+    else:
+        _print_acpi(result)
+    if result.races:
+        sys.exit(EXIT_FAILED)
+
+
+def _print_acpi(result: AcpiExploration) -> None:
+    lock = "the interpreter lock respected" if result.locked else "no interpreter lock"
+    click.echo(f"{', '.join(result.processors)} at once, {lock}:")
+    click.echo(f"{result.seeds} draws, {result.orders} different orders, {result.outcomes} different ends")
+    if result.shortest is None:
+        click.echo("every order ended as one after the other does")
+        return
+    race = result.shortest
+    click.echo(f"{len(result.races)} of {result.seeds} ended as no serial order does; the one with fewest turns:")
+    click.echo(f"  seed {race.seed}, {race.switches} turns")
+    for steps in race.turns():
+        terms = [step.term for step in steps]
+        shown = terms if len(terms) <= MOST_TERMS else [*terms[:3], "...", *terms[-4:]]
+        click.echo(f"  {result.processors[steps[0].who]:<12} {steps[-1].method:<16} {' '.join(shown)}")
+    click.echo(f"  {race.text}")
 
 
 def _cpu_spec(text: str) -> CpuSpec:

@@ -57,6 +57,14 @@ def open_source(sources: list[str], slack: bool | None = None, fill: int = 0) ->
     return _loaded(" ".join(sources), tables, bool(slack), fill)
 
 
+def source_tables(sources: list[str]) -> list[DumpedTable]:
+    """The tables of a machine, once it has booted, or those that files hold. InputError: there is none."""
+    if len(sources) == 1 and not _is_table_source(sources[0]):
+        found = _booted(sources[0], None).tables
+        return [DumpedTable(one.signature, one.address, one.data) for one in found if one.data is not None]
+    return [table for source in sources for table in _tables_of(source)]
+
+
 def _is_table_source(source: str) -> bool:
     path = Path(source)
     if source in preset_names() or "\0" in source:
