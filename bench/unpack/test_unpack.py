@@ -15,6 +15,8 @@ import zlib
 from collections.abc import Callable
 from typing import Any
 
+import lz4.block  # type: ignore[import-untyped, unused-ignore]
+import lzallright
 import numpy as np
 import pytest
 import zstandard
@@ -23,15 +25,34 @@ from hw import boot_params
 from hw.memory import PhysicalMemory
 from minikern.kexec.decompress import decompress
 from minikern.kexec.reboot import payload_in_memory
-from tests.kexec.images import pack
+from tests.kexec.images import pack, pack_lzo
 
 SIZE, BASE, PARAMS, AT = 2 << 20, 0x100_0000, 0x9_0000, 0x1000
 PAIRS = 9
+
+
+def lz4_alone(payload: bytes) -> bytes:
+    """One chunk is all that SIZE bytes make."""
+    return lz4.block.decompress(payload[8:-4], uncompressed_size=SIZE)  # type: ignore[no-any-return, unused-ignore]
+
+
+def lzo_alone(payload: bytes) -> bytes:
+    """Block by block: the format knows no larger ones."""
+    at, pieces = len(pack_lzo(b"")) - 4, []
+    while size := int.from_bytes(payload[at : at + 4], "big"):
+        end = at + 12 + int.from_bytes(payload[at + 4 : at + 8], "big")
+        pieces.append(bytes(lzallright.LZOCompressor.decompress(payload[at + 12 : end], size)))
+        at = end
+    return b"".join(pieces)
+
+
 LIBRARY: dict[str, Callable[[bytes], bytes]] = {
     "gzip": lambda payload: zlib.decompress(payload, 31),
     "bzip2": lambda payload: bz2.decompress(payload[:-4]),
     "xz": lambda payload: lzma.decompress(payload[:-4]),
     "lzma": lambda payload: lzma.decompress(payload[:-4], lzma.FORMAT_ALONE),
+    "lz4": lz4_alone,
+    "lzo": lzo_alone,
     "zstd": lambda payload: zstandard.ZstdDecompressor().decompress(payload, max_output_size=SIZE),
 }
 

@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable
 
 import lz4.block  # type: ignore[import-untyped, unused-ignore]
+import lzallright
 import zstandard
 
 Payload = bytes | memoryview
@@ -25,6 +26,9 @@ XZ_MAGIC = b"\xfd7zXZ\x00"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 LZMA_HEAD, LZMA_MOST_PROPERTIES = 13, 9 * 5 * 5
 LZ4_MAGIC, LZ4_CHUNK_BYTES = 0x184C2102, 8 << 20
+LZO_MAGIC = b"\x89LZO\x00\r\n\x1a\n"
+LZO_LONG_HEAD, LZO_FILTER = 0x0940, 1 << 11  # since that version: a level, and the upper half of the time
+LZO_BLOCK_BYTES = 256 << 10
 SIZE_BYTES = 4  # of the unpacked size, behind every payload but gzip's; Source: scripts/Makefile.lib, size_append
 
 
@@ -125,6 +129,49 @@ def _lz4(payload: Payload, room: int) -> bytes:
     return b"".join(pieces)
 
 
+def _lzo(payload: Payload, room: int) -> bytes:
+    """Blocks of an lzop file; its checksums are skipped. Source: lib/decompress_unlzo.c:unlzo() @ v6.12"""
+    at, pieces, size = _lzo_blocks(payload), [], 0
+    while plain_bytes := int.from_bytes(payload[at : at + 4], "big"):
+        if plain_bytes > LZO_BLOCK_BYTES:
+            raise DecompressError("dest len longer than block size")
+        packed_bytes = int.from_bytes(payload[at + 4 : at + 8], "big")
+        start = at + 12
+        at = start + packed_bytes
+        if not 0 < packed_bytes <= plain_bytes or at > len(payload):
+            raise DecompressError("file corrupted")
+        pieces.append(_lzo_block(bytes(payload[start:at]), plain_bytes))
+        size += plain_bytes
+        _check_room(size, room)
+    return b"".join(pieces)
+
+
+def _lzo_blocks(payload: Payload) -> int:
+    # Where the blocks begin. Source: lib/decompress_unlzo.c:parse_header() @ v6.12
+    if bytes(payload[: len(LZO_MAGIC)]) != LZO_MAGIC:
+        raise DecompressError("invalid header")
+    at = len(LZO_MAGIC)
+    long_head = int.from_bytes(payload[at : at + 2], "big") >= LZO_LONG_HEAD
+    at += 7 + long_head  # versions, method, level
+    filtered = int.from_bytes(payload[at : at + 4], "big") & LZO_FILTER
+    at += (8 if filtered else 4) + 8 + 4 * long_head  # flags, mode, time
+    if at >= len(payload):
+        raise DecompressError("invalid header")
+    return at + 1 + payload[at] + 4  # name, checksum
+
+
+def _lzo_block(packed: bytes, plain_bytes: int) -> bytes:
+    if len(packed) == plain_bytes:
+        return packed
+    try:
+        plain = bytes(lzallright.LZOCompressor.decompress(packed, plain_bytes))
+    except (lzallright.LZOError, lzallright.InputNotConsumed):
+        raise DecompressError("Compressed data violation") from None
+    if len(plain) != plain_bytes:
+        raise DecompressError("Compressed data violation")
+    return plain
+
+
 def _check_room(size: int, room: int) -> None:
     if size >= room:
         raise DecompressError(f"more than the {room} bytes of init_size come out: memory behind them is overwritten")
@@ -137,9 +184,10 @@ UNPACKERS: dict[str, Unpack] = {
     "lzma": _lzma,
     "zstd": _zstd,
     "lz4": _lz4,
+    "lzo": _lzo,
     "none": lambda payload, room: bytes(payload[:room]),
 }
-"""By names of :data:`minikern.kexec.bzimage.COMPRESSORS`; lzo has no library that is kept well, and is not unpacked."""
+"""By names of :data:`minikern.kexec.bzimage.COMPRESSORS`."""
 
 CHECKED = {"xz", "zstd", "bzip2"}
 """Formats whose check Linux itself makes: with any other, what was changed may be unpacked and run."""

@@ -7,9 +7,11 @@ import gzip
 import lzma
 import random
 import struct
+import zlib
 from functools import cache
 
 import lz4.block
+import lzallright
 import zstandard
 
 from hw.boot_params import SETUP_HEADER
@@ -73,8 +75,26 @@ def pack(packer: str, plain: bytes) -> bytes:
         chunks = [lz4.block.compress(plain[at : at + (8 << 20)], store_size=False)
                   for at in range(0, len(plain), 8 << 20)]  # fmt: skip
         return b"\x02\x21\x4c\x18" + b"".join(struct.pack("<I", len(one)) + one for one in chunks) + size
+    if packer == "lzo":
+        return pack_lzo(plain) + size
     assert packer == "none"
     return plain
+
+
+def pack_lzo(plain: bytes, version: int = 0x1030, filtered: bool = False, name: bytes = b"") -> bytes:
+    """As lzop writes it: a head, blocks of 256 KiB with a checksum each, a block of nothing."""
+    late = version >= 0x940
+    head = b"\x89LZO\x00\r\n\x1a\n" + struct.pack(">HHHB", version, 0x20A0, 0x0940, 3) + b"\x09" * late
+    head += struct.pack(">I", 0x03000001 | filtered << 11) + b"\0\0\0\1" * filtered
+    head += struct.pack(">II", 0o100644, 0) + bytes(4) * late
+    head += bytes([len(name)]) + name
+    out = head + struct.pack(">I", zlib.adler32(head[9:]))
+    for at in range(0, len(plain), 256 << 10):
+        block = plain[at : at + (256 << 10)]
+        packed = bytes(lzallright.LZOCompressor().compress(block))
+        packed = packed if len(packed) < len(block) else block
+        out += struct.pack(">III", len(block), len(packed), zlib.adler32(block)) + packed
+    return out + bytes(4)
 
 
 @cache

@@ -14,7 +14,7 @@ from minikern.kexec.decompress import CHECKED, UNPACKERS, DecompressError, decom
 from minikern.kexec.load import Kexec
 from minikern.lab.kexec import reboot
 from minikern.lab.run import Boot
-from tests.kexec.images import make_bzimage, make_vmlinux, pack
+from tests.kexec.images import make_bzimage, make_vmlinux, pack, pack_lzo
 
 PACKERS = sorted(set(UNPACKERS) - {"none"})
 ROOM = 0x60000
@@ -26,6 +26,7 @@ CORRUPT = {
     "gzip": "uncompression error",
     "lzma": "LZMA data is corrupt",
     "lz4": "Decoding failed",
+    "lzo": "Compressed data violation",
 }
 MAGIC = {
     "xz": "Input is not in the XZ format (wrong magic bytes)",
@@ -34,6 +35,7 @@ MAGIC = {
     "gzip": "Not a gzip file",
     "lzma": "bad header",
     "lz4": "invalid header",
+    "lzo": "invalid header",
 }
 
 
@@ -47,7 +49,32 @@ def test_large_kernels_come_in_chunks_of_lz4() -> None:
     assert decompress("lz4", pack("lz4", plain), 32 << 20) == plain
 
 
-@pytest.mark.parametrize("packer", ["xz", "bzip2", "lzma", "zstd", "gzip", "lz4"])
+@pytest.mark.parametrize("version", [0x0930, 0x1030])
+@pytest.mark.parametrize("filtered", [False, True])
+def test_heads_of_lzop(version: int, filtered: bool) -> None:
+    packed = pack_lzo(PLAIN, version, filtered, b"vmlinux.bin")
+    assert decompress("lzo", packed + bytes(4), ROOM) == PLAIN
+
+
+def test_what_lzo_refuses_by_its_sizes() -> None:
+    packed = bytearray(pack_lzo(PLAIN))
+    at = len(pack_lzo(b"")) - 4
+    for offset, value, said in (
+        (0, (256 << 10) + 1, "dest len longer than block size"),
+        (4, 0, "file corrupted"),
+        (4, 1 << 30, "file corrupted"),
+        (0, (256 << 10) - 1, "Compressed data violation"),
+    ):
+        damaged = bytearray(packed)
+        damaged[at + offset : at + offset + 4] = value.to_bytes(4, "big")
+        with pytest.raises(DecompressError, match=said):
+            decompress("lzo", bytes(damaged), ROOM)
+    for cut in (5, 20, at + 6, len(packed) // 2):
+        with pytest.raises(DecompressError):
+            decompress("lzo", bytes(packed[:cut]), ROOM)
+
+
+@pytest.mark.parametrize("packer", ["xz", "bzip2", "lzma", "zstd", "gzip", "lz4", "lzo"])
 def test_the_tools_own_files(packer: str) -> None:
     """As scripts/Makefile.lib calls them."""
     words = {
@@ -57,6 +84,7 @@ def test_the_tools_own_files(packer: str) -> None:
         "gzip": ["gzip", "-n", "-9"],
         "bzip2": ["bzip2", "-9"],
         "lz4": ["lz4", "-l", "-9"],
+        "lzo": ["lzop", "-9"],
     }[packer]
     if shutil.which(words[0]) is None:
         pytest.skip(f"{words[0]} is not installed")
