@@ -84,7 +84,10 @@ def way_of(variant: Variant) -> Way:
 
 def place_guests(k: Kernel, groups: Sequence[VmGroup], nodes: Sequence[int]) -> list[tuple[VmGroup, list[int]]]:
     """Give each guest memory of the host, node by node in turn; blocks as first pfns. InputError: it does not fit."""
-    check_fit(total_bytes(groups), k.page_alloc.nr_free_pages() * PAGE_SIZE, "what is free on the booted host")
+    room = "what is free on the booted host"
+    if scratch := sum(area.size for area in k.kho.scratch):
+        room += f" beside scratch areas of {scratch / GIB:.1f} GiB (kho_scratch= makes them smaller)"
+    check_fit(total_bytes(groups), k.page_alloc.nr_free_pages() * PAGE_SIZE, room)
     placed = []
     for index, vm in enumerate(group for group in groups for _ in range(group.count)):
         blocks: list[int] = []

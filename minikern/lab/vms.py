@@ -77,10 +77,13 @@ def parse_vm(text: str) -> list[VmGroup]:
         if not equals or key not in VmGroup.__struct_fields__ or key in ("memory", "count"):
             raise InputError(f"--vm: {word!r}: expected {SPELLING}")
         fields[key] = value
+    if not fields["memory"]:
+        raise InputError(f"--vm: {text!r}: no size: expected {SPELLING}")
     try:
         group = msgspec.convert(fields, VmGroup, strict=False)
     except msgspec.ValidationError as error:
-        raise InputError(f"--vm: {text!r}: {error}") from error
+        what, _, where = str(error).partition(" - at `$.")
+        raise InputError(f"--vm: {text!r}: {where.rstrip('`')}: {what[:1].lower()}{what[1:]}") from error
     return [_checked(group, text)]
 
 

@@ -55,6 +55,23 @@ def test_guests_that_cannot_be(text: str) -> None:
         parse_vm(text)
 
 
+def test_what_is_wrong_with_a_guest_is_said_by_its_name() -> None:
+    for text, said in (
+        ("4x", "'4x': no size: expected [Nx]SIZE,vcpus=N"),
+        ("4x16G,vfio=99", "vfio: expected `int` <= 64"),
+        ("9999x1G", "count: expected `int` <= 4096"),
+        ("1G,vcpu=8", "'vcpu=8': expected [Nx]SIZE,vcpus=N"),
+    ):
+        with pytest.raises(InputError) as error:
+            parse_vm(text)
+        assert said in str(error.value)
+
+
+def test_guests_that_scratch_leaves_no_room_for_say_how_to_make_some() -> None:
+    with pytest.raises(InputError, match=r"beside scratch areas of \d\.\d GiB \(kho_scratch="):
+        live_update(host(), load_variant("live-update-7.2"), parse_vm("8x256M"), "kho")
+
+
 def test_guests_get_memory_of_the_host_and_no_more_than_there_is() -> None:
     k = boot(host()).kernel
     free = k.page_alloc.nr_free_pages()
