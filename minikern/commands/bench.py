@@ -34,7 +34,8 @@ def pages(pages: int | None, threads: int | None, rounds: int, as_json: bool) ->
     """Time each way to write, free and check struct pages, on one thread and on all cores.
 
     Figures are measured on this computer, never simulated. The roofline is the better of memset and a fill past the
-    cache, of the same buffer with the same threads in the same run; the check's is reading the buffer.
+    cache, of the same buffer with the same threads in the same run; the check's is reading the buffer. A buffer that
+    fits into the last-level cache has none, and it is said. Spread is how much slower the median round was.
 
     \b
     Example:
@@ -65,13 +66,15 @@ def _print_json(report: Any) -> None:
             "bytes_per_s": r.bytes_per_s,
             "ratio_to_c": r.ratio_to_c,
             "ratio_to_roofline": r.ratio_to_roofline,
+            "spread": r.spread,
             "samples": r.samples,
             "samples_s": r.samples,
         }
         for r in report.results
     ]
     body = {"clock": "measured", "host": host(), "pages": report.pages, "bytes": report.pages * 64}
-    body |= {"compiler": report.compiler or None, "note": report.note or None, "results": results}
+    body |= {"compiler": report.compiler or None, "note": report.note or None}
+    body |= {"memory": report.memory, "in_cache": report.in_cache, "results": results}
     click.echo(json_text(body))
 
 
@@ -79,21 +82,25 @@ def _print_table(report: Any) -> None:
     from rich.table import Table
 
     from minikern.host.terminal import console
+    from minikern.lab.rooflines import beyond_cache_bytes
 
-    title = f"{report.pages} struct pages, {report.pages * 64 / 2**30:.2f} GiB, measured on {host()['cpu']}"
+    beyond = beyond_cache_bytes() // 64
+    title = f"{report.pages} struct pages, measured on {host()['cpu']}\n{report.memory}"
     table = Table(title=title, title_justify="left")
     for name in ("kernel", "what it does"):
         table.add_column(name)
-    for name in ("threads", "Mpages/s", "GB/s", "of roofline", "ratio to C"):
+    for name in ("threads", "Mpages/s", "GB/s", "spread", "of roofline", "ratio to C"):
         table.add_column(name, justify="right")
     for r in report.results:
         roof = "" if r.ratio_to_roofline is None else f"{r.ratio_to_roofline:.0%}"
         ratio = "" if r.ratio_to_c is None else f"{r.ratio_to_c:.2f}"
-        rates = (f"{r.pages_per_s / 1e6:.0f}", f"{r.bytes_per_s / 1e9:.1f}")
+        rates = (f"{r.pages_per_s / 1e6:.0f}", f"{r.bytes_per_s / 1e9:.1f}", f"{r.spread:.0%}")
         table.add_row(r.kernel, r.about, str(r.threads), *rates, roof, ratio)
     # Piped output is as wide as its contents; a terminal folds.
     plain = console()
     (plain if plain.is_terminal else console(width=120)).print(table)
+    if report.in_cache:
+        click.echo(f"minikern: {report.pages} pages are {report.memory}; --pages {beyond} is beyond it", err=True)
     if report.note:
         click.echo(f"minikern: {report.note}", err=True)
 

@@ -11,15 +11,16 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import pairwise
+from statistics import median
 from typing import NamedTuple
 
 import numpy as np
 
 from hw.errors import InputError
 from minikern.host import jit as _jit
-from minikern.host.backing import available_bytes
+from minikern.host.backing import available_bytes, last_level_cache_bytes
 from minikern.lab.bench_c import CKernels, NoCompiler
-from minikern.lab.rooflines import PATTERN, fill, memset, read
+from minikern.lab.rooflines import PATTERN, cache_words, fill, memset, read
 from minikern.mm.map.deferred import HostPool, deferred_free_pages, host_cores
 from minikern.mm.map.padata import MtJob
 from minikern.mm.page import page_kernels
@@ -75,6 +76,11 @@ class Result:
         return min(self.samples)
 
     @property
+    def spread(self) -> float:
+        """How much slower the median round was than the best."""
+        return median(self.samples) / self.best - 1
+
+    @property
     def pages_per_s(self) -> float:
         """Pages a second."""
         return self.pages / self.best
@@ -92,6 +98,8 @@ class Report:
     pages: int
     compiler: str
     note: str
+    memory: str = ""  # what the buffer is beside the caches
+    in_cache: bool = False  # all of it fits into the last-level cache: there is no roofline of memory
     results: list[Result] = field(default_factory=list)
 
 
@@ -260,7 +268,8 @@ def run_pages(pages: int | None, threads: list[int], rounds: int) -> Report:
         pages = max(PAGES_PER_SECTION, min(DEFAULT_PAGES, room))
     bench = Bench(pages)
     try:
-        report = Report(pages, bench.compiler, bench.note)
+        size = pages * STRUCT_PAGE_SIZE
+        report = Report(pages, bench.compiler, bench.note, cache_words(size), size <= last_level_cache_bytes())
         kernels = bench.rooflines() + bench.kernels()
         for kernel in kernels:
             validate(bench, kernel)
@@ -268,6 +277,9 @@ def run_pages(pages: int | None, threads: list[int], rounds: int) -> Report:
         bench.expect("blocks", "deferred-node")
         for count in threads:
             report.results += _run_threads(bench, kernels, count, rounds)
+        if report.in_cache:
+            for result in report.results:
+                result.ratio_to_roofline = None
         return report
     finally:
         bench.close()

@@ -9,7 +9,9 @@ from click.testing import CliRunner
 from hw.errors import InputError
 from minikern.commands.bench import bench
 from minikern.host import jit
-from minikern.lab import bench_c
+from minikern.host.backing import last_level_cache_bytes
+from minikern.lab import bench as bench_room
+from minikern.lab import bench_c, rooflines
 from minikern.lab.bench import Bench, Kernel, Part, default_threads, run_pages, validate
 
 compiled = pytest.mark.skipif(jit.DISABLED, reason="benchmarks need compiled kernels")
@@ -27,10 +29,25 @@ def test_json_has_every_kernel_and_raw_samples() -> None:
         assert (row["threads"], row["pages"], len(row["samples"])) == (2, 32768, 3)
         assert row["pages_per_s"] == pytest.approx(32768 / min(row["samples"]))
         assert row["bytes_per_s"] == pytest.approx(64 * row["pages_per_s"])
-    top = max(rows[name]["bytes_per_s"] for name in ("memset", "fill") if name in rows)
-    assert rows["linux"]["ratio_to_roofline"] == pytest.approx(rows["linux"]["bytes_per_s"] / top)
+        assert row["spread"] >= 0
+    assert body["in_cache"] is (last_level_cache_bytes() >= 2 << 20)
     if body["compiler"]:
         assert rows["linux"]["ratio_to_c"] == pytest.approx(rows["linux"]["pages_per_s"] / rows["c"]["pages_per_s"])
+
+
+@compiled
+def test_the_roofline_is_the_better_of_two_and_there_is_none_in_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cache, told in ((1 << 20, "2 MiB, only 2.0 times the last-level cache"), (4 << 20, "the cache was measured")):
+        for module in (bench_room, rooflines):
+            monkeypatch.setattr(module, "last_level_cache_bytes", lambda cache=cache: cache)
+        report = run_pages(32768, [1], 2)
+        rows = {row.kernel: row for row in report.results}
+        assert told in report.memory
+        if cache < 2 << 20:
+            top = max(rows[name].bytes_per_s for name in ("memset", "fill") if name in rows)
+            assert rows["linux"].ratio_to_roofline == pytest.approx(rows["linux"].bytes_per_s / top)
+        else:
+            assert report.in_cache and all(row.ratio_to_roofline is None for row in report.results)
 
 
 @compiled
