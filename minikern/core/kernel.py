@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
     from hw.machine import Machine
     from minikern.core.costs import Cost, Residue
+    from minikern.mm.page.page_kernels import Algorithm
 
 
 @dataclass
@@ -60,6 +61,7 @@ class BootOptions:
 
     vmemmap: str = "auto"  # full, window, counted or auto
     kernel: str = ""  # struct-page kernel by name; empty means the fastest
+    page_kernel: Algorithm | None = None  # instead of those: a function of the user's own, see lab.page_kernel
     record: bool = False  # keep every span of work and every mark, for traces and plots
     on_phase: Callable[[str], None] | None = None  # told of every phase that begins
     meter: bool = False  # keep the work done before each line, for holding the boot against real stamps

@@ -21,6 +21,7 @@ from minikern.lab.bands import Band, Doubts, doubts_of, saving_band, time_band
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
 from minikern.lab.handover_price import HandoverPrice, handover_price
 from minikern.lab.own import AS_LOGGED, offers, own_boot
+from minikern.lab.page_kernel import PageKernel, Used
 from minikern.lab.pci_skipped import skipped_text
 from minikern.lab.run import Boot, boot, choose_release
 from minikern.lab.spent import Spent, spent_in
@@ -68,6 +69,7 @@ class Rung(msgspec.Struct):
     gives_up_for: str = ""  # the variant or release that brings the option
     given_up_ms: float | None = None  # what the same boot would save by having both
     given_up_band: Band | None = None
+    page_kernel: Used | None = None  # a user's own kernel: what it did, measured on this computer
     handover: HandoverPrice | None = None  # with Kexec HandOver: who initialises struct pages
 
 
@@ -198,8 +200,9 @@ def untouched(rungs: Sequence[Rung]) -> list[ResidueItem]:
 
 
 def _boot_all(orders: Sequence[_Order]) -> Generator[_Finished, None, None]:
-    # Forked workers start with everything imported. A full memory map is kept by one process only: it fills the memory.
-    alone = any(order.options.vmemmap == "full" for order in orders)
+    # Forked workers start with everything imported. A full memory map is kept by one process only: it fills the memory;
+    # and a user's kernel is watched in one.
+    alone = any(order.options.vmemmap == "full" or order.options.page_kernel for order in orders)
     yield from forked_map(_boot_one, orders, 1 if alone else os.cpu_count() or 1)
 
 
@@ -213,6 +216,9 @@ def _boot_one(order: _Order) -> _Finished:
     figures = load_figures(order.spec.figures) if order.spec.figures and not done.kernel.conflicts else None
     talk = compare_figures(figures, {order.variant.name: done}) if figures else []
     rung = _rung(done, order.variant)
+    if isinstance(order.options.page_kernel, PageKernel):
+        rung.page_kernel = order.options.page_kernel.taken()
+        order.options.page_kernel.verify(done.kernel)
     spent = spent_in(done.kernel)
     lifted = {key: value for conflict in done.kernel.conflicts for key, value in conflict.lifted.items()}
     done.kernel.release_memory()

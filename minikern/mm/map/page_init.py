@@ -103,7 +103,7 @@ def memmap_init(k: Kernel) -> None:
     """
     flags = page_flags_layout(k.config, k.behaviour)
     made = PageCount if k.vmemmap.backing == "counted" else PageMap
-    pages = made(k.vmemmap, flags, algorithm(k.options.kernel))
+    pages = made(k.vmemmap, flags, k.options.page_kernel or algorithm(k.options.kernel))
     k.page_alloc = PageAlloc(pages, k.nodes, k.vmemmap.groups[-1].end_pfn)
     areas = k.kho.scratch if k.kho.incoming is not None else ()
     k.page_alloc.cma_scratch = [(area.addr // PAGE_SIZE, (area.addr + area.size) // PAGE_SIZE) for area in areas]
