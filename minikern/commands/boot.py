@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -16,11 +16,26 @@ from minikern.commands.common import (
     load_named_variant,
     machine_options,
     reported,
+    tell,
     tell_differences,
     tell_skipped,
     tell_unmodelled,
 )
+from minikern.commands.page_kernel import guarded, page_kernel_option
 from minikern.commands.waiting import Waiting
+
+
+class Asked(NamedTuple):
+    """How to boot, and what to make of it."""
+
+    variant: str
+    check: bool
+    as_json: bool
+    explain: bool
+    trace: Path | None
+    plot: Path | None
+    append: str
+    kernel: str
 
 
 @click.command()
@@ -28,6 +43,7 @@ from minikern.commands.waiting import Waiting
 @fit_options
 @click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung of the ladder.")
 @click.option("--check", is_flag=True, help="Verify the whole memory map after the boot.")
+@page_kernel_option
 @click.option("--json", "as_json", is_flag=True, help="Lines with their times, phases and the ledger as JSON.")
 @click.option("--explain", is_flag=True, help="Say under the lines what they mean and what prints them.")
 @click.option("--trace", type=OUTPUT, metavar="FILE.json", help="Write a trace for Perfetto.")
@@ -42,21 +58,32 @@ def boot(
     plot: Path | None,
     append: str,
     kernel: str,
+    page_kernel: str,
     **machine: Any,
 ) -> None:
     """Print the dmesg of one boot.
+
+    With --page-kernel every page that your function writes is compared with what it must be, and so is the whole memory
+    map afterwards; its time on this computer is told. Simulated time stays as counted.
 
     \b
     Example:
       minikern boot lpc2023 --variant hvo-skip | grep HugeTLB
       minikern boot laptop --plot cpus.png --trace boot.json --fault dead=3
+      minikern boot lpc2023 --page-kernel my_algorithm.py > /dev/null
     """
+    asked = Asked(variant, check, as_json, explain, trace, plot, append, kernel)
+    guarded(page_kernel, lambda own: _boot(own, asked, machine), machine["vmemmap"])
+
+
+def _boot(own: Any, asked: Asked, machine: dict[str, Any]) -> None:
     from minikern.lab.run import BootStopped
     from minikern.lab.run import boot as run
     from minikern.report.dmesg import format_dmesg
 
+    variant, check, as_json, explain, trace, plot, append, kernel = asked
     spec, options = load_machine_fields(machine)
-    options.record = bool(trace or plot or explain)
+    options.record, options.page_kernel = bool(trace or plot or explain), own
     if plot is not None:
         from minikern.report.lanes import check_plot_path
 
@@ -88,9 +115,11 @@ def boot(
         from minikern.report.lanes import plot_lanes
 
         plot_lanes(done, plot)
-    if check:
+    if own is not None:
+        tell(own.taken())
+    if check or own is not None:
         _check(done)
-    if not (as_json or trace or plot or check):
+    if not (as_json or trace or plot or check or own is not None):
         _further_boots(machine, variant, kernel, append, explain)
 
 

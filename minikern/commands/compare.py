@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -16,8 +16,21 @@ from minikern.commands.common import (
     machine_options,
     reported,
     show_sheets,
+    tell,
     tell_unmodelled,
 )
+from minikern.commands.page_kernel import guarded, page_kernel_option
+
+
+class Asked(NamedTuple):
+    """What to compare, and how it is shown."""
+
+    variants: str
+    plot: Path | None
+    markdown: bool
+    as_json: bool
+    append: str
+    kernel: str
 
 
 @click.command()
@@ -26,6 +39,7 @@ from minikern.commands.common import (
 @fit_options
 @click.option("--variants", default="", metavar="A,B,...", help="Rungs, or files of them, instead of the ladder.")
 @click.option("--plot", type=OUTPUT, metavar="FILE.svg|png", help="Draw one bar a log line.")
+@page_kernel_option
 @click.option("--markdown", is_flag=True, help="Print Markdown tables.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @reported
@@ -37,6 +51,7 @@ def compare(
     append: str,
     kernel: str,
     other: str,
+    page_kernel: str,
     **machine: Any,
 ) -> None:
     """Boot the ladder of variants and print phases and totals side by side.
@@ -53,9 +68,16 @@ def compare(
         _refuse_options()
         _two_boots(machine["machine"], other, markdown, as_json)
         return
+    asked = Asked(variants, plot, markdown, as_json, append, kernel)
+    guarded(page_kernel, lambda own: _ladder(own, asked, machine), machine["vmemmap"])
+
+
+def _ladder(page_kernel: Any, asked: Asked, machine: dict[str, Any]) -> None:
     from minikern.lab.compare import choose_variants, run_ladder, run_own_ladder
 
+    variants, plot, markdown, as_json, append, kernel = asked
     spec, options = load_machine_fields(machine)
+    options.page_kernel = page_kernel
     chosen = choose_variants(spec, [name for name in variants.split(",") if name])
     if plot is not None:
         _check_plot_target(plot)
@@ -75,6 +97,9 @@ def compare(
         from minikern.report.tables import ladder_sheets
 
         show_sheets([*ladder_sheets(ladder), *startup_sheets(ladder.startup)], markdown)
+    for rung in ladder.rungs if page_kernel is not None else ():
+        if rung.page_kernel is not None:
+            tell(f"{rung.variant}: {rung.page_kernel}")
     if plot is not None:
         from minikern.report.plot import plot_ladder
 
