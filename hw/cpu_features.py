@@ -37,6 +37,8 @@ _WORDS: tuple[tuple[int, int, int, str], ...] = (
         "pni pclmulqdq dtes64 monitor ds_cpl vmx smx est tm2 ssse3 cid sdbg fma cx16 xtpr pdcm - pcid dca sse4_1 "
         "sse4_2 x2apic movbe popcnt tsc_deadline_timer aes xsave - avx f16c rdrand hypervisor",
     ),
+    (5, 0, ECX, "mwait_extensions"),  # Linux has no flags for what it reads of leaf 5
+    (5, 0, EDX, "- " * 28 + "mwait_c10"),
     (6, 0, EAX, "dtherm ida arat - pln - pts hwp hwp_notify hwp_act_window hwp_epp hwp_pkg_req - - - - - - - hfi"),
     (
         7,

@@ -209,6 +209,10 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """How CPUs are brought up: one after another with the old state machine, or kicked first and then met."""
     delay_reuse: Literal["package", "cpu0"]
     """Whose delay calibration a CPU takes over: that of a CPU of its package, or CPU 0's."""
+    pit_if_needed: bool
+    """The PIT ticks only where nothing else can, and where neither it nor the HPET does, the timer is not checked."""
+    hpet_stops_in_pc10: bool
+    """The HPET is left alone where the package may sleep as deeply as state C10, in which it stands still."""
     tsc_warp_by_worker: bool
     """A failed TSC test is acted on by a worker, for its source is called by an interrupt."""
     tsc_counts: Literal["cpus", "packages"]

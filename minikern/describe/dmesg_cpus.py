@@ -6,7 +6,7 @@ import re
 
 from hw.cpu_features import FEATURES
 from hw.cpuid import DEFAULT_FEATURES, CpuDescription, build_cpuid
-from hw.msr import IA32_MTRR_DEF_TYPE, IA32_MTRR_PHYSBASE0, IA32_MTRRCAP
+from hw.msr import IA32_MTRR_DEF_TYPE, IA32_MTRR_PHYSBASE0, IA32_MTRRCAP, MSR_PKG_CST_CONFIG_CONTROL
 from hw.spec import MAX_CPUS, CpuidDump, CpuSpec
 from minikern.describe.dmesg_bringup import apic_ids, bringup, siblings
 from minikern.describe.dmesg_listed import boot_cpu_id, listed_ids, on_firmwares_cpu
@@ -17,6 +17,7 @@ FIRST_DEADLINE = (6, 0x2A)
 LA57_MAX_ARCH_PFN = 1 << 40  # 52 physical bits, with five page-table levels
 MTRR_ENABLED, MTRR_VALID, MTRR_WRITE_BACK, MAX_MTRRS = 0xC00, 1 << 11, 6, 40
 MIB = 1 << 20
+PC10_FEATURES, PKG_CST_C10 = ("mwait_extensions", "mwait_c10"), 8  # idle states, and how deep firmware lets them be
 
 _MTRR_UPDATE = re.compile(rf"^e820: update {RANGE} usable ==> reserved$")
 _CPU0 = re.compile(r"^smpboot: CPU0: (.+?) \(family: 0x([0-9a-f]+), model: 0x([0-9a-f]+), stepping: 0x([0-9a-f]+)\)")
@@ -112,8 +113,11 @@ def _identify(log: Log, spec: CpuSpec, srat_ids: list[int]) -> None:
     spec.x2apic = max(listed_ids(log, ids)) >= 0xFF or log.first(r"^x2apic: enabled by BIOS") is not None
     spec.apic_ids = ids
     if msrs := _mtrrs(log, spec.phys_bits):
-        spec.msrs = [msrs] * spec.count
         log.assumed.append("MTRRs that leave uncached what the kernel found uncovered")
+    if set(PC10_FEATURES) <= set(features):
+        msrs[f"{MSR_PKG_CST_CONFIG_CONTROL:x}"] = PKG_CST_C10
+    if msrs:
+        spec.msrs = [msrs] * spec.count
     tables = [build_cpuid(description, apic_id) for apic_id in ids]
     spec.cpuid = [CpuidDump([(*at, *registers) for at, registers in table.items()]) for table in tables]
 
@@ -185,4 +189,6 @@ def _features(log: Log, spec: CpuSpec) -> tuple[str, ...]:
         features = [name for name in features if name != "tsc_deadline_timer"]
     if log.first(r"^TAA(?:: | CPU bug)"):
         features.append("rtm")  # what only CPUs with transactions suffer from
+    if log.first(r"^hpet: HPET dysfunctional in PC10"):
+        features += PC10_FEATURES
     return tuple(features)

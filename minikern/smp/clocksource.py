@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from hw.msr import MSR_PKG_CST_CONFIG_CONTROL
 from minikern.core.moduleparam import Parameter, Words, setup_param
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ PMTMR_TICKS_PER_SEC = 3_579_545  # Source: include/linux/acpi_pmtmr.h
 JIFFIES_SHIFT = 8  # for HZ below 1000 * 2. Source: kernel/time/jiffies.c
 U32_MAX, U64_MAX = 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF
 
+MWAIT_LEAF, MWAIT_EXTENSIONS, MWAIT_C10_SHIFT = 5, 1, 28  # Source: SDM vol. 2A, leaf 05H
+PKG_CST_LIMIT_MASK, PKG_CST_C10 = 0xF, 8  # Source: arch/x86/kernel/hpet.c:hpet_is_pc10_damaged() @ v6.12
 HPET_ID, HPET_PERIOD, HPET_CFG, HPET_COUNTER = 0x000, 0x004, 0x010, 0x0F0
 HPET_CFG_ENABLE = 1
 HPET_MIN_PERIOD_FS, HPET_MAX_PERIOD_FS = 100_000, 100_000_000  # Source: arch/x86/include/asm/hpet.h
@@ -97,6 +100,9 @@ def hpet_enable(k: Kernel) -> bool:
     base = k.acpi.hpet_address if k.acpi else 0
     if not base or k.cmdline.has("nohpet") or k.cmdline.get("hpet") == "disable":
         return False
+    if k.behaviour.hpet_stops_in_pc10 and hpet_is_pc10_damaged(k):
+        k.printk("hpet: HPET dysfunctional in PC10. Force disabled.")
+        return False
     cpu = k.machine.boot_cpu
     period = cpu.read(base + HPET_PERIOD, 4)
     if not HPET_MIN_PERIOD_FS <= period <= HPET_MAX_PERIOD_FS:
@@ -105,6 +111,20 @@ def hpet_enable(k: Kernel) -> bool:
     k.cpus.tsc.hpet_enabled = True
     k.printk(clocksource_line("hpet", U32_MAX, update_freq(FSEC_PER_SEC // period, 1, U32_MAX)))
     return True
+
+
+def hpet_is_pc10_damaged(k: Kernel) -> bool:
+    """The package may go to C10, by the CPU's idle states and the firmware's limit.
+
+    Source: arch/x86/kernel/hpet.c:hpet_is_pc10_damaged(), mwait_pc10_supported() @ v6.12
+    """
+    cpu, boot = k.machine.boot_cpu, k.cpus.boot
+    if not boot.has("arat") or boot.max_leaf < MWAIT_LEAF:
+        return False
+    mwait = cpu.cpuid(MWAIT_LEAF)
+    if not mwait.ecx & MWAIT_EXTENSIONS or not mwait.edx >> MWAIT_C10_SHIFT:
+        return False
+    return cpu.rdmsr(MSR_PKG_CST_CONFIG_CONTROL) & PKG_CST_LIMIT_MASK >= PKG_CST_C10
 
 
 PARAMETERS: tuple[Parameter[Kernel], ...] = (

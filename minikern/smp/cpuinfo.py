@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 # CPUID leaf 1 ECX/EDX and leaf 7 EBX bits. Source: SDM vol. 2A, CPUID
 _LEAF1_ECX = {"x2apic": 21, "tsc_deadline_timer": 24, "hypervisor": 31}
 _LEAF1_EDX = {"tsc": 4, "apic": 9, "ht": 28}
+_LEAF6_EAX = {"arat": 2}
 _LEAF7_EBX = {"tsc_adjust": 1, "rtm": 11}
 _POWER_EDX = {"invariant_tsc": 8}  # leaf 0x80000007
 
@@ -84,6 +85,9 @@ def _features(cpu: CPU, vendor: str, family: int, model: int, max_leaf: int, max
     leaf1 = cpu.cpuid(1)
     found = {name for name, bit in _LEAF1_ECX.items() if leaf1.ecx >> bit & 1}
     found |= {name for name, bit in _LEAF1_EDX.items() if leaf1.edx >> bit & 1}
+    if max_leaf >= 6:
+        eax = cpu.cpuid(6).eax
+        found |= {name for name, bit in _LEAF6_EAX.items() if eax >> bit & 1}
     if max_leaf >= 7:
         ebx = cpu.cpuid(7).ebx
         found |= {name for name, bit in _LEAF7_EBX.items() if ebx >> bit & 1}

@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hw.errors import MachineStopped
-from minikern.core.moduleparam import Parameter, early_param
+from minikern.core.moduleparam import Parameter, early_param, setup_param
 from minikern.core.printk import Level
 from minikern.pci import amd_iommu, dmar
 from minikern.smp import io_apic
 from minikern.smp.apic import XAPIC_MAX_ID, read_apic_id, setup_lint0, x2apic_disable, x2apic_enable, x2apic_enabled
+from minikern.smp.calibrate import next_tick, tick_ns
 from minikern.state.cpus import IntrMode
 
 if TYPE_CHECKING:
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
 X2APIC_WITHOUT_REMAPPING = ("KVM", "Microsoft Hyper-V", "VMware", "Xen HVM", "Jailhouse", "ACRN")
 FADT2_REVISION, FADT_APIC_PHYSICAL = 3, 1 << 19  # Source: ACPI 6.5 table 5.10
 FLAT_MAX_CPUS = 8  # logical destinations of the flat model
+TICKS_SEEN = 4  # before the timer interrupt is believed. Source: io_apic.c:delay_with_tsc() @ v6.12
 
+# Hypervisors whose timer is believed. Source: arch/x86/kernel/kvm.c:paravirt_ops_setup(), cpu/vmware.c, cpu/mshyperv.c
+TIMER_BELIEVED = ("KVM", "VMware", "Microsoft Hyper-V")
 
 
 def setup_disableapic(k: Kernel, value: str | None) -> bool:
@@ -194,13 +198,48 @@ def apic_intr_mode_init(k: Kernel, mode: IntrMode) -> None:
     check_timer(k)
 
 
+def apic_needs_pit(k: Kernel) -> bool:
+    """No timer but the PIT could tick. Source: apic.c:apic_needs_pit() @ v6.12"""
+    maps = k.cpus
+    boot, tsc = maps.boot, maps.tsc
+    if not tsc.tsc_khz or not boot.has("apic") or maps.apic.disabled or not boot.has("arat"):
+        return True
+    if maps.apic.intr_mode in (IntrMode.PIC, IntrMode.VIRTUAL_WIRE_NO_CONFIG):
+        return True
+    return not (boot.has("tsc_deadline_timer") or tsc.lapic_timer_period)
+
+
 def check_timer(k: Kernel) -> None:
     """Which I/O APIC pin the timer interrupt arrives at. Source: io_apic.c:check_timer() @ v6.12"""
+    if k.behaviour.pit_if_needed and not k.cpus.tsc.hpet_enabled and not apic_needs_pit(k):
+        return
     timer = io_apic.find_timer_pin(k)
     if timer is None:
         return
     apic, pin = timer
     k.printk(f"..TIMER: vector=0x30 apic1={apic} pin1={pin} apic2=-1 pin2=-1", Level.INFO)
+    if pin >= 0:
+        timer_irq_works(k)
+
+
+def notimercheck(k: Kernel, rest: str) -> bool:
+    """``no_timer_check``: the timer interrupt is believed to arrive. Source: io_apic.c:notimercheck() @ v6.12"""
+    k.cpus.apic.no_timer_check = True
+    return True
+
+
+def timer_irq_works(k: Kernel) -> None:
+    """Turn until the timer interrupt has moved jiffies by more than four ticks, as it does here at each tick.
+
+    Source: io_apic.c:timer_irq_works(), delay_with_tsc() @ v6.12
+    """
+    if k.cpus.apic.no_timer_check or k.cpus.boot.hypervisor in TIMER_BELIEVED:
+        return
+    clock = k.machine.clock
+    started = clock.now
+    spent = next_tick(k, started) + TICKS_SEEN * tick_ns(k) - started
+    clock.advance(spent)
+    k.book_span(0, "timer_check_ns", spent, started, spent)
 
 
 PARAMETERS: tuple[Parameter[Kernel], ...] = (
@@ -210,4 +249,5 @@ PARAMETERS: tuple[Parameter[Kernel], ...] = (
     early_param("apic", apic_set_verbosity),
     early_param("nox2apic", setup_nox2apic),
     early_param("x2apic_phys", set_x2apic_phys_mode),
+    setup_param("no_timer_check", notimercheck),
 )

@@ -119,6 +119,7 @@ class ApicState:
     driver: str = ""  # how destinations are addressed; empty: as the kernel starts out
     nox2apic: bool = False
     x2apic_phys: bool = False  # x2APIC mode without interrupt remapping: physical destinations only
+    no_timer_check: bool = False  # the timer interrupt is believed to arrive
 
 
 @dataclass
