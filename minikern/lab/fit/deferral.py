@@ -27,10 +27,11 @@ def deferred_factors(real_ns: int, kernel: Kernel, prior_spread: float) -> dict[
     Learnt is what made it as long as it was, what a thread does by itself or the node's bandwidth. The other stays as
     believed, but for what would now make it longer.
     """
-    emulated_ns = slowest_ns(line.text for line in kernel.log.lines)
+    # Its own time, not the ticks it prints: what was N ticks long is printed so wherever in a tick it began.
+    emulated_ns = max((node.deferred_ns for node in kernel.nodes), default=0)
     if not real_ns or not emulated_ns:
         return {}
-    factor, spread = real_ns / emulated_ns, max(LEAST_SPREAD, TICK_NS / real_ns / 2 + TICK_NS / emulated_ns / 2)
+    factor, spread = real_ns / emulated_ns, max(LEAST_SPREAD, TICK_NS / real_ns / 2)
     thread_ns, store_ns = page_paces(kernel)
     full = store_ns > thread_ns
     slack = max(store_ns, thread_ns) / max(min(store_ns, thread_ns), 1e-9)

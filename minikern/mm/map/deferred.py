@@ -259,7 +259,7 @@ def _pgdatinit(k: Kernel, node: DeferredNode, work: WorkPool, host: HostPool) ->
     pace = PagePace(own_ns, sibling_ns, k.unit_ns("node_store_per_page"), cores, max(len(node.cpus), 1))
     store = NodeStore(env, pace)
     tick_ns = NS_PER_S // k.config.number("CONFIG_HZ")
-    start_jiffy = int(env.now) // tick_ns
+    started = int(env.now)
     threads = len(node.cpus) if k.behaviour.deferred_threads == "cpus" else 1
 
     def chunk(worker: int, start: int, end: int) -> Generator[simpy.Event, Any, None]:
@@ -278,7 +278,8 @@ def _pgdatinit(k: Kernel, node: DeferredNode, work: WorkPool, host: HostPool) ->
 
     for job in node.jobs(max(threads, 1), k.behaviour.deferred_jobs == "zone"):
         yield from padata_do_multithreaded(env, job, work, chunk)
-    spent = (int(env.now) // tick_ns - start_jiffy) * tick_ns // 1_000_000
+    next(pgdat for pgdat in k.nodes if pgdat.nid == node.nid).deferred_ns = int(env.now) - started
+    spent = (int(env.now) // tick_ns - started // tick_ns) * tick_ns // 1_000_000
     if k.behaviour.deferred_line_pages:
         count = sum(end - start for start, end in node.free)
         k.printk(f"node {node.nid} initialised, {count} pages in {spent}ms")

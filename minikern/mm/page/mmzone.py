@@ -57,6 +57,7 @@ class Pglist:
     zones: list[Zone]
     has_cpu: bool = False
     first_deferred_pfn: int | None = None
+    deferred_ns: int = 0  # what its thread took for the pages that were put off
 
     @property
     def present_pages(self) -> int:
