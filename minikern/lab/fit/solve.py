@@ -19,7 +19,7 @@ from minikern.lab.fit.rows import Row
 Array = NDArray[np.float64]
 
 GRAIN_NS = 50_000.0  # shorter stretches say nothing: stamps, interrupts and line order blur them
-SPREAD_UNEXPLAINED, SPREAD_OVERSHOT = 1.0, 0.12  # of ln(real / modelled), where real is longer, or shorter
+SPREAD_UNEXPLAINED, SPREAD_OVERSHOT = 1.0, 0.04  # of ln(real / modelled), where real is longer, or shorter
 LEARNT = 0.8  # an interval that is still so much of the prior's was not learnt from the rows
 SPREAD_EXACT = 0.01
 OWN_SHARE = 0.5  # of a prior's variance is the kind's own, the rest its group's
