@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from minikern.core.line_mask import mask
 
+ALIKE, FEW = 0.7, 900  # share of two masks that is the same; product of two stretches' lengths
 SMALL = 60_000  # product of two stretches' lengths up to which every line is tried against every other
 
 
@@ -32,6 +33,30 @@ def align(first: Sequence[str], second: Sequence[str]) -> list[Pair]:
     for stretch in _between(whole, len(first), len(second)):
         pairs += _by_mask(masked[0], masked[1], *stretch)
     return sorted(whole + pairs)
+
+
+def rewritten(first: Sequence[str], second: Sequence[str], pairs: Sequence[Pair]) -> list[Pair]:
+    """Pairs of lines that stand between the same ``pairs`` and say nearly the same, in other words; masks are given."""
+    found: list[Pair] = []
+    for a, b, c, d in _between(pairs, len(first), len(second)):
+        if 0 < (b - a) * (d - c) <= FEW:
+            alike = [(_likeness(first[at], second[to]), Pair(at, to)) for at in range(a, b) for to in range(c, d)]
+            found += _best([one for one in alike if one[0] >= ALIKE])
+    return found
+
+
+def _likeness(first: str, second: str) -> float:
+    matcher = SequenceMatcher(None, first, second, autojunk=False)
+    return matcher.ratio() if min(matcher.real_quick_ratio(), matcher.quick_ratio()) >= ALIKE else 0.0
+
+
+def _best(alike: list[tuple[float, Pair]]) -> list[Pair]:
+    """The likest first, then what crosses none of them."""
+    chosen: list[Pair] = []
+    for _, pair in sorted(alike, key=lambda one: (-one[0], one[1])):
+        if all((pair.first - other.first) * (pair.second - other.second) > 0 for other in chosen):
+            chosen.append(pair)
+    return sorted(chosen)
 
 
 def _by_mask(first: Sequence[str], second: Sequence[str], a: int, b: int, c: int, d: int) -> list[Pair]:

@@ -16,7 +16,7 @@ from minikern.core.cost_table import cost_groups
 from minikern.core.costs import Cost
 from minikern.describe.case import Case
 from minikern.lab.bands import SAME_KIND, SAME_MACHINE
-from minikern.lab.fit.align import Pair, align
+from minikern.lab.fit.align import Pair, align, rewritten
 from minikern.lab.fit.calibrate import metered, read_timeline
 from minikern.lab.fit.combine import combine
 from minikern.lab.fit.console_rate import nominal_ns, unpaced
@@ -85,6 +85,29 @@ def by_size(spec: Case) -> dict[str, Cost]:
     return {"initramfs_byte": msgspec.structs.replace(known, ns=ns, low=low, high=high)}
 
 
+def same_lines(theirs: Timeline, ours: Timeline, own_kind: bool = True) -> list[Pair]:
+    """Lines of two boots of one machine: those that say the same, rewritten ones, and then those that moved.
+
+    Only the first where one of them is a guest's: work that is told of in other words, or later, is other work there.
+    """
+    pairs = align([step.text for step in theirs.steps], [step.text for step in ours.steps])
+    if not own_kind:
+        return pairs
+    masks = [step.mask for step in theirs.steps], [step.mask for step in ours.steps]
+    pairs = sorted(pairs + rewritten(*masks, pairs))
+    return pairs + _moved(*masks, pairs)
+
+
+def _moved(theirs: Sequence[str], ours: Sequence[str], pairs: Sequence[Pair]) -> list[Pair]:
+    taken = {pair.first for pair in pairs}, {pair.second for pair in pairs}
+    left: dict[str, list[int]] = {}
+    for at, key in enumerate(theirs):
+        if at not in taken[0] and key:
+            left.setdefault(key, []).append(at)
+    free = [(key, to) for to, key in enumerate(ours) if to not in taken[1]]
+    return [Pair(left[key].pop(0), to) for key, to in free if left.get(key)]
+
+
 class Pricer:
     """Prices the lines of a boot: from a fitted boot's same lines, else from the table."""
 
@@ -92,8 +115,10 @@ class Pricer:
         self._real, self._fitted, self._lines, self._family = real, fitted, lines, family
         self._pairs: list[Pair] = []
         if fitted is not None:
-            theirs = [step.text for step in fitted.matched.timeline.steps]
-            self._pairs = align(theirs, [step.text for step in real.steps])
+            self._pairs = same_lines(fitted.matched.timeline, real, self._own_kind(fitted))
+
+    def _own_kind(self, fitted: FittedMachine) -> bool:
+        return family_of_log(fitted.base, fitted.matched.timeline) == self._family
 
     def prices(self) -> dict[int, Price]:
         """By place of the main thread's line."""

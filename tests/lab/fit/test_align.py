@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from minikern.lab.fit.align import align
+from minikern.lab.fit.align import Pair, align, rewritten
 
 LINES = [
     f"pci 0000:00:{index:02x}.0: probed" if index % 3 else f"driver {chr(97 + index % 26)}{index}: up"
@@ -30,3 +30,19 @@ def test_what_is_cut_torn_or_moved_costs_only_its_neighbours() -> None:
     assert len(pairs) >= len(torn) - 30
     assert all(LINES[pair.first].split(":")[-1] == torn[pair.second].split(":")[-1] for pair in pairs)
     assert [pair.second for pair in pairs] == sorted(pair.second for pair in pairs)
+
+
+def test_a_rewritten_line_is_found_between_its_neighbours_only() -> None:
+    first = ["one", "ACPI: Power Resource [P#] (on)", "two", "three", "clock: steady"]
+    second = ["one", "usb: new bus", "ACPI: PM: Power Resource [P#] (on)", "two", "clock: steady", "three"]
+    pairs = align(first, second)
+    assert (1, 2) in rewritten(first, second, pairs)
+    assert not [pair for pair in rewritten(first, second, pairs) if first[pair.first] == "clock: steady"]
+
+
+def test_rewritten_lines_keep_their_order_and_are_used_once() -> None:
+    first = ["a", "node #, CPUs: # #", "node #, CPUs: # # #", "z"]
+    second = ["a", "node #, CPUs: # # #", "node #, CPUs: # #", "node #, CPUs: # # # #", "z"]
+    pairs = rewritten(first, second, [Pair(0, 0), Pair(3, 4)])
+    assert len({pair.first for pair in pairs}) == len({pair.second for pair in pairs}) == len(pairs)
+    assert [pair.second for pair in sorted(pairs)] == sorted(pair.second for pair in pairs)
