@@ -1,4 +1,4 @@
-"""A machine of which there is one kind of file alone: its ACPI tables, or the kernel's resource tree.
+"""A machine of which there is one kind of file: its ACPI tables, the resource tree, or what lspci prints.
 
 What the file does not tell is a preset's, and said to be. Source: ACPI 6.5 clause 5.2; kernel/resource.c @ v6.12
 """
@@ -19,7 +19,9 @@ from hw.pci.spec import PciSpec
 from hw.spec import MAX_CPUS, MAX_E820, CpuidDump, CpuSpec, MemoryRange
 from minikern.describe.acpi_places import placed_acpi
 from minikern.describe.beside import ROOT_TABLES, acpi_tables, read_beside
+from minikern.describe.beside_pci import lay_pci
 from minikern.describe.case import Case
+from minikern.describe.lspci_tree import is_tree
 
 ENABLED, SRAT_MEMORY, MAX_ADDRESS = 1, 1, 1 << 52
 RAM, RESERVED, ACPI_DATA, ACPI_NVS = 1, 2, 3, 4
@@ -28,6 +30,7 @@ FIRST_SERVER_CPUS = 17
 HEAD_BYTES = 1 << 16
 
 _DUMP = re.compile(rb"^[A-Z0-9_]{4} @ 0x[0-9A-Fa-f]+\s*$", re.MULTILINE)
+_FUNCTION = re.compile(r"^(?:[0-9a-f]{4,8}:)?[0-9a-f]{2}:[0-9a-f]{2}\.[0-7] \S.*")
 _IOMEM = re.compile(r"^([0-9a-f]{8,16})-([0-9a-f]{8,16}) : (.+)$", re.MULTILINE)  # of the tree's first level
 _TYPES = {
     "System RAM": RAM, "Reserved": RESERVED, "reserved": RESERVED, "ACPI Tables": ACPI_DATA,
@@ -47,6 +50,29 @@ def is_tables(path: Path) -> bool:
 def is_resource_tree(path: Path) -> bool:
     """True for the text of /proc/iomem."""
     return path.is_file() and b" : System RAM" in read_head(path, HEAD_BYTES)
+
+
+def is_functions(path: Path) -> bool:
+    """True for what lspci prints with numbers (-n, -nn), with bytes, or as a tree."""
+    if not path.is_file():
+        return False
+    lines = read_head(path, HEAD_BYTES).decode("utf-8", "replace").splitlines()
+    first = next((line for line in lines if line.strip()), "")
+    return _FUNCTION.match(first) is not None or is_tree(first)
+
+
+def spec_from_functions(path: Path, preset: Preset) -> Case:
+    """The machine whose PCI functions these are. InputError: none with its bytes, ids or place."""
+    text = read_beside(path)
+    spec = preset("laptop")
+    _forget(spec, path, f"made from the PCI functions in {path.name}")
+    spec.notes = []
+    lay_pci(spec, path, text)
+    spec.notes += [
+        "missing: processors, the size of memory, ACPI tables, the kernel",
+        "assumed: processors, memory and unit costs of the preset laptop",
+    ]
+    return spec
 
 
 def spec_from_tables(path: Path, preset: Preset) -> Case:

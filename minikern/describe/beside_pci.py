@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from hw.errors import InputError
-from hw.pci.spec import EcamSpec, PciSpec
+from hw.pci.spec import EcamSpec, PciFunctionSpec, PciSpec
 from minikern.describe.case import Case
 from minikern.describe.lspci_text import described_functions
+from minikern.describe.lspci_tree import UNKNOWN_ID, is_tree, pci_of_tree
 from minikern.describe.pci_capture import host_bridges_of, pci_from_capture
 from minikern.describe.pci_ranges import root_windows
 from minikern.describe.pci_sizes import addresses_of, told_sizes, with_sizes
@@ -19,11 +20,14 @@ LAST_SEGMENT = 0xFFFF  # domains beyond are those drivers make. Source: drivers/
 def lay_pci(spec: Case, path: Path, text: str) -> None:
     """Put the text's functions in the place of those of ``spec``. InputError: it has none, or another machine's."""
     found = _with_bytes(path, text)
-    if not found.functions:
+    tree = not found.functions and is_tree(text)
+    if tree:
+        found = pci_of_tree(text, str(path))
+    elif not found.functions:
         found = PciSpec(functions=described_functions(text))
         found.host_bridges = host_bridges_of(found)
     if not found.functions:
-        raise InputError(f"{path}: no function with its bytes or ids: expected lspci -xxxx, -xxx or -vnn")
+        raise InputError(f"{path}: no function with its bytes or ids: expected lspci -xxxx, -xxx, -vnn or -t")
     _same_machine(spec, path, {one.bdf for one in found.functions})
     logged = {str(one.address()): one for one in spec.pci.functions}
     sizes = told_sizes(text)
@@ -33,6 +37,8 @@ def lay_pci(spec: Case, path: Path, text: str) -> None:
         found.functions = [with_sizes(one, logged.get(one.bdf), sizes, taken) for one in found.functions]
         if set(logged) != {one.bdf for one in raw} or not any(one.bars for one in logged.values()):
             spec.notes.append(f"assumed: sizes of PCI regions that neither the log nor {path.name} tells, by class")
+    elif tree:
+        _from_the_log(spec, path, found, logged)
     else:
         spec.notes.append(f"assumed: registers of PCI functions that {path.name} does not tell in words")
     _segments(spec, path, found)
@@ -41,6 +47,18 @@ def lay_pci(spec: Case, path: Path, text: str) -> None:
     _windows(spec, found)
     spec.pci = found
     spec.notes.append(f"read: {len(found.functions)} PCI functions of {path.name}")
+
+
+def _from_the_log(spec: Case, path: Path, found: PciSpec, logged: dict[str, PciFunctionSpec]) -> None:
+    """A tree tells where functions are; what they are tells the log, where there is one."""
+    told = bool(spec.told.get("PCI functions"))
+    found.functions = [logged.get(one.bdf, one) if told else one for one in found.functions]
+    new = [one for one in found.functions if not told or one.bdf not in logged]
+    nameless = sum(one.id == UNKNOWN_ID for one in new)
+    if new:
+        spec.notes.append(f"assumed: classes and registers of {len(new)} PCI functions of the tree in {path.name}")
+    if nameless:
+        spec.notes.append(f"assumed: no vendor of {nameless} PCI functions, as {path.name} has no ids: lspci -tvnn has")
 
 
 def _with_bytes(path: Path, text: str) -> PciSpec:

@@ -8,7 +8,14 @@ from pathlib import Path
 from hw.errors import InputError
 from hw.numbers import is_count
 from minikern.core.families import costs_of, family_of
-from minikern.describe.alone import is_resource_tree, is_tables, spec_from_resource_tree, spec_from_tables
+from minikern.describe.alone import (
+    is_functions,
+    is_resource_tree,
+    is_tables,
+    spec_from_functions,
+    spec_from_resource_tree,
+    spec_from_tables,
+)
 from minikern.describe.capture import is_capture, missing_notes, spec_from_capture, without_tables
 from minikern.describe.capture_archive import is_archive, spec_from_archive
 from minikern.describe.case import Case, read_case
@@ -56,6 +63,8 @@ def _from_file(path: Path, preset: Preset) -> Case:
         return spec_from_tables(path, preset)
     if is_resource_tree(path):
         return spec_from_resource_tree(path, preset)
+    if is_functions(path):
+        return spec_from_functions(path, preset)
     return described(path) if _is_toml(path) else spec_from_dmesg(path, preset)
 
 
@@ -85,7 +94,7 @@ def is_log(name: str) -> bool:
         log, colon, which = name.rpartition(":")
         path = Path(log) if colon and is_count(which) and len(which) < 4 else path
     known = path.is_file() and not _is_toml(path) and not is_archive(path)
-    return known and not is_tables(path) and not is_resource_tree(path)
+    return known and not is_tables(path) and not is_resource_tree(path) and not is_functions(path)
 
 
 def further_boots(name: str) -> list[str]:
@@ -97,7 +106,7 @@ def further_boots(name: str) -> list[str]:
 
 
 def _is_toml(path: Path) -> bool:
-    if not path.stat().st_size or is_tables(path) or is_resource_tree(path):
+    if not path.stat().st_size or is_tables(path) or is_resource_tree(path) or is_functions(path):
         return False
     # A description keeps its own suffix; any other file is one unless it looks, or is named, like a log.
     return path.suffix == ".toml" or not (path.suffix in LOG_SUFFIXES or looks_like_log(path))
