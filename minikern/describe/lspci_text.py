@@ -8,7 +8,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from hw.pci.spec import BRIDGE_KINDS, PCIE_KINDS, BarSpec, FunctionKind, LinkSpec, PciFunctionSpec, WindowSpec
+from hw.pci.spec import (
+    BRIDGE_KINDS,
+    PCIE_KINDS,
+    BarSpec,
+    FunctionKind,
+    LinkSpec,
+    PciFunctionSpec,
+    SlotSpec,
+    WindowSpec,
+)
+from minikern.describe.dmesg_ports import DPC_BITS, MAX_SLOT, SLOT_BITS
 
 EXPRESS: dict[str, FunctionKind] = {
     "Endpoint": "endpoint",
@@ -46,6 +56,8 @@ _SUBSYSTEM = re.compile(r"^\tSubsystem: .*?\[?([0-9a-f]{4}:[0-9a-f]{4})\]?$")
 _PIN = re.compile(r"^\tInterrupt: pin ([A-D]) ")
 _PME = re.compile(r"PME\(D0([+-]),D1([+-]),D2([+-]),D3hot([+-]),D3cold([+-])\)")
 _LINK = re.compile(r"^\t\tLnk(Cap|Sta):.*Speed ([\d.]+)GT/s.*?, Width x(\d{1,2})")
+_SLOT = re.compile(r"^\t\t\tSlot #(\d{1,4}),")
+_CONTAINED = re.compile(r"^\t\tDpcCap:\t.*?(?:Msg #|MsgNum )(\d{1,2}),? .*RP[ _]PIO[ _]Log (\d{1,2}),")
 _CONTROL = re.compile(r"^\tControl: I/O([+-]) Mem([+-]) BusMaster([+-])")
 
 
@@ -139,17 +151,35 @@ def _capabilities(spec: PciFunctionSpec, block: list[str]) -> None:
     words = {"Power Management": "pm", "MSI:": "msi", "MSI-X:": "msix"}
     if spec.kind in PCIE_KINDS:
         words |= {"Advanced Error Reporting": "aer", "Access Control Services": "acs",
-                  "Alternative Routing-ID": "ari", "Device Serial Number": "dsn"}  # fmt: skip
+                  "Alternative Routing-ID": "ari", "Device Serial Number": "dsn",
+                  "Downstream Port Containment": "dpc"}  # fmt: skip
     lines = [line for line in block if line.startswith("\tCapabilities:")]
     spec.capabilities = [name for word, name in words.items() if any(word in line for line in lines)]  # type: ignore[misc]
     if match := _PME.search(text):
         spec.pme = [state for state, sign in zip(STATES, match.groups(), strict=True) if sign == "+"]  # type: ignore[misc]
     spec.ext_tag = "ExtTag+" in text
-    spec.hotplug = "HotPlug+" in text
+    spec.hotplug, spec.slot = "HotPlug+" in text, _slot(block)
+    spec.dpc = next((_containment(match) for line in block if (match := _CONTAINED.match(line))), 0)
     ends = {match[1]: match for line in block if (match := _LINK.match(line))}
     if set(ends) == {"Cap", "Sta"} and all(end[2] in SPEEDS and 1 <= int(end[3]) <= 32 for end in ends.values()):
         cap, sta = ends["Cap"], ends["Sta"]
         spec.link = LinkSpec(SPEEDS[cap[2]], int(cap[3]), SPEEDS[sta[2]], int(sta[3]))
+
+
+def _slot(block: list[str]) -> SlotSpec | None:
+    """The slot of a port: two lines of features, and what its link says."""
+    at = next((at for at, line in enumerate(block) if line.startswith("\t\tSltCap:")), None)
+    number = _SLOT.match(block[at + 1]) if at is not None and at + 1 < len(block) else None
+    if at is None or number is None:
+        return None
+    words = f"{block[at]} {block[at + 1]}".split()
+    bits = sum(bit for name, bit in SLOT_BITS.items() if f"{name}+" in words)
+    return SlotSpec(min(int(number[1]), MAX_SLOT) << 19 | bits, link_active="LLActRep-" not in "\n".join(block))
+
+
+def _containment(match: re.Match[str]) -> int:
+    flags = sum(bit for name, bit in DPC_BITS.items() if f"{name}+" in match.string)
+    return int(match[1]) & 0x1F | (int(match[2]) & 0xF) << 8 | flags
 
 
 def _bridge(spec: PciFunctionSpec, block: list[str]) -> None:

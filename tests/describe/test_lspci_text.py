@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hw.errors import InputError
-from hw.pci.spec import BarSpec, LinkSpec, WindowSpec
+from hw.pci.spec import BarSpec, LinkSpec, SlotSpec, WindowSpec
 from minikern.describe.beside import Beside, lay_over
 from minikern.describe.lspci_text import described_functions
 from minikern.describe.presets import load_machine
@@ -117,5 +117,24 @@ def test_segments_get_windows_and_drivers_domains_are_named(tmp_path: Path) -> N
 
 
 def test_without_ids_there_is_no_machine(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="expected lspci -xxxx, -xxx or -vnn"):
+    with pytest.raises(InputError, match="expected lspci -xxxx, -xxx, -vnn or -t"):
         laid(tmp_path, "00:00.0 Host bridge: Intel Corporation DRAM Controller\n\tFlags: bus master\n")
+
+
+def test_slots_and_containment_of_ports() -> None:
+    words = """\
+00:01.0 PCI bridge [0604]: Intel Corporation Port [8086:347a]
+\tBus: primary=00, secondary=01, subordinate=01, sec-latency=0
+\tCapabilities: [68] Express (v2) Root Port (Slot+), MSI 00
+\t\tLnkCap:\tPort #1, Speed 8GT/s, Width x4, ASPM L1, Exit Latency L0s <4us, L1 <4us
+\t\t\tClockPM- Surprise+ LLActRep- BwNot+ ASPMOptComp+
+\t\tSltCap:\tAttnBtn+ PwrCtrl- MRL- AttnInd- PwrInd- HotPlug+ Surprise+
+\t\t\tSlot #25, PowerLimit 0.000W; Interlock- NoCompl+
+\tCapabilities: [1d0 v1] Downstream Port Containment
+\t\tDpcCap:\tINT Msg #2, RPExt+ PoisonedTLP+ SwTrigger- RP PIO Log 4, DL_ActiveErr+
+"""
+    (port,) = described_functions(words)
+    assert port.slot == SlotSpec(25 << 19 | 0x4_0061, link_active=False)
+    assert (port.dpc, "dpc" in port.capabilities) == (2 | 0x60 | 4 << 8 | 0x1000, True)
+    cut = words.partition("\t\t\tSlot #25")[0]
+    assert described_functions(cut)[0].slot is None
