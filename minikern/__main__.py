@@ -5,11 +5,8 @@ from __future__ import annotations
 import gc
 from typing import NoReturn
 
+from minikern.host.collector import OBJECTS_BETWEEN_LOOKS
 from minikern.host.ending import install, leave
-
-# A boot makes about a million objects that live until its end: looking them over for garbage every 700 finds none, and
-# takes a quarter of the time.
-OBJECTS_BETWEEN_LOOKS = (50_000, 10, 10)
 
 
 def run() -> NoReturn:

@@ -19,6 +19,7 @@ from minikern.core.kernel import BootOptions, Kernel
 from minikern.core.release import Release, at_version, load_release, release_for_version
 from minikern.core.variant import Variant
 from minikern.describe.case import Case
+from minikern.host.collector import rare_looks
 from minikern.init.main import start_kernel
 from minikern.kexec.purgatory import purgatory_of_running_image
 
@@ -119,10 +120,11 @@ def boot(
     InputError: the description, variant or release is wrong. BootStopped: the machine cannot go on.
     """
     begin = time.perf_counter_ns()
-    kernel = prepare(spec, variant, choose_release(spec, release), append, options or BootOptions(), experiment)
-    try:
-        purgatory_of_running_image(kernel)
-        start_kernel(kernel)
-    except MachineStopped as error:
-        raise BootStopped(str(error), kernel) from error
+    with rare_looks():
+        kernel = prepare(spec, variant, choose_release(spec, release), append, options or BootOptions(), experiment)
+        try:
+            purgatory_of_running_image(kernel)
+            start_kernel(kernel)
+        except MachineStopped as error:
+            raise BootStopped(str(error), kernel) from error
     return Boot(spec, variant, kernel, time.perf_counter_ns() - begin)
