@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from hw.acpi import static
 from hw.acpi.dsdt import Described, build_dsdt
@@ -34,8 +37,8 @@ def build_tables(
     """(address, bytes) of RSDP and every table: captured ones as they were, described ones built.
 
     ``cpus`` are in MADT order; ``listed_cpus`` is what a faulty MADT lists instead.
-    Described tables lie one after the other in [``spec.base``, ``spec.base + spec.size``).
-    InputError: no such range, or one that is too small.
+    Described tables lie one after the other in [``spec.base``, ``spec.base + spec.size``). They are built once for a
+    description: many boots of one machine share the bytes. InputError: no such range, or one that is too small.
     """
     if not spec.enabled:
         return []
@@ -43,8 +46,33 @@ def build_tables(
         return _captured(spec)
     if not spec.base:
         raise InputError("acpi: no place for the tables: expected acpi.base, or an e820 range of type 3 (ACPI data)")
-    area = _Area(spec.base, spec.base + spec.size if spec.size else 1 << 32)
     pci = pci or PciSpec()
+    return list(_built(_Asked(spec, cpus, nodes, distances, pci, listed_cpus)))
+
+
+class _Asked:
+    """What tables are built from; two are equal when all that is written in them is."""
+
+    def __init__(
+        self, spec: AcpiSpec, cpus: Sequence[CpuPlace], nodes: Sequence[NodePlace],
+        distances: Sequence[Sequence[int]], pci: PciSpec, listed_cpus: Sequence[CpuPlace] | None,
+    ) -> None:  # fmt: skip
+        self.spec, self.cpus, self.nodes, self.distances = spec, cpus, nodes, distances
+        self.pci, self.listed_cpus = pci, listed_cpus
+        self.key = msgspec.msgpack.encode((spec, cpus, nodes, distances, pci, listed_cpus))
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Asked) and self.key == other.key
+
+
+@lru_cache(maxsize=8)
+def _built(asked: _Asked) -> tuple[Placed, ...]:
+    spec, cpus, pci, listed_cpus = asked.spec, asked.cpus, asked.pci, asked.listed_cpus
+    nodes, distances = asked.nodes, asked.distances
+    area = _Area(spec.base, spec.base + spec.size if spec.size else 1 << 32)
     affinity = sorted((at, pxm) for pxm, members, _ in nodes for at in members if at < len(cpus))
     memory = [(pxm, item) for pxm, _, ranges in nodes for item in ranges]
     described = Described(spec, list(cpus), {cpus[at].apic_id: pxm for at, pxm in affinity}, pci)
@@ -66,7 +94,7 @@ def build_tables(
     if pci.drhd:
         roots.append(area.put(static.dmar(pci.drhd, ids, pci.dmar_address_width)))
     roots.extend(area.put(table) for table in (*build_ssdts(described), *build_oem_tables(described)))
-    return [_rsdp(spec, area, roots), *area.placed]
+    return (_rsdp(spec, area, roots), *area.placed)
 
 
 def _rsdp(spec: AcpiSpec, area: _Area, roots: Sequence[int]) -> Placed:
