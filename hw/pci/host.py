@@ -60,9 +60,11 @@ class PciTopology:
     def on_bus(self, segment: int, bus: int) -> dict[int, Function] | None:
         """Functions that answer on a bus now, None if no bridge forwards to it."""
         key = (segment, bus)
-        if key not in self._routes:
-            self._routes[key] = self._route(segment, bus)
-        return self._routes[key]
+        try:
+            return self._routes[key]
+        except KeyError:
+            found = self._routes[key] = self._route(segment, bus)
+            return found
 
     def _route(self, segment: int, bus: int) -> dict[int, Function] | None:
         for root in self.roots:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -77,6 +78,7 @@ class Address(NamedTuple):
         return f"{self.segment:04x}:{self.bus:02x}:{self.devfn >> 3:02x}.{self.devfn & 7}"
 
 
+@lru_cache(maxsize=1 << 14)
 def parse_address(text: str, where: str) -> Address:
     """Address of ``[ssss:]bb:dd.f``; InputError names ``where`` it stood."""
     match = _BDF.match(text)
