@@ -63,10 +63,10 @@ class Ledger:
 
     def book(self, phase: str, cpu: int, kind: str, count: int, total_ns: int) -> None:
         """Add ``count`` pieces of ``kind`` that took ``total_ns`` simulated ns on ``cpu`` during ``phase``."""
-        key = Key(phase, cpu, kind, not self._running())
-        row = self._rows.get(key)
+        # Looked up by a plain tuple, which is equal to the key it would make.
+        row = self._rows.get((phase, cpu, kind, before := not self._running()))  # type: ignore[call-overload]
         if row is None:
-            row = self._rows[key] = Row()
+            row = self._rows[Key(phase, cpu, kind, before)] = Row()
         row.count += count
         row.total_ns += total_ns
 
