@@ -62,28 +62,32 @@ def check_arguments(run: Interpreter, node: Node, args: list[Any]) -> None:
 
 def _declaration(run: Interpreter, node: Node) -> None:
     """Source: drivers/acpi/acpica/nsarguments.c:acpi_ns_check_acpi_compliance() @ v6.12"""
-    wanted, where = len(ARGUMENTS.get(node.name, "")), shown(node.path)
+    wanted = len(ARGUMENTS.get(node.name, ""))
     if node.kind is not Kind.METHOD:
-        what = f"{where}: Object ({node.kind.value}) must be a control method with "
+        if not wanted and node.name not in NO_VALUE:
+            return
+        what = f"{shown(node.path)}: Object ({node.kind.value}) must be a control method with "
         if wanted:
             bios_error(run.k, f"{what}{wanted} arguments", {"": "nsarguments-120"})
-        elif node.name in NO_VALUE:
+        else:
             bios_error(run.k, f"{what}no arguments and no return value", {"": "nsarguments-126"})
         return
     declared = node.value.arguments
     if declared < wanted or (declared > wanted and node.name not in AT_LEAST):
         word = "Insufficient" if declared < wanted else "Excess"
-        text = f"{where}: {word} arguments - ASL declared {declared}, ACPI requires {wanted}"
+        text = f"{shown(node.path)}: {word} arguments - ASL declared {declared}, ACPI requires {wanted}"
         bios_error(run.k, text, {"": "nsarguments-143" if declared < wanted else "nsarguments-149"})
 
 
 def _count(run: Interpreter, node: Node, given: int, wanted: int, who: str) -> None:
     """Source: drivers/acpi/acpica/nsarguments.c:acpi_ns_check_argument_count() @ v6.12"""
+    if given == wanted:
+        return
     text = f"arguments - Caller passed {given}, {who} requires {wanted}"
     if given < wanted:
         line = "nsarguments-231" if who == "ACPI" else "nsarguments-200"
         warning(run.k, f"{shown(node.path)}: Insufficient {text}", {"": line})
-    elif given > wanted and node.name not in AT_LEAST:
+    elif node.name not in AT_LEAST:
         line = "nsarguments-239" if who == "ACPI" else "nsarguments-207"
         info(run.k, f"{shown(node.path)}: Excess {text}", {"": line})
 

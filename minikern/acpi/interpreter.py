@@ -215,7 +215,10 @@ class Interpreter:
 
     def evaluate(self, scope: Node, name: str, default: Any = None, args: list[Any] | None = None) -> Any:
         """Value of ``name`` directly below ``scope``, a method called; ``default`` if it is absent or fails."""
-        node = scope.child(name)
+        found = scope.children.get(name)
+        if found is None:
+            return default  # most of what the kernel asks devices for is not there
+        node = resolve(found)
         if node is None:
             return default
         try:

@@ -40,7 +40,15 @@ def mask(frame: Frame) -> int:
 
 
 def _constant(size: int) -> Handler:
-    return lambda run, frame: frame.number(size)
+    def handler(run: Interpreter, frame: Frame) -> int:
+        start = frame.pos
+        end = start + size
+        if end > frame.end:
+            return frame.number(size)  # which says what is wrong
+        frame.pos = end
+        return int.from_bytes(frame.data[start:end], "little")
+
+    return handler
 
 
 def _qword(run: Interpreter, frame: Frame) -> int:

@@ -89,7 +89,6 @@ class Check:
 
     def __init__(self, run: Interpreter, node: Node, info: ReturnInfo) -> None:
         self.run, self.node, self.info = run, node, info
-        self.name = shown(node.path)
         self.silent = node.warned  # an earlier evaluation told of it
         self.repaired = False
         self.wrapped = False
@@ -115,7 +114,7 @@ class Check:
     def warn(self, text: str, line: str, always: bool = False) -> None:
         """A warning of this name, unless one was given before."""
         if always or not self.silent:
-            warning(self.run.k, f"{self.name}: {text}", {"": line})
+            warning(self.run.k, f"{shown(self.node.path)}: {text}", {"": line})
 
     def object(self, value: Any, types: str, index: int) -> Any:
         """One value of the expected types. Source: nspredef.c:acpi_ns_check_object_type() @ v6.12"""

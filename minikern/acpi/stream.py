@@ -6,6 +6,7 @@ Source: ACPI 6.5 clause 20.2
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from minikern.acpi.values import AmlError, ParseError, Slot
@@ -104,7 +105,7 @@ class Frame:
         if self.pos > self.end:
             self.pos = self.end
             raise ParseError("AE_AML_BAD_NAME", "the code ends inside a name", offset=start)
-        return _segment(self.data, start)
+        return _segment(self.data[start : self.pos])
 
     def text(self) -> str:
         """A NUL-terminated string."""
@@ -119,6 +120,9 @@ class Frame:
         r"""A name string as (prefix, segments): prefix is empty, a backslash, or one ``^`` for each parent."""
         data, pos = self.data, self.pos
         start = pos
+        if pos + 4 <= self.end and data[pos] in _LEAD:
+            self.pos = pos + 4
+            return "", [_segment(data[pos : pos + 4])]
         while pos < self.end and data[pos] in b"\\^":
             pos += 1
         prefix = data[start:pos].decode("ascii")
@@ -135,7 +139,7 @@ class Frame:
         if end > self.end:
             self.pos = self.end
             raise ParseError("AE_AML_BAD_NAME", "the code ends inside a name", offset=start)
-        segments = [_segment(data, at) for at in range(pos, end, 4)]
+        segments = [_segment(data[at : at + 4]) for at in range(pos, end, 4)]
         self.pos = end
         return prefix, segments
 
@@ -203,12 +207,12 @@ def sized(count: int, elements: list[Any]) -> list[Any]:
 _INTEGER_BYTES = {0x0A: 1, 0x0B: 2, 0x0C: 4, 0x0E: 8}
 
 
-def _segment(data: bytes, at: int) -> str:
+@lru_cache(maxsize=1 << 14)
+def _segment(raw: bytes) -> str:
     """Four characters of a name; what no name may have is shown as an asterisk.
 
     Source: drivers/acpi/acpica/utstring.c:acpi_ut_repair_name() @ v6.12
     """
-    raw = data[at : at + 4]
     if raw[0] in _LEAD and raw[1] in _TAIL and raw[2] in _TAIL and raw[3] in _TAIL:
         return raw.decode("ascii")
     return "".join(chr(byte) if byte in (_TAIL if number else _LEAD) else "*" for number, byte in enumerate(raw))

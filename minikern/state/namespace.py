@@ -37,6 +37,8 @@ class Kind(Enum):
     REFERENCE = "Reference"
     SCOPE = "Scope"
 
+    __hash__ = object.__hash__  # members are one object each; an enumeration's own hash is a function of Python's
+
 
 def shown(scope: str, name: str = "") -> str:
     r"""A path as ACPICA's messages show it: ``name`` below ``scope``, padding underscores left off (``\_SB.PCI0``)."""
@@ -150,13 +152,13 @@ class Namespace:
         """Every object below ``start`` (default the root), each before its children, in order of creation."""
         stack = [iter(list((start or self.root).children.values()))]
         while stack:
-            node = next(stack[-1], None)
-            if node is None:
+            for node in stack[-1]:
+                yield node
+                if node.children and len(stack) < depth:
+                    stack.append(iter(list(node.children.values())))
+                    break
+            else:
                 stack.pop()
-                continue
-            yield node
-            if node.children and len(stack) < depth:
-                stack.append(iter(list(node.children.values())))
 
     def devices(self) -> Iterator[Node]:
         """Devices, processors, thermal zones and power resources in order."""
