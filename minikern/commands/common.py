@@ -55,6 +55,7 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--cpus", default="", metavar="N[,sockets=S,cores=C,threads=T]", help="CPUs, as QEMU's -smp."),
         click.option("--cpu", default="", metavar="NAME[,guest]", help="Processor, as 'Xeon Gold 6154' or 'Milan'."),
         click.option("--memory", default="", metavar="SIZE", help="Memory size, for instance 4G."),
+        click.option("--nodes", type=click.IntRange(1, 1024), metavar="N", help="NUMA nodes of equal shares."),
         click.option("--numa", multiple=True, metavar="SIZE[,cpus=LIST]", help="One NUMA node; repeat for each."),
         click.option("--numa-distance", multiple=True, metavar="SRC,DST=VAL", help="Distance of two nodes."),
         click.option("--acpi", default="", metavar="FILE|FOLDER", help="ACPI tables: acpidump's text, or .dat files."),
@@ -186,12 +187,12 @@ def load_machine_fields(fields: dict[str, Any]) -> tuple[Case, BootOptions]:
     if "fit" in fields:
         spec = timed_spec(spec, fields["machine"], fields["fit"], fields["no_fit"])
     told = ("cpus", "cpu", "memory", "numa", "numa_distance")
-    adjust(spec, Adjustments(**{name: fields[name] for name in told}))
+    adjust(spec, Adjustments(**{name: fields[name] for name in told}, nodes=fields["nodes"] or 0))
     for option in fields["fault"]:
         add_fault(spec.faults, option)
     for line in without_effect(spec.faults, spec.boot.microcode):
         click.echo(f"minikern: {line}", err=True)
-    if any(fields[name] for name in ("cpus", "cpu", "memory", "numa", "fault")):
+    if any(fields[name] for name in ("cpus", "cpu", "memory", "nodes", "numa", "fault")):
         spec.told = {}  # it is another machine on purpose
     if fields.get("times") == "host":
         _measure_costs(spec)

@@ -14,6 +14,7 @@ from minikern.core.families import costs_of, family_of
 from minikern.describe.case import Case
 from minikern.describe.cpu_names import is_guest, set_cpu
 
+SECTION = 128 << 20  # nodes are cut at section boundaries; Source: arch/x86/include/asm/sparsemem.h
 MAX_MEMORY = 64 << 40  # what four levels of page tables map; Source: arch/x86/include/asm/sparsemem.h
 
 
@@ -26,9 +27,10 @@ class Adjustments:
     numa: Sequence[str] = ()
     numa_distance: Sequence[str] = ()
     cpu: str = ""
+    nodes: int = 0  # with equal shares of memory and CPUs
 
     def __bool__(self) -> bool:
-        return bool(self.cpus or self.cpu or self.memory or self.numa or self.numa_distance)
+        return bool(self.cpus or self.cpu or self.memory or self.numa or self.numa_distance or self.nodes)
 
 
 def adjust(spec: Case, options: Adjustments) -> None:
@@ -40,6 +42,10 @@ def adjust(spec: Case, options: Adjustments) -> None:
         _set_cpus(spec, options.cpus)
     if options.memory:
         _set_memory(spec, parse_size(options.memory, "--memory"))
+    if options.nodes and options.numa:
+        raise InputError("--nodes: expected either equal shares or --numa, not both")
+    if options.nodes:
+        _set_nodes(spec, _equal_nodes(spec, options.nodes))
     if options.numa:
         _set_nodes(spec, options.numa)
     if options.numa_distance:
@@ -99,8 +105,7 @@ def _set_memory(spec: Case, size: int) -> None:
     if not shares:
         return
     total = sum(shares)
-    unit = 128 << 20  # nodes are cut at section boundaries
-    sizes = [size * share // total // unit * unit for share in shares]
+    sizes = [size * share // total // SECTION * SECTION for share in shares]
     last = max(index for index, share in enumerate(shares) if share)
     sizes[last] += size - sum(sizes)
     spec.nodes = place_nodes(sizes, [node.cpus for node in spec.nodes], "--memory")
@@ -113,6 +118,17 @@ def _forget_places(spec: Case) -> None:
     spec.boot.setup_data = []
     if spec.acpi.raw:
         raise InputError("--memory: a captured machine keeps its map: its tables lie at fixed addresses")
+
+
+def _equal_nodes(spec: Case, count: int) -> list[str]:
+    # Equal shares of memory, cut at sections, and of CPUs, in order.
+    memory, cpus = spec.memory_bytes(), spec.cpus.count
+    share = memory // count // SECTION * SECTION
+    if not share or count > cpus:
+        raise InputError(f"--nodes: {count} nodes: too many for {cpus} CPUs and {memory >> 20} MiB")
+    edges = [index * cpus // count for index in range(count + 1)]
+    shares = [share] * (count - 1) + [(memory - share * (count - 1)) // SECTION * SECTION]
+    return [f"{size},cpus={low}-{high - 1}" for size, low, high in zip(shares, edges, edges[1:], strict=False)]
 
 
 def _set_nodes(spec: Case, options: Sequence[str]) -> None:

@@ -8,7 +8,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from hw.errors import InputError
 from minikern.core.costs import Cost
 from minikern.describe.adjust import Adjustments, adjust
 from minikern.describe.case import Case
@@ -52,30 +51,9 @@ def varied(spec: Case, values: tuple[tuple[str, Value], ...]) -> Case:
     spec = copy.deepcopy(spec)
     wanted = dict(values)
     memory, cpus = (str(wanted.get(name, "")) for name in ("memory", "cpus"))
-    if "nodes" in wanted:
-        adjust(spec, Adjustments(cpus, memory))
-        adjust(spec, _nodes(spec, int(wanted["nodes"])))
-    elif memory or cpus:
-        adjust(spec, Adjustments(cpus, memory))
+    adjust(spec, Adjustments(cpus, memory, nodes=int(wanted.get("nodes", 0))))
     for name, value in wanted.items():
         if name.startswith(COST_PREFIX):
             kind = name.removeprefix(COST_PREFIX)
             spec.costs = {**spec.costs, kind: Cost(ns=float(value), source="the sweep's plan")}
     return spec
-
-
-def _nodes(spec: Case, count: int) -> Adjustments:
-    # Equal shares of memory, cut at sections, and of CPUs, in order.
-    unit = 128 << 20
-    memory = spec.memory_bytes()
-    share = memory // count // unit * unit
-    cpus = spec.cpus.count
-    if not share or count > cpus:
-        raise InputError(f"vary nodes: {count} nodes: too many for {cpus} CPUs and {memory >> 20} MiB")
-    edges = [index * cpus // count for index in range(count + 1)]
-    shares = [share] * (count - 1) + [(memory - share * (count - 1)) // unit * unit]
-    return Adjustments(
-        numa=[
-            f"{size},cpus={low}-{high - 1}" for size, low, high in zip(shares, edges, edges[1:], strict=False)
-        ]
-    )  # fmt: skip
