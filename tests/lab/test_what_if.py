@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from itertools import pairwise
 
 import pytest
 
@@ -11,7 +10,7 @@ from minikern.core.kernel import BootOptions
 from minikern.core.variant import load_variant
 from minikern.describe.presets import load_machine
 from minikern.lab.run import Boot, boot
-from minikern.lab.what_if import NS_PER_MS, Curve, curves, total_ns
+from minikern.lab.what_if import NS_PER_MS, Curve, at, curves, total_ns
 
 SETTINGS = 12
 
@@ -20,14 +19,6 @@ SETTINGS = 12
 def case(request: pytest.FixtureRequest) -> tuple[Boot, list[Curve]]:
     done = boot(load_machine(request.param), load_variant("quiet"), options=BootOptions(vmemmap="counted"))
     return done, curves(done)
-
-
-def at(curve: Curve, factor: float) -> float:
-    points = list(zip(curve.factors, curve.totals_ms, strict=True))
-    for (low, first), (high, last) in pairwise(points):
-        if factor <= high:
-            return first + (factor - low) / (high - low) * (last - first)
-    raise AssertionError(factor)
 
 
 def test_one_cost_at_its_own_is_the_boot(case: tuple[Boot, list[Curve]]) -> None:
