@@ -17,6 +17,8 @@ from minikern.commands.common import (
     reported,
 )
 
+STEPS = 12  # about so many parts beside the rungs: the boot itself, and boots for the sliders
+
 
 @click.command()
 @machine_options
@@ -26,8 +28,15 @@ from minikern.commands.common import (
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, metavar="FILE.html", help="The page to write."
 )
+@click.option(
+    "--sliders",
+    type=click.Choice(["all", "costs"]),
+    default="all",
+    show_default=True,
+    help="Of memory, CPUs and huge pages as well (a hundred boots more), or of unit costs only.",
+)
 @reported
-def report(variant: str, variants: str, output: Path, append: str, kernel: str, **machine: Any) -> None:
+def report(variant: str, variants: str, output: Path, sliders: str, append: str, kernel: str, **machine: Any) -> None:
     """Write one page that shows a whole boot: what pays, every CPU over time, the log explained, the ledger, what if.
 
     The page is a single file and needs no network.
@@ -40,6 +49,7 @@ def report(variant: str, variants: str, output: Path, append: str, kernel: str, 
     from minikern.lab.compare import choose_variants, run_ladder, run_own_ladder
     from minikern.lab.run import boot
     from minikern.lab.what_if import curves
+    from minikern.lab.what_if_machine import machine_what_if
 
     if output.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"-o: {output}: expected a file ending in .html")
@@ -53,7 +63,7 @@ def report(variant: str, variants: str, output: Path, append: str, kernel: str, 
     options.record = True
     rung = load_named_variant(variant)
     chosen = choose_variants(spec, [name for name in variants.split(",") if name])
-    with Progress("booting", len(chosen) + 2) as step:
+    with Progress("booting", len(chosen) + STEPS) as step:
         if spec.banner and not kernel:
             ladder, _ = run_own_ladder(spec, chosen if variants else [], append, on_rung=step)
         else:
@@ -61,6 +71,9 @@ def report(variant: str, variants: str, output: Path, append: str, kernel: str, 
         step("the boot itself")
         done = boot(spec, rung, kernel, append, options)
         step("what if")
-        whatif = curves(done, kernel, append)
+        fixed = "" if sliders == "all" else "the page was made with --sliders costs"
+        whatif = machine_what_if(
+            done, curves(done, kernel, append), kernel, append, lambda count: step(f"what if, {count} boots"), fixed
+        )
     told = [f"machine: {named}", *(f"words added: {append}" for _ in [0] if append), *spec.notes]
     write_file(output, boot_page(done, ladder, whatif, told))

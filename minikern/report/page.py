@@ -23,7 +23,7 @@ from minikern.core.recorder import Span
 from minikern.lab.bands import Band, boot_bands
 from minikern.lab.compare import PHASES, Ladder
 from minikern.lab.run import Boot
-from minikern.lab.what_if import Curve
+from minikern.lab.what_if_machine import WhatIf
 from minikern.report.explain import between_lines, explanation_of, largest_kinds
 from minikern.report.picture import picture_bytes
 from minikern.report.pictures.canvas import LIGHT, look_of
@@ -39,8 +39,8 @@ PICTURES = {"memory": "physical memory", "bringup": "CPU bring-up"}
 WIDTHS = {"sizing_mode": "stretch_width", "toolbar_location": "above"}
 
 
-def boot_page(done: Boot, ladder: Ladder, whatif: Sequence[Curve], how: Sequence[str]) -> str:
-    """The page of a recorded boot: its ladder, its what-if curves, and a line each on how it was made."""
+def boot_page(done: Boot, ladder: Ladder, whatif: WhatIf, how: Sequence[str]) -> str:
+    """The page of a recorded boot: its ladder, its what-if model, and a line each on how it was made."""
     from bokeh.embed import components
     from bokeh.resources import INLINE
 
@@ -54,12 +54,11 @@ def boot_page(done: Boot, ladder: Ladder, whatif: Sequence[Curve], how: Sequence
              "on the way" if entry.critical else "before the clock" if entry.before else "beside"]
             for entry in kernel.ledger.entries()
         ],
-        "curves": [msgspec.to_builtins(curve) for curve in whatif],
-        "total_ms": done.total_ns / NS_PER_MS,
+        "model": msgspec.to_builtins(whatif),
     }  # fmt: skip
-    template = resources.files("minikern.report").joinpath("page.html").read_text("utf-8")
-    return Template(template).substitute(
+    return Template(_own_file("page.html")).substitute(
         title=html.escape(f"{done.spec.name}: {done.name}"),
+        arithmetic=_own_file("what_if.js"),
         bokeh="\n".join(f"<script>{text}</script>" for text in _own_scripts(INLINE.js_raw)),
         chart_script=script,
         ladder_chart=charts["ladder"],
@@ -72,6 +71,10 @@ def boot_page(done: Boot, ladder: Ladder, whatif: Sequence[Curve], how: Sequence
         how="".join(f"<li>{html.escape(line)}</li>" for line in [*how, *_made_with()]),
         figures=_json(figures),
     )
+
+
+def _own_file(name: str) -> str:
+    return resources.files("minikern.report").joinpath(name).read_text("utf-8")
 
 
 def _own_scripts(scripts: Iterable[str]) -> list[str]:

@@ -85,7 +85,7 @@ def test_a_browser_shows_it_moves_and_finds(page: Path, tmp_path: Path) -> None:
     errors = [line for line in done.stderr.splitlines() if "CONSOLE" in line and "rror" in line]
     assert not errors, errors
     dom = done.stdout
-    before = float(told["total_ms"])  # type: ignore[arg-type]
+    before = float(told["model"]["total_ms"])  # type: ignore[arg-type]
     total = re.search(r'<output id="total"[^>]*>([0-9.]+) ms', dom)
     assert total and float(total.group(1)) > before
     hits = re.search(r'id="hits"[^>]*>(\d+) of (\d+) lines', dom)
