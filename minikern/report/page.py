@@ -56,9 +56,10 @@ def boot_page(done: Boot, ladder: Ladder, whatif: WhatIf, how: Sequence[str]) ->
         ],
         "model": msgspec.to_builtins(whatif),
     }  # fmt: skip
-    return Template(_own_file("page.html")).substitute(
+    return Template(own_file("page.html")).substitute(
         title=html.escape(f"{done.spec.name}: {done.name}"),
-        arithmetic=_own_file("what_if.js"),
+        style=own_file("page.css"),
+        arithmetic=own_file("what_if.js"),
         bokeh="\n".join(f"<script>{text}</script>" for text in _own_scripts(INLINE.js_raw)),
         chart_script=script,
         ladder_chart=charts["ladder"],
@@ -69,11 +70,12 @@ def boot_page(done: Boot, ladder: Ladder, whatif: WhatIf, how: Sequence[str]) ->
         residue_rows=_residue_rows(done),
         pictures=_pictures(done),
         how="".join(f"<li>{html.escape(line)}</li>" for line in [*how, *_made_with()]),
-        figures=_json(figures),
+        figures=page_json(figures),
     )
 
 
-def _own_file(name: str) -> str:
+def own_file(name: str) -> str:
+    """A text that stands beside this module: a template, a style, a script."""
     return resources.files("minikern.report").joinpath(name).read_text("utf-8")
 
 
@@ -82,8 +84,9 @@ def _own_scripts(scripts: Iterable[str]) -> list[str]:
     return [text for text in scripts if "bokeh-widgets" not in text[:400] and "mathjax" not in text[:400].lower()][:1]
 
 
-def _json(figures: object) -> str:
-    # Inside a script element, "</" would end it.
+def page_json(figures: object) -> str:
+    """Figures as they may stand inside a script element."""
+    # "</" would end the element.
     return json.dumps(figures, separators=(",", ":")).replace("</", "<\\/")
 
 
