@@ -20,6 +20,7 @@ from minikern.commands.common import (
     tell_unmodelled,
 )
 from minikern.commands.page_kernel import guarded, page_kernel_option
+from minikern.commands.two_logs import read_two_boots, refuse_options
 
 
 class Asked(NamedTuple):
@@ -65,7 +66,7 @@ def compare(
       minikern compare before.log after.log
     """
     if other:
-        _refuse_options()
+        refuse_options("markdown", "as_json")
         _two_boots(machine["machine"], other, markdown, as_json)
         return
     asked = Asked(variants, plot, markdown, as_json, append, kernel)
@@ -106,31 +107,10 @@ def _ladder(page_kernel: Any, asked: Asked, machine: dict[str, Any]) -> None:
         plot_ladder(ladder, logs, plot)
 
 
-def _refuse_options() -> None:
-    # Two finished boots are taken as they are: whatever would change a machine or a boot has no meaning.
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        name = parameter.name or ""
-        given = context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        if given and isinstance(parameter, click.Option) and name not in ("markdown", "as_json"):
-            raise InputError(f"{parameter.opts[0]}: two boot logs are compared as they are: expected one log with it")
-
-
 def _two_boots(first: str, second: str, markdown: bool, as_json: bool) -> None:
-    from minikern.commands.fitting import STANDARD_INPUT, spooled
-    from minikern.describe.presets import is_log
-    from minikern.lab.fit.calibrate import split_name
-    from minikern.lab.two_boots import compare_boots, read_boot
+    from minikern.lab.two_boots import compare_boots
 
-    if first == second == STANDARD_INPUT:
-        raise InputError("-: standard input holds one log: expected the other one's name")
-    boots = []
-    for name in (first, second):
-        path = spooled(name)
-        if not is_log(path):
-            raise InputError(f"{name}: expected a boot log to hold against another: FILE or FILE:N")
-        boots.append(read_boot(name, *split_name(path)))
-    found = compare_boots(*boots)
+    found = compare_boots(*read_two_boots(first, second))
     for note in found.notes:
         click.echo(f"minikern: {note}", err=True)
     if as_json:
