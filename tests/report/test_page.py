@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from minikern.commands.report import report
+from tests.report.browser import CHROMIUM, browse
 
 pytest.importorskip("bokeh")
-CHROMIUM = shutil.which("chromium")
-MOVED = """<script>
+MOVED = """
 const moved = document.getElementById("cost0"); moved.value = 2; moved.dispatchEvent(new Event("input"));
 const asked = document.getElementById("search"); asked.value = "e820"; asked.dispatchEvent(new Event("input"));
 document.querySelector("#log tbody tr").click();
-</script></body>"""
+"""
 
 
 @pytest.fixture(scope="module")
@@ -73,18 +71,8 @@ def test_no_page_where_none_can_be(tmp_path: Path) -> None:
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium")
 def test_a_browser_shows_it_moves_and_finds(page: Path, tmp_path: Path) -> None:
     told = figures(page)
-    tried = tmp_path / "tried.html"
-    tried.write_text(page.read_text().replace("</body>", MOVED))
-    words = [
-        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=5000", "--dump-dom",
-        "--enable-logging=stderr", f"file://{tried}",
-    ]  # fmt: skip
-    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=True)
-    errors = [line for line in done.stderr.splitlines() if "CONSOLE" in line and "rror" in line]
+    dom, errors = browse(page, MOVED, tmp_path)
     assert not errors, errors
-    dom = done.stdout
     before = float(told["model"]["total_ms"])  # type: ignore[arg-type]
     total = re.search(r'<output id="total"[^>]*>([0-9.]+) ms', dom)
     assert total and float(total.group(1)) > before
