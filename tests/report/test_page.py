@@ -55,7 +55,7 @@ def test_names_of_strangers_are_text(tmp_path: Path) -> None:
     names = "name = '<script>alert(1)</script>'\nappend = '</script><b>'\n"
     machine.write_text(f"{names}memory = '1G'\n[cpus]\ncount = 1\n")
     path = tmp_path / "evil.html"
-    done = CliRunner().invoke(report, [str(machine), "--variants", "quiet", "-o", str(path)])
+    done = CliRunner().invoke(report, [str(machine), "--variants", "quiet", "--sliders", "costs", "-o", str(path)])
     assert done.exit_code == 0, done.output
     assert "<script>alert(1)" not in path.read_text()
     assert "</script><b>" not in path.read_text()
