@@ -34,10 +34,13 @@ class Beside:
     systemd: str = ""
 
 
-def lay_over(spec: Case, files: Beside) -> None:
-    """Put what the files say over ``spec``. InputError: unreadable, none of its kind, or of another machine."""
+def lay_over(spec: Case, files: Beside, found: bool = False) -> None:
+    """Put what the files say over ``spec``. InputError: unreadable, none of its kind, or of another machine.
+
+    Files that were ``found`` on the machine tell of the kernel that ran there; given ones, of whichever will.
+    """
     if files.config:
-        _lay_config(spec, Path(files.config))
+        _lay_config(spec, Path(files.config), found)
     if files.acpi:
         _lay_acpi(spec, Path(files.acpi))
     if files.pci:
@@ -65,12 +68,15 @@ def read_beside(path: Path) -> str:
     return read_text_input(path)
 
 
-def _lay_config(spec: Case, path: Path) -> None:
+def _lay_config(spec: Case, path: Path, of_its_own: bool) -> None:
     found = kconfig(read_beside(path))
     if not found:
         raise InputError(f"{path}: no CONFIG_ lines: expected a kernel's .config")
-    before = spec.build or CapturedBuild()
-    spec.build = CapturedBuild({**before.config, **found}, before.image, before.image_bytes)
+    if of_its_own:
+        before = spec.build or CapturedBuild()
+        spec.build = CapturedBuild({**before.config, **found}, before.image, before.image_bytes)
+    else:
+        spec.options = {**spec.options, **found}
     spec.notes.append(f"read: {len(found)} options of {path.name}")
 
 

@@ -10,6 +10,7 @@ from hw.pci.spec import PciSpec
 from hw.spec import MachineSpec
 from hw.toml_file import decode_file
 from minikern.core.captured_build import CapturedBuild
+from minikern.core.config import ConfigValue
 from minikern.core.cost_table import machine_costs
 from minikern.core.costs import Cost, Measured, Residue
 from minikern.core.kernel_facts import KernelFacts
@@ -28,6 +29,7 @@ class Case(MachineSpec, forbid_unknown_fields=True):
     figures: str = ""  # published figures to hold a boot of this machine against
     kernel: KernelFacts | None = None  # of the build a boot log came from
     build: CapturedBuild | None = None  # of the kernel that ran on a captured machine
+    options: dict[str, ConfigValue] = msgspec.field(default_factory=dict)  # of whichever kernel boots it
     told: dict[str, str] = msgspec.field(default_factory=dict)  # figures of the boot log it was made from, by name
     startup: Startup | None = None  # of which the kernel's boot is a part
     notes: list[str] = msgspec.field(default_factory=list)  # what was read and what was assumed, for the user

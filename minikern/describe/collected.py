@@ -40,7 +40,7 @@ def spec_from_collected(folder: Path, preset: Callable[[str], Case]) -> Case:
     else:
         spec = spec_from_dmesg(log, preset)
     beside = Beside(pci=_first(folder, PCI), config=_first(folder, CONFIGS))
-    lay_over(spec, beside)
+    lay_over(spec, beside, found=True)
     spec.name = folder.name
     found = {"a boot log": log, "lspci's text": beside.pci, "the kernel's configuration": beside.config}
     gone = [what for what, path in found.items() if not path]

@@ -53,7 +53,17 @@ class Boot:
 
 
 def choose_release(spec: Case, name: str = "") -> Release:
-    """The release asked for, else the one that fits a captured version line, else the machine's own."""
+    """The release asked for, else the one that fits a captured version line, else the machine's own.
+
+    Options that were given beside the machine hold for each of them.
+    """
+    release = _release(spec, name)
+    if not spec.options:
+        return release
+    return msgspec.structs.replace(release, config={**release.config, **spec.options})
+
+
+def _release(spec: Case, name: str) -> Release:
     if name:
         return load_release(name)
     if spec.banner:

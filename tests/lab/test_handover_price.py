@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -102,3 +103,14 @@ def test_the_explained_log_and_the_static_explanation() -> None:
     plain = CliRunner().invoke(main, ["explain", "kho=on", "--json"])
     (row,) = json.loads(plain.stdout)
     assert plain.exit_code == 0 and "262,144 x reserved_page_init" in row["counted"]
+
+
+def test_options_beside_the_machine_hold_for_every_kernel(tmp_path: Path) -> None:
+    """A preset's own kernel, another release, another rung: --config is of whichever boots."""
+    config = tmp_path / "config"
+    config.write_text("CONFIG_KEXEC_HANDOVER=y\nCONFIG_CMA=y\n")
+    words = ["compare", "tiny", "--memory", "1G", "--config", str(config), "--append", "kho=on", "--json"]
+    for more in ([], ["--kernel", "debian-7.2"]):
+        done = CliRunner().invoke(main, [*words, "--variants", "baseline,deferred", *more])
+        assert done.exit_code == 0, done.output
+        assert all(rung["handover"]["scratch_bytes"] > 0 for rung in json.loads(done.stdout)["rungs"])
