@@ -111,6 +111,7 @@ def kexec(
     from minikern.core.experiment import Experiment
     from minikern.kexec.load import KEXEC_FILE_ON_CRASH, Kexec
     from minikern.kexec.purgatory import LOSES
+    from minikern.kho.loss import lost_files
     from minikern.lab.kexec import reboot
     from minikern.lab.run import BootStopped
     from minikern.lab.run import boot as run
@@ -149,6 +150,7 @@ def kexec(
             before, shown = running.kernel, len(running.kernel.log.lines)
             rounds.append(reboot(running, image, digest, not no_checks))
             running = rounds[-1].boot
+            rounds[-1].lost.extend(lost_files(before.kho.sessions, running.kernel))
             if (places := rounds[-1].places) is not None:
                 click.echo(f"minikern: {places.told()}", err=True)
             if not as_json:

@@ -5,13 +5,16 @@ Nothing of a handover carries a checksum, so a kernel notices only what breaks i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from hw.errors import InputError, MachineStopped
 from hw.units import PAGE_SHIFT, PAGE_SIZE
 from minikern.kho.preserve import outgoing_of
 from minikern.kho.radix import decode_key, runs, walk
-from minikern.state.kho import Blocks, Reservation, Scratch
+from minikern.kho.retrieve_files import retrieve_memfd
+from minikern.state.kho import Blocks, Memfd, Reservation, Scratch, Session
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -75,6 +78,41 @@ def lost(before: Handed, after: Handed) -> list[str]:
         if getattr(before, what) != getattr(after, what):
             lines.append(f"{what}: {getattr(before, what)} became {getattr(after, what)}")
     return lines
+
+
+def lost_files(before: Sequence[Session], k: Kernel) -> list[str]:
+    """Ask for every memory file that was kept, as user space would: a line for what is not there or not as it was."""
+    return [
+        line
+        for session in before
+        for token, file in session.files.items()
+        for line in _lost_file(k, session.name, token, file)
+    ]
+
+
+def _lost_file(k: Kernel, session: str, token: int, file: Memfd) -> list[str]:
+    try:
+        back = retrieve_memfd(k, session, token)
+    except (InputError, MachineStopped) as error:
+        return [f"memory file {token} of session {session!r}: {error}"]
+    return [f"memory file {token} of session {session!r}: {change}" for change in file_changes(file, back)]
+
+
+def file_changes(kept: Memfd, back: Memfd | None) -> list[str]:
+    """How a memory file came back otherwise than it was kept."""
+    if back is None:
+        return ["is gone"]
+    changes = [
+        f"{what} {getattr(kept, what):#x} became {getattr(back, what):#x}"
+        for what in ("size", "seals", "pos")
+        if getattr(kept, what) != getattr(back, what)
+    ]
+    if list(kept.folios) != list(back.folios):
+        pairs = zip(kept.folios, back.folios, strict=False)
+        least = min(len(kept.folios), len(back.folios))
+        first = next((at for at, (one, other) in enumerate(pairs) if one != other), least)
+        changes.append(f"{len(kept.folios)} folios came back as {len(back.folios)}, otherwise from number {first} on")
+    return changes
 
 
 def _singly(blocks: list[Blocks]) -> list[tuple[int, int, int]]:

@@ -144,6 +144,9 @@ def test_memory_is_kept_for_a_kernel_that_can_take_it(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "luo: Retrieved live update data, liveupdate number: 1" in done.stdout
     assert "segment[0].buf   = kho_scratch" in done.stdout
+    assert "lost in the handover" not in done.stdout
+    gone = run(*words, "8M:2", "--variant", "kho-7.2", "--append", "kho=on")  # nobody there takes sessions back
+    assert "lost in the handover: memory file 0 of session 'kept': " in gone.stdout
     for size, variant in (("8M:2", "deferred"), ("8M:11", "kho-7.2"), ("8X", "kho-7.2"), ("1T", "kho-7.2")):
         refused = run(*words, size, "--variant", variant)
         assert isinstance(refused.exception, InputError) or refused.exit_code == 2, refused.output
