@@ -23,6 +23,7 @@ from hw.pci.config import (
     SRIOV,
     TYPE0,
     TYPE1,
+    TYPE2,
     ConfigSpace,
     Structure,
 )
@@ -64,7 +65,7 @@ def _encode(spec: PciFunctionSpec, multifunction: bool) -> ConfigSpace:
     space.set(COMMON, "class_code", spec.class_code)
     kind = 1 if bridge else HEADER_CARDBUS if spec.kind == "cardbus" else 0
     space.set(COMMON, "header_type", (0x80 if multifunction else 0) | kind)
-    header = TYPE1 if bridge else TYPE0
+    header = _header(space)
     space.set(header, "interrupt_pin", spec.interrupt_pin)
     for bar in spec.bars:
         space.put(0x10 + 4 * bar.index, 4, BAR_TYPE[bar.type] | (8 if bar.prefetch else 0))
@@ -75,8 +76,8 @@ def _encode(spec: PciFunctionSpec, multifunction: bool) -> ConfigSpace:
         space.set(TYPE1, "pref_limit", DECODE_64_BIT_MEMORY)
     else:
         subvendor, subsystem = (int(part, 16) for part in spec.subsystem.split(":"))
-        space.set(TYPE0, "subsystem_vendor", subvendor)
-        space.set(TYPE0, "subsystem", subsystem)
+        space.set(header, "subsystem_vendor", subvendor)
+        space.set(header, "subsystem", subsystem)
     _encode_capabilities(space, spec, pcie)
     if pcie:
         _encode_ext_capabilities(space, spec)
@@ -85,6 +86,10 @@ def _encode(spec: PciFunctionSpec, multifunction: bool) -> ConfigSpace:
     for register in spec.registers:
         space.put(register.offset, 4, register.value)
     return space
+
+
+def _header(space: ConfigSpace) -> Structure:
+    return TYPE1 if space.is_bridge else TYPE2 if space.is_cardbus else TYPE0
 
 
 def _encode_capabilities(space: ConfigSpace, spec: PciFunctionSpec, pcie: bool) -> None:
@@ -99,7 +104,7 @@ def _encode_capabilities(space: ConfigSpace, spec: PciFunctionSpec, pcie: bool) 
         chain.append((MSI_X, {"control": 0x001F}))
     if pcie:
         chain.append((PCIE, _pcie_values(spec)))
-    at, link = 0x40, 0x34
+    at, link = (0x80, TYPE2["capabilities"].offset) if space.is_cardbus else (0x40, 0x34)
     for structure, values in chain:
         space.put(link, 1, at)
         space.put(at, 1, CAP_ID[structure.name])
@@ -194,14 +199,14 @@ def _virtual_masks(space: ConfigSpace, virtual: VirtualFunctions) -> None:
 
 def install_masks(space: ConfigSpace, bars: list[BarSpec], rom_size: int) -> None:
     """Make the registers writable that software may write, following header type and capability lists."""
-    header = TYPE1 if space.is_bridge else TYPE0
+    header = _header(space)
     space.allow_structure(COMMON)
     space.allow_structure(header)
     if space.is_bridge:
         _bridge_window_masks(space)
     for bar in bars:
         _bar_mask(space, 0x10 + 4 * bar.index, bar)
-    if rom_size:
+    if rom_size and "rom" in header.registers:
         space.allow(header["rom"].offset, 4, ~(rom_size - 1) & ROM_ADDRESS | 1)
     for at in interrupt_routing(space):
         space.allow(at, 4, 0x8F8F_8F8F)

@@ -99,6 +99,33 @@ TYPE1 = Structure(
     bridge_control=Register(0x3E, 2, writable=0x0FFF),
 )
 
+TYPE2 = Structure(
+    "type 2 header",
+    0x48,
+    bar0=Register(0x10, 4),
+    capabilities=Register(0x14, 1),
+    secondary_status=Register(0x16, 2, clears=0xF900),
+    primary=Register(0x18, 1, writable=0xFF),
+    secondary=Register(0x19, 1, writable=0xFF),
+    subordinate=Register(0x1A, 1, writable=0xFF),
+    secondary_latency=Register(0x1B, 1, writable=0xFF),
+    memory_base0=Register(0x1C, 4, writable=0xFFFF_F000),
+    memory_limit0=Register(0x20, 4, writable=0xFFFF_F000),
+    memory_base1=Register(0x24, 4, writable=0xFFFF_F000),
+    memory_limit1=Register(0x28, 4, writable=0xFFFF_F000),
+    io_base0=Register(0x2C, 4, writable=0xFFFF_FFFC),
+    io_limit0=Register(0x30, 4, writable=0xFFFF_FFFC),
+    io_base1=Register(0x34, 4, writable=0xFFFF_FFFC),
+    io_limit1=Register(0x38, 4, writable=0xFFFF_FFFC),
+    interrupt_line=Register(0x3C, 1, writable=0xFF),
+    interrupt_pin=Register(0x3D, 1),
+    bridge_control=Register(0x3E, 2, writable=0x07FF),
+    subsystem_vendor=Register(0x40, 2),
+    subsystem=Register(0x42, 2),
+    legacy_base=Register(0x44, 4, writable=0xFFFF_FFFE),
+)
+"""Source: PC Card Standard 8.1, volume 7, 4.4 (a bridge's configuration space)"""
+
 CAP_HEADER = Structure("capability header", 2, id=Register(0, 1), next=Register(1, 1))
 
 PM = Structure("power management", 8, cap=Register(2, 2), control=Register(4, 2, writable=0x0103, clears=0x8000))
@@ -270,12 +297,17 @@ class ConfigSpace:
         """True for a type 1 header."""
         return self.data[0x0E] & 0x7F == 1
 
+    @property
+    def is_cardbus(self) -> bool:
+        """True for a type 2 header."""
+        return self.data[0x0E] & 0x7F == 2
+
     def capabilities(self) -> list[tuple[int, int]]:
         """(id, offset) along the capability list; stops at a pointer outside 0x40..0xff or after 48 entries."""
         found: list[tuple[int, int]] = []
         if not self.data[6] & 0x10:
             return found
-        at = self.data[0x34] & ~3
+        at = self.data[TYPE2["capabilities"].offset if self.is_cardbus else 0x34] & ~3
         while at >= 0x40 and len(found) < MAX_CAPS:
             found.append((self.data[at], at))
             at = self.data[at + 1] & ~3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hw.pci.config import COMMON, TYPE0, TYPE1, ConfigSpace
+from hw.pci.config import COMMON, TYPE0, TYPE1, TYPE2, ConfigSpace
 from hw.pci.spec import BRIDGE_KINDS, PciFunctionSpec, WindowSpec
 
 CLOSED_IO, CLOSED_MEMORY = 0x00F0, 0x0000_FFF0  # base above limit: forwards nothing
@@ -21,6 +21,11 @@ def encode_assignment(space: ConfigSpace, spec: PciFunctionSpec) -> None:
         elif bar.type == "mem64":
             space.put(register + 4, 4, bar.address >> 32)
     bridge = spec.kind in BRIDGE_KINDS
+    if space.is_cardbus:
+        space.set(TYPE2, "primary", spec.address().bus)
+        space.set(TYPE2, "secondary", spec.secondary or 0)
+        space.set(TYPE2, "subordinate", spec.subordinate or 0)
+        return
     space.set(TYPE1 if bridge else TYPE0, "rom", spec.rom_address & 0xFFFF_F800)
     if bridge:
         _bridge(space, spec)
