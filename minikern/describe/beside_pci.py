@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hw.errors import InputError
 from hw.pci.spec import EcamSpec, PciFunctionSpec, PciSpec
+from minikern.describe.cards import without_cards
 from minikern.describe.case import Case
 from minikern.describe.lspci_text import described_functions
 from minikern.describe.lspci_tree import UNKNOWN_ID, is_tree, pci_of_tree
@@ -19,12 +20,16 @@ LAST_SEGMENT = 0xFFFF  # domains beyond are those drivers make. Source: drivers/
 
 def lay_pci(spec: Case, path: Path, text: str) -> None:
     """Put the text's functions in the place of those of ``spec``. InputError: it has none, or another machine's."""
-    found = _with_bytes(path, text)
+    found, cards = _with_bytes(path, text), 0
+    if found.functions:
+        found.functions, cards = without_cards(found.functions)
+        found.host_bridges = host_bridges_of(found)
     tree = not found.functions and is_tree(text)
     if tree:
         found = pci_of_tree(text, str(path))
     elif not found.functions:
-        found = PciSpec(functions=described_functions(text))
+        functions, cards = without_cards(described_functions(text))
+        found = PciSpec(functions=functions)
         found.host_bridges = host_bridges_of(found)
     if not found.functions:
         raise InputError(f"{path}: no function with its bytes or ids: expected lspci -xxxx, -xxx, -vnn or -t")
@@ -41,6 +46,8 @@ def lay_pci(spec: Case, path: Path, text: str) -> None:
         _from_the_log(spec, path, found, logged)
     else:
         spec.notes.append(f"assumed: registers of PCI functions that {path.name} does not tell in words")
+    if cards:
+        spec.notes.append(f"assumed: none of {cards} PCI functions in CardBus slots: their driver finds them later")
     _segments(spec, path, found)
     found.ecam_base, found.ecam_start_bus = spec.pci.ecam_base, spec.pci.ecam_start_bus
     found.ecam_end_bus = spec.pci.ecam_end_bus

@@ -91,11 +91,11 @@ def _function(block: list[str]) -> PciFunctionSpec:
         assigned=True,
     )
     spec.kind = _kind(spec.class_code >> 8, block)
-    spec.bars = _bars(block, 2 if spec.kind in BRIDGE_KINDS else 6)
+    spec.bars = _bars(block, 2 if spec.kind in BRIDGE_KINDS else 1 if spec.kind == "cardbus" else 6)
     spec.command = _command(block, spec)
     _ids_and_rom(spec, block)
     _capabilities(spec, block)
-    if spec.kind in BRIDGE_KINDS:
+    if spec.kind in BRIDGE_KINDS or spec.kind == "cardbus":
         _bridge(spec, block)
     return spec
 

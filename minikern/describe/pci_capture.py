@@ -30,6 +30,7 @@ from hw.pci.spec import (
     VirtualFunctions,
     parse_address,
 )
+from minikern.describe.cards import without_cards
 
 IORESOURCE_IO, IORESOURCE_MEM = 0x100, 0x200
 IORESOURCE_ROM_SHADOW = 0x2  # Source: include/linux/ioport.h @ v6.12
@@ -69,6 +70,8 @@ def pci_from_capture(folder: Path, log: str = "") -> PciSpec:
         virtual = virtual_functions(space, rows)
         functions[address] = PciFunctionSpec(str(address), bars=bars, rom_size=rom, raw=bytes(config), virtual=virtual)
     _undo_hotplug_windows(functions, resources)
+    kept, _ = without_cards(functions.values())
+    functions = {one.address(): one for one in kept}
     base, start, end = _ecam(folder / "acpi" / "MCFG.dat")
     width, drhd = _drhd(folder / "acpi" / "DMAR.dat", log)
     return PciSpec(
@@ -133,7 +136,7 @@ def _read_resources(path: Path) -> dict[Address, Resources]:
 
 def _bars(space: ConfigSpace, rows: Resources) -> list[BarSpec]:
     bars: list[BarSpec] = []
-    index, count = 0, 2 if space.is_bridge else 6
+    index, count = 0, 2 if space.is_bridge else 1 if space.is_cardbus else 6
     while index < count:
         low = space.read(0x10 + 4 * index, 4)
         start, end, flags = rows[index] if index < len(rows) else (0, 0, 0)

@@ -80,7 +80,7 @@ def _virtual(space: ConfigSpace) -> VirtualFunctions | None:
 
 def _registers(space: ConfigSpace) -> Iterator[tuple[int, int, int, bool]]:
     """(index, low four bytes, address, whether it takes two registers) of each base address register."""
-    index, count = 0, 2 if space.is_bridge else 6
+    index, count = 0, 2 if space.is_bridge else 1 if space.is_cardbus else 6
     while index < count:
         low = space.read(0x10 + 4 * index, 4)
         wide = low & 7 == 4 and index + 1 < count
@@ -108,6 +108,8 @@ def _fitting(size: int, address: int) -> int:
 
 
 def _rom(space: ConfigSpace) -> int:
+    if space.is_cardbus:
+        return 0
     address = space.read(0x38 if space.is_bridge else 0x30, 4)
     base = address & ~0x7FF
     return min(USUAL_ROM, base & -base) if base else 0

@@ -65,7 +65,7 @@ def _request(k: Kernel, dev: PciDev, slot: int, align: int) -> None:
     resource = dev.resources[slot]
     if not resource.flags & IORESOURCE_MEM:
         return
-    name = f"BAR {slot}:" if messages.numbered(k) else messages.slot_name(slot)
+    name = f"BAR {slot}:" if messages.numbered(k) else messages.slot_name(dev, slot)
     if resource.flags & IORESOURCE_PCI_FIXED:
         k.printk(f"pci {dev.name}: {name} {resource}: ignoring requested alignment {align:#x}")
     elif resource.size < align:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from minikern.pci import messages
+from minikern.pci.cardbus import pci_setup_cardbus
 from minikern.pci.iov import FIRST_BAR
 from minikern.pci.sizing import Extra
 from minikern.state.pci import (
@@ -21,6 +22,7 @@ from minikern.state.pci import (
     IOV,
     ROM,
     TYPE_BITS,
+    WINDOW_SLOTS,
     WINDOWS,
     PciBus,
     PciDev,
@@ -58,7 +60,10 @@ def pci_bus_assign_resources(k: Kernel, bus: PciBus, extra: Extra) -> list[Failu
     for dev in bus.devices:
         if dev.subordinate is not None:
             failed += pci_bus_assign_resources(k, dev.subordinate, extra)
-            pci_setup_bridge(k, dev)
+            if dev.is_cardbus:
+                pci_setup_cardbus(k, dev)
+            else:
+                pci_setup_bridge(k, dev)
     return failed
 
 
@@ -256,7 +261,8 @@ def pci_setup_bridge(k: Kernel, dev: PciDev, kinds: int = ALL_WINDOWS) -> None:
     """Write a bridge's windows of these kinds and log them. Source: drivers/pci/setup-bus.c:__pci_setup_bridge()"""
     assert dev.subordinate is not None
     k.printk(f"pci {dev.name}: PCI bridge to {dev.subordinate.busn}")
-    io, memory, pref = (window if window.parent is not None else None for window in dev.resources[WINDOWS:])
+    own = dev.resources[WINDOWS : WINDOWS + WINDOW_SLOTS]
+    io, memory, pref = (window if window.parent is not None else None for window in own)
     if kinds & IORESOURCE_IO and dev.io_window:
         low = dev.read(0x1C, 2) & 0x0F0F
         dev.write(0x1C, 2, low | (0x00F0 if io is None else io.start >> 8 & 0xF0 | io.end & 0xF000))
@@ -277,7 +283,8 @@ def pci_bus_dump_resources(k: Kernel, bus: PciBus) -> None:
     """Source: drivers/pci/setup-bus.c:pci_bus_dump_resources() @ v6.12"""
     for index, window in enumerate(bus.windows):
         # A bus keeps its bridge's windows in slots 0 to 2; whatever else reaches it follows from slot 4 on.
-        slot = index + 4 if bus.is_root else index if index < 3 else index + 1
+        own = 4 if bus.self_dev is not None and bus.self_dev.is_cardbus else 3
+        slot = index + 4 if bus.is_root else index if index < own else index + 1
         if window.flags and window.end > 0:
             k.printk(f"pci_bus {bus.name}: resource {slot} {window}")
     for child in bus.children:

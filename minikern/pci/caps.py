@@ -9,6 +9,7 @@ CAP_SSVID, CAP_EXP, CAP_MSIX, CAP_EA = 0x0D, 0x10, 0x11, 0x14
 EXT_AER, EXT_VSEC, EXT_ACS, EXT_ARI, EXT_ATS, EXT_SRIOV = 0x01, 0x0B, 0x0D, 0x0E, 0x0F, 0x10
 EXT_PRI, EXT_PASID, EXT_DPC, EXT_PTM = 0x13, 0x1B, 0x1D, 0x1F
 
+CARDBUS_LIST = 0x14
 FIND_TTL = 48
 EXT_TTL = (4096 - 256) // 8
 
@@ -20,7 +21,7 @@ def pci_find_capability(dev: PciDev, wanted: int) -> int:
     """Offset of a capability, 0 if the device has none. Source: drivers/pci/pci.c:pci_find_capability() @ v6.12"""
     if not dev.read(0x06, 2) & 0x10:
         return 0
-    at = dev.read(0x34, 1)
+    at = dev.read(CARDBUS_LIST if dev.is_cardbus else 0x34, 1)
     for _ in range(FIND_TTL):
         if at < 0x40:
             return 0

@@ -47,6 +47,7 @@ from minikern.state.pci import (
     TYPE_ROOT_PORT,
     TYPE_UPSTREAM,
     PciDev,
+    Resource,
 )
 
 if TYPE_CHECKING:
@@ -103,9 +104,12 @@ def pci_setup_device(k: Kernel, dev: PciDev) -> bool:
         if at:
             dev.read(at + 4, 2)
             dev.read(at + 6, 2)
-    elif dev.hdr_type == 2:
+    elif dev.is_cardbus:
         _read_irq(dev)
         pci_read_bases(k, dev, 1, 0)
+        dev.resources.append(Resource())  # the fourth window
+        dev.read(0x40, 2)
+        dev.read(0x42, 2)
     else:
         k.printk(f"pci {dev.name}: unknown header type {dev.hdr_type:02x}, ignoring device")
         return False

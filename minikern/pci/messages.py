@@ -19,8 +19,10 @@ def numbered(k: Kernel) -> bool:
     return k.behaviour.pci_reg_lines == "reg"
 
 
-def slot_name(slot: int) -> str:
-    """What newer releases call a slot."""
+def slot_name(dev: PciDev, slot: int) -> str:
+    """What newer releases call a slot. Source: drivers/pci/pci.c:pci_resource_name() @ v6.12"""
+    if dev.is_cardbus:
+        return "BAR 1" if slot == 0 else f"CardBus bridge window {slot - WINDOWS & 1}"
     if slot == ROM:
         return "ROM"
     return f"BAR {slot}" if slot < ROM else f"VF BAR {slot - IOV}" if slot < WINDOWS else "bridge window"
@@ -28,7 +30,7 @@ def slot_name(slot: int) -> str:
 
 def found(k: Kernel, dev: PciDev, slot: int, register: int) -> None:
     """A register was sized. Source: drivers/pci/probe.c:__pci_read_base()"""
-    name = f"reg 0x{register:x}:" if numbered(k) else slot_name(slot)
+    name = f"reg 0x{register:x}:" if numbered(k) else slot_name(dev, slot)
     k.printk(f"pci {dev.name}: {name} {dev.resources[slot]}")
 
 
@@ -37,7 +39,7 @@ def unsizable(k: Kernel, dev: PciDev, slot: int, register: int) -> None:
     if numbered(k):
         k.printk(f"pci {dev.name}: reg 0x{register:x}: invalid BAR (can't size)")
     else:
-        k.printk(f"pci {dev.name}: [Firmware Bug]: {slot_name(slot)}: invalid; can't size")
+        k.printk(f"pci {dev.name}: [Firmware Bug]: {slot_name(dev, slot)}: invalid; can't size")
 
 
 def virtual_functions(k: Kernel, dev: PciDev, slot: int, total: int) -> None:
@@ -46,7 +48,7 @@ def virtual_functions(k: Kernel, dev: PciDev, slot: int, total: int) -> None:
     if numbered(k):
         k.printk(f"pci {dev.name}: VF(n) BAR{index} space: {resource} (contains BAR{index} for {total} VFs)")
     else:
-        k.printk(f"pci {dev.name}: {slot_name(slot)} {resource}: contains BAR {index} for {total} VFs")
+        k.printk(f"pci {dev.name}: {slot_name(dev, slot)} {resource}: contains BAR {index} for {total} VFs")
 
 
 def cannot_claim(k: Kernel, dev: PciDev, slot: int, why: str) -> None:
@@ -55,7 +57,7 @@ def cannot_claim(k: Kernel, dev: PciDev, slot: int, why: str) -> None:
     if numbered(k):
         k.printk(f"pci {dev.name}: can't claim BAR {slot} {resource}: {why}")
     else:
-        k.printk(f"pci {dev.name}: {slot_name(slot)} {resource}: can't claim; {why}")
+        k.printk(f"pci {dev.name}: {slot_name(dev, slot)} {resource}: can't claim; {why}")
 
 
 def assigned(k: Kernel, dev: PciDev, slot: int) -> None:
@@ -64,7 +66,7 @@ def assigned(k: Kernel, dev: PciDev, slot: int) -> None:
     if numbered(k):
         k.printk(f"pci {dev.name}: BAR {slot}: assigned {resource}")
     else:
-        k.printk(f"pci {dev.name}: {slot_name(slot)} {resource}: assigned")
+        k.printk(f"pci {dev.name}: {slot_name(dev, slot)} {resource}: assigned")
 
 
 def no_space(k: Kernel, dev: PciDev, slot: int, room: Resource) -> None:
@@ -73,8 +75,8 @@ def no_space(k: Kernel, dev: PciDev, slot: int, room: Resource) -> None:
         k.printk(f"pci {dev.name}: BAR {slot}: no space for {room}")
         k.printk(f"pci {dev.name}: BAR {slot}: failed to assign {room}")
     else:
-        k.printk(f"pci {dev.name}: {slot_name(slot)} {room}: can't assign; no space")
-        k.printk(f"pci {dev.name}: {slot_name(slot)} {room}: failed to assign")
+        k.printk(f"pci {dev.name}: {slot_name(dev, slot)} {room}: can't assign; no space")
+        k.printk(f"pci {dev.name}: {slot_name(dev, slot)} {room}: failed to assign")
 
 
 def expanded(k: Kernel, dev: PciDev, slot: int, more: int) -> None:
@@ -83,7 +85,7 @@ def expanded(k: Kernel, dev: PciDev, slot: int, more: int) -> None:
     if numbered(k):
         k.printk(f"pci {dev.name}: BAR {slot}: reassigned {resource} (expanded by {more:#x})")
     else:
-        k.printk(f"pci {dev.name}: {slot_name(slot)} {resource}: reassigned; expanded by {more:#x}")
+        k.printk(f"pci {dev.name}: {slot_name(dev, slot)} {resource}: reassigned; expanded by {more:#x}")
 
 
 def cannot_expand(k: Kernel, dev: PciDev, slot: int, more: int) -> None:
@@ -93,8 +95,8 @@ def cannot_expand(k: Kernel, dev: PciDev, slot: int, more: int) -> None:
         k.printk(f"pci {dev.name}: BAR {slot}: {resource} (failed to expand by {more:#x})")
         k.printk(f"pci {dev.name}: failed to add {more:x} res[{slot}]={resource}")
     else:
-        k.printk(f"pci {dev.name}: {slot_name(slot)} {resource}: failed to expand by {more:#x}")
-        k.printk(f"pci {dev.name}: {slot_name(slot)} {resource}: failed to add {more:x}")
+        k.printk(f"pci {dev.name}: {slot_name(dev, slot)} {resource}: failed to expand by {more:#x}")
+        k.printk(f"pci {dev.name}: {slot_name(dev, slot)} {resource}: failed to add {more:x}")
 
 
 def cannot_enable(k: Kernel, dev: PciDev, slot: int) -> None:
@@ -104,5 +106,5 @@ def cannot_enable(k: Kernel, dev: PciDev, slot: int) -> None:
     if numbered(k):
         text = f"can't enable device: BAR {slot} {resource} not {why}"
     else:
-        text = f"{slot_name(slot)} {resource}: not {why}; can't enable device"
+        text = f"{slot_name(dev, slot)} {resource}: not {why}; can't enable device"
     k.printk(f"{dev.driver} {dev.name}: {text}", Level.ERR)

@@ -29,6 +29,8 @@ HOTPLUG_SIZES = {
     "hpiosize=": ("hotplug_io",),
     "hpmmiosize=": ("hotplug_mem",),
     "hpmmioprefsize=": ("hotplug_pref",),
+    "cbiosize=": ("cardbus_io",),
+    "cbmemsize=": ("cardbus_mem",),
     "hpmemsize=": ("hotplug_mem", "hotplug_pref"),
 }
 TEXTS = {
@@ -48,8 +50,8 @@ PCI_WORDS = Words(
      "noaer", "earlydump", "realloc*", "pcie_scan_all*", "hpbussize=*", "probe_only=*",
      *(f"{name}*" for name in (*HOTPLUG_SIZES, *TEXTS, *BUS_CONFIGS))),
     ("conf2", "check_enable_amd_mmconf", "noearly", "usepirqmask", "irqmask=*", "use_crs", "big_root_window",
-     "routeirq", "skip_isa_align", "noioapicquirk", "ioapicreroute", "noioapicreroute", "nodomains", "cbiosize=*",
-     "cbmemsize=*", "ecrc=*", "notph"),
+     "routeirq", "skip_isa_align", "noioapicquirk", "ioapicreroute", "noioapicreroute", "nodomains", "ecrc=*",
+     "notph"),
 )  # fmt: skip
 PORT_WORDS: dict[str, PortServices] = {"compat": "compat", "native": "native", "dpc-native": "dpc-native"}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from minikern.pci.acpiphp import acpiphp_enumerate_slots
 from minikern.pci.bars import bus_range, pci_read_bridge_bases
 from minikern.pci.caps import EXT_ARI, pci_find_ext_capability
+from minikern.pci.cardbus import CARDBUS_LATENCY, reserved_for_cards
 from minikern.pci.device import ext_config_below, pci_device_add, pci_setup_device
 from minikern.state.pci import (
     IORESOURCE_BUS,
@@ -18,6 +19,7 @@ from minikern.state.pci import (
     TYPE_DOWNSTREAM,
     TYPE_PCIE_BRIDGE,
     TYPE_ROOT_PORT,
+    WINDOWS,
     PciBus,
     PciDev,
     Resource,
@@ -56,7 +58,7 @@ class Scanner:
         for dev in bus.devices:
             _fixup_device_resources(self.options, dev)
         self.access.charge(k)
-        bridges = [dev for dev in bus.devices if dev.is_bridge]
+        bridges = [dev for dev in bus.devices if dev.is_bridge or dev.is_cardbus]
         for scan_pass in (0, 1):
             for dev in bridges:
                 last = self._scan_bridge(bus, dev, last, scan_pass)
@@ -156,10 +158,10 @@ class Scanner:
         control = dev.read(BRIDGE_CONTROL, 2)
         dev.write(BRIDGE_CONTROL, 2, control & ~MASTER_ABORT)
         assign_all = bool(self.options.probe & Probe.ASSIGN_ALL_BUSSES)
-        if (secondary or subordinate) and not assign_all and not broken:
+        if (secondary or subordinate) and not assign_all and not broken and not dev.is_cardbus:
             last = self._scan_configured(bus, dev, last, scan_pass, secondary, subordinate)
         elif not scan_pass:
-            if assign_all or broken:
+            if assign_all or broken or dev.is_cardbus:
                 # Keep a wrongly numbered bridge from answering for buses of another until it is numbered anew.
                 dev.write(PRIMARY_BUS, 4, buses & 0xFF00_0000)
         else:
@@ -187,8 +189,13 @@ class Scanner:
         dev.write(STATUS, 2, 0xFFFF)
         end = bus.busn.end
         child = self._add_bus(bus, dev, number, end)
-        dev.write(PRIMARY_BUS, 4, buses & 0xFF00_0000 | bus.number | number << 8 | end << 16)
-        last = max(number, self.scan_child_bus(child))
+        latency = CARDBUS_LATENCY << 24 if dev.is_cardbus else buses & 0xFF00_0000
+        dev.write(PRIMARY_BUS, 4, latency | bus.number | number << 8 | end << 16)
+        if dev.is_cardbus:
+            child.windows = dev.resources[WINDOWS:]
+            last = number + reserved_for_cards(self.k, bus, number)
+        else:
+            last = max(number, self.scan_child_bus(child))
         self.k.printk(f"pci_bus {child.name}: busn_res: {bus_range(number, end)} end is updated to {last:02x}")
         child.busn.end = last
         dev.write(SUBORDINATE_BUS, 1, last)

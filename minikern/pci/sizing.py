@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from minikern.pci.bars import IO_WINDOW, MEM_WINDOW, PREF_WINDOW
+from minikern.pci.cardbus import pci_bus_size_cardbus
 from minikern.state.pci import (
     IORESOURCE_IO,
     IORESOURCE_MEM,
@@ -38,7 +39,10 @@ def pci_bus_size_bridges(k: Kernel, bus: PciBus, extra: Extra | None) -> None:
     None: what is good to have must be. Source: drivers/pci/setup-bus.c:__pci_bus_size_bridges() @ v6.12
     """
     for child in bus.children:
-        pci_bus_size_bridges(k, child, extra)
+        if child.self_dev is not None and child.self_dev.is_cardbus:
+            pci_bus_size_cardbus(k, child.self_dev, extra)
+        else:
+            pci_bus_size_bridges(k, child, extra)
     dev = bus.self_dev
     if dev is None or not dev.is_bridge:
         return

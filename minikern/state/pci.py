@@ -141,6 +141,11 @@ class PciDev:
         return self.hdr_type == 1
 
     @property
+    def is_cardbus(self) -> bool:
+        """True for a type 2 header: a bridge to a slot for cards."""
+        return self.hdr_type == 2
+
+    @property
     def is_pcie(self) -> bool:
         """True if it has a PCI Express capability."""
         return self.pcie_cap != 0

@@ -50,6 +50,8 @@ class PciOptions:
     hotplug_mem: int = 2 << 20
     hotplug_pref: int = 2 << 20
     hotplug_buses: int = 1
+    cardbus_io: int = 256
+    cardbus_mem: int = 64 << 20
     bus_config: BusConfig = "default"
     ports: PortServices = ""
     resource_alignment: str = ""
