@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from minikern.verify.page_check_state import NOBODY, NOT_YET, Place, Span
 
 if TYPE_CHECKING:
@@ -163,11 +165,13 @@ def check_folds(k: Kernel) -> None:
         kept = table.lookup(head)
         if not kept.writable:
             raise Wrong(head, f"pfn {head:#x}: the memory map of the head of a huge page is mapped read-only")
+        frames, writable = table.entries(head, head + (1 << orders[head]))
+        wrong = np.flatnonzero((writable | (frames != kept.frame))[1:])
+        if len(wrong):
+            at = int(wrong[0]) + 1
+            mode = "writable" if writable[at] else "read-only"
+            what = f"expected a read-only alias of frame {kept.frame:#x}, came {mode} frame {frames[at]:#x}"
+            raise Wrong(head + at * FRAME_PAGES, f"memory map of pfn {head + at * FRAME_PAGES:#x}: {what}")
         for pfn in range(head + FRAME_PAGES, head + (1 << orders[head]), FRAME_PAGES):
-            found = table.lookup(pfn)
-            if found.writable or found.frame != kept.frame:
-                mode = "writable" if found.writable else "read-only"
-                what = f"expected a read-only alias of frame {kept.frame:#x}, came {mode} frame {found.frame:#x}"
-                raise Wrong(pfn, f"memory map of pfn {pfn:#x}: {what}")
             if k.vmemmap.folded_head(pfn) != head:
                 raise Wrong(pfn, f"pfn {pfn:#x}: its memory map is folded to pfn {head:#x}, but reads its own")
