@@ -11,6 +11,7 @@ from hw.numbers import is_count
 from minikern.describe.record_forms import from_records
 
 MIN_WRAPPED = 4  # lines as long as the longest one, before that is a terminal's width
+MAX_LINE = 8192  # characters of a message with its prefix; Source: include/linux/printk.h:CONSOLE_EXT_LOG_MAX @ v6.1
 WIDTHS = (79, 80, 100, 120, 132)  # of terminals
 
 _KERNEL_STAMP = re.compile(r"^\W{0,4}\[ *\d+\.\d{3,9}\]")
@@ -28,7 +29,8 @@ def plain_lines(text: str, prefix_length: Callable[[str], int]) -> list[str]:
     """
     lines = from_records(text)
     if lines is None:
-        lines = _unpadded(_joined(_without_prefix(text.split("\n"), prefix_length)))
+        lines = [line[:MAX_LINE] for line in text.split("\n")]  # what is longer was printed by no kernel
+        lines = _unpadded(_joined(_without_prefix(lines, prefix_length)))
     return _once(_summed(lines))
 
 

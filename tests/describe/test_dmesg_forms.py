@@ -111,3 +111,11 @@ def test_boots_of_a_log_whose_beginning_is_lost(tmp_path: Path) -> None:
     second = ["Linux version 6.1.1 (a@b)", *PLAIN[1:]]
     assert boots([*PLAIN[3:], *PLAIN, *second]) == [PLAIN[3:], PLAIN, second]
     assert boots(["some text", *PLAIN]) == [PLAIN]
+
+
+def test_a_line_longer_than_a_kernel_prints_is_cut(tmp_path: Path) -> None:
+    path = tmp_path / "dmesg.txt"
+    path.write_text("\n".join([*STAMPED, "[    9.000000] " + "0 " * 500_000, STAMPED[0]]))
+    lines = read_raw(path)
+    assert lines[: len(STAMPED)] == STAMPED
+    assert [len(line) for line in lines[len(STAMPED) :]] == [8192, len(STAMPED[0])]
