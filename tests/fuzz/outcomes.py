@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hw.errors import BusError, GeneralProtection, InputError, MachineStopped
+from minikern.kexec.decompress import DecompressError
 
 LIMIT_SECONDS = 10
-REFUSALS = (InputError, MachineStopped, BusError, GeneralProtection)
+REFUSALS = (InputError, MachineStopped, BusError, GeneralProtection, DecompressError)
 
 
 class TooSlow(Exception):  # noqa: N818 - the name says what happened

@@ -22,6 +22,7 @@ from hw.acpi.tables import build_tables
 from hw.bus import Bus
 from hw.spec import CpuSpec
 from hw.toml_file import decode_toml
+from minikern.acpi.values import AmlError
 from minikern.core.kernel import BootOptions
 from minikern.describe.case import Case
 from minikern.describe.pci_capture import pci_from_capture
@@ -32,12 +33,12 @@ from minikern.kexec.pefile import pefile_parse_binary
 from minikern.kexec.signature import load_certificate, verify_pefile_signature
 from minikern.lab.run import Boot, boot
 from tests.acpi.test_damage import boot as boot_tables
-from tests.fuzz import mutations
+from tests.fuzz import aml_programs, handed_on, mutations
 from tests.fuzz.outcomes import Tally
 from tests.kexec.images import make_bzimage
 from tests.kexec.signed import certificate, sign, unsigned
 
-FEW = {"toml": 40, "log": 25, "command line": 30}
+FEW = {"toml": 40, "log": 25, "command line": 30, "aml programs": 15}
 SOME = 60
 QUICK = BootOptions(vmemmap="window")
 
@@ -94,6 +95,11 @@ def _aml(place: Path, tables: list[tuple[int, bytes]]) -> None:
     boot_tables(bus)
 
 
+def _aml_program(place: Path, data: bytes) -> None:
+    with suppress(AmlError):  # that is an end in ACPICA's words, after the program ran
+        aml_programs.run_program(data)
+
+
 @cache
 def _lspci() -> bytes:
     return (mutations.CAPTURES / "q35-2cpu-2g/pci/lspci-xxxx.txt").read_bytes()
@@ -138,6 +144,11 @@ READERS = [
     Reader("pci dump", lambda: mutations.damaged(_lspci()), _pci),
     Reader("bzimage", lambda: st.tuples(mutations.damaged(bytes(make_bzimage()[:0x500])).map(
         lambda head: head + bytes(make_bzimage()[0x500:])), st.binary(max_size=200)), _bzimage),
+    Reader("aml programs", aml_programs.programs, _aml_program),
+    Reader("cpio archive", lambda: mutations.damaged(handed_on.archive()), handed_on.read_archive),
+    Reader("elf kernel", handed_on.kernels, handed_on.read_kernel),
+    Reader("kexec handover", handed_on.handovers, handed_on.take_over),
+    Reader("sweep plan", handed_on.plans, handed_on.read_plan),
     Reader("pe and pkcs7", lambda: mutations.damaged(sign(unsigned())), _signed),
 ]  # fmt: skip
 
