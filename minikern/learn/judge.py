@@ -13,7 +13,6 @@ from minikern.lab.supervise import Steps, supervise
 from minikern.learn.tasks import Task
 
 CASES = 120
-SLOW_CASES = 16  # where each one is a boot
 CLOSE = 1e-4  # of floating-point results: the emulator rounds to thousandths
 
 
@@ -46,8 +45,7 @@ def _judge(steps: Steps, task: Task, path: Path) -> Verdict:
     function = load_function(task, path)
     assert task.case is not None
     worst: tuple[int, Verdict] | None = None
-    count = SLOW_CASES if task.name == "bringup" else CASES
-    for seed in range(count):
+    for seed in range(CASES):
         arguments, expected = task.case(Random(f"{task.name}:{seed}"), seed)
         shown = f"{task.name}({', '.join(map(repr, arguments))})"
         steps.begin(shown)
@@ -60,7 +58,7 @@ def _judge(steps: Steps, task: Task, path: Path) -> Verdict:
             wrong = Verdict(False, seed + 1, shown, repr(_plain(expected)), _told(found))
             if worst is None or len(shown) < worst[0]:
                 worst = (len(shown), wrong)
-    return worst[1] if worst else Verdict(True, count)
+    return worst[1] if worst else Verdict(True, CASES)
 
 
 def _told(found: Any) -> str:

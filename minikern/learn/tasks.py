@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable
 from random import Random
 from typing import Any, NamedTuple
 
 from hw.acpi import aml
 from hw.spelling import check_names
-from minikern.kexec.sha256 import sha256_generic
 from minikern.kho.radix import blocks_of_range
 from minikern.lab.bands import NS_PER_MS, Doubts, time_band
+from minikern.lab.kinds.registry import HOOKS
 from minikern.lab.spent import Spent
-from minikern.learn.trial import Trial, booted
 from minikern.mm.early.e820 import e820__update_table
 from minikern.pci.bars import pci_size
 from minikern.report.dmesg import stamp
-from minikern.report.trace import recorder_of
 from minikern.state.e820 import Entry
 from minikern.state.memblock import Memblock, MemblockType
 from minikern.state.page_alloc import split_blocks
+
+WIDTH = 100  # of a comment
 
 
 class Task(NamedTuple):
@@ -38,9 +39,10 @@ class Task(NamedTuple):
     def template(self) -> str:
         """A file to begin with."""
         if self.hook:
+            says = "\n".join(textwrap.wrap(self.says, WIDTH, initial_indent="# ", subsequent_indent="# "))
             return (
-                f'import minikern\n\n\n@minikern.algorithm("{self.hook}")\ndef {self.name}({self.arguments}):\n'
-                f'    """{self.says}"""\n    raise NotImplementedError\n'
+                f'import minikern\n\n\n{says}\n@minikern.algorithm("{self.hook}")\n'
+                f"def {self.name}({self.arguments}):\n    raise NotImplementedError\n"
             )
         return f'def {self.name}({self.arguments}):\n    """{self.says}"""\n    raise NotImplementedError\n'
 
@@ -91,15 +93,6 @@ def _split(rng: Random, size: int) -> Case:
     return (start, end), list(split_blocks(start, end))
 
 
-def _bringup(rng: Random, size: int) -> Case:
-    sockets, cores = 1 + size % 2, rng.randrange(1, 4)
-    done = booted(Trial(cpus=f"{2 * sockets * cores},sockets={sockets},cores={cores},threads=2"))
-    ids = done.kernel.cpus.ids
-    cpus = [(cpu, (place.package, place.core), place.thread) for cpu, place in sorted(ids.items())]
-    sent = [mark.cpu for mark in recorder_of(done).marks if mark.name == "SIPI"]
-    return (cpus,), list(dict.fromkeys(sent))
-
-
 def _stamp(rng: Random, size: int) -> Case:
     khz = rng.randrange(1_000_000, 5_000_000)
     cycles = rng.randrange(0, khz * (10 ** (size % 6)))
@@ -120,15 +113,6 @@ def _bar_size(rng: Random, size: int) -> Case:
     return (read_back,), pci_size(0, read_back & mask, mask)
 
 
-def _digest(rng: Random, size: int) -> Case:
-    segments = []
-    for _ in range(1 + size % 3):
-        data = bytes(rng.randrange(256) for _ in range(rng.randrange(0, 40)))
-        segments.append((data, len(data) + rng.randrange(0, 70)))
-    whole = b"".join(data.ljust(memsz, b"\0") for data, memsz in segments)
-    return (segments,), sha256_generic([memoryview(whole)]).hex()
-
-
 def _blocks(rng: Random, size: int) -> Case:
     start = rng.randrange(0, 16 << size % 10)
     end = start + rng.randrange(1, 32 << size % 12)
@@ -144,6 +128,11 @@ def _band(rng: Random, size: int) -> Case:
     return (parts,), [found.low_ms, found.high_ms]
 
 
+def _checked(name: str, lesson: str, hook: str) -> Task:
+    """A task that is all a hook asks for."""
+    return Task(name, lesson, ", ".join(HOOKS[hook].arguments), HOOKS[hook].task, hook=hook)
+
+
 TASKS: dict[str, Task] = {
     task.name: task
     for task in (
@@ -151,16 +140,19 @@ TASKS: dict[str, Task] = {
              "neighbours of one type joined, nothing empty.", _tidy),
         Task("reserve", "memblock", "regions, start, end", "Return the sorted, disjoint, joined regions (start, end) "
              "after [start, end) was reserved too.", _reserve),
+        _checked("find_place", "memblock", "memblock_find"),
         Task("node_of", "numa", "ranges, address", "Return the node of an address, by (start, end, node) ranges in "
              "any order; None where there is no memory.", _node_of),
+        _checked("fall_back", "numa", "zone_fallback"),
         Task("init_pages", "struct-page", "words, flags, lru", "Initialise the pages: see minikern check --help.",
              hook="memmap_init_range"),
         Task("split", "zones", "start, end", "Return the blocks (first page, order) that pages [start, end) are freed "
              "in, the largest order being 10.", _split),
+        _checked("merge", "zones", "free_merge"),
         Task("share_out", "deferral", "start, size, align, min_chunk, max_threads", "Return the chunks (start, end).",
              hook="padata_split"),
-        Task("bringup", "smp", "cpus", "Return CPU numbers in the order in which they are started. cpus are "
-             "(number, core, thread); number 0 runs already; a sibling waits for all first threads.", _bringup),
+        _checked("divide", "deferral", "deferred_split"),
+        _checked("bringup", "smp", "bring_up_order"),
         Task("log_stamp", "tsc", "cycles, khz", "Return the log's stamp, as [    1.234567], that many TSC cycles after "
              "its clock started.", _stamp),
         Task("content_bytes", "acpi", "data", "Return how many bytes of content follow the PkgLength that data "
@@ -169,8 +161,8 @@ TASKS: dict[str, Task] = {
              "reads back after ones were written.", _bar_size),
         Task("make_tails", "hugepages", "words, flags, lru, head", "Write the tails of a compound page.",
              hook="prep_compound_tails"),
-        Task("digest", "kexec", "segments", "Return the SHA-256 digest, in hex, over (data, memsz) segments, each "
-             "filled up with zeros to memsz.", _digest),
+        _checked("share_frames", "hugepages", "hvo_share"),
+        _checked("digest", "kexec", "kexec_digest"),
         Task("preserve", "kho", "start, end", "Return the blocks (first page, order) that pages [start, end) are "
              "preserved in.", _blocks),
         Task("spread", "measuring", "parts", "Return (low, high) of the 80 % band of a sum of (ms, spread) parts.",

@@ -40,10 +40,6 @@ def split(start, end):
         start += 1 << order
     return out
 '''
-BRINGUP = '''
-def bringup(cpus):
-    return [c for c, _, t in cpus if c and not t] + [c for c, _, t in cpus if t]
-'''
 LOG_STAMP = '''
 def log_stamp(cycles, khz):
     us = cycles * 1000 // khz
@@ -61,12 +57,6 @@ BAR_SIZE = '''
 def bar_size(read_back):
     bits = read_back & (~3 if read_back & 1 else ~15)
     return bits & -bits
-'''
-DIGEST = '''
-import hashlib
-
-def digest(segments):
-    return hashlib.sha256(b"".join(data.ljust(size, bytes(1)) for data, size in segments)).hexdigest()
 '''
 PRESERVE = '''
 def preserve(start, end):
@@ -86,14 +76,14 @@ def spread(parts):
     return total / factor, total * factor
 '''
 SOLUTIONS = {
-    "tidy": TIDY, "reserve": RESERVE, "node_of": NODE_OF, "split": SPLIT, "bringup": BRINGUP, "log_stamp": LOG_STAMP,
-    "content_bytes": CONTENT, "bar_size": BAR_SIZE, "digest": DIGEST, "preserve": PRESERVE, "spread": SPREAD,
+    "tidy": TIDY, "reserve": RESERVE, "node_of": NODE_OF, "split": SPLIT, "log_stamp": LOG_STAMP,
+    "content_bytes": CONTENT, "bar_size": BAR_SIZE, "preserve": PRESERVE, "spread": SPREAD,
 }  # fmt: skip
 # The same with one mistake: what is changed, and into what.
 MISTAKES = {
     "tidy": ("max(kinds)", "min(kinds)"), "reserve": ("low <= out", "low < out"), "node_of": ("< end", "<= end - 4096"),
-    "split": ("order = 10", "order = 9"), "bringup": ("if c and not t", "if c and t < 2"),
+    "split": ("order = 10", "order = 9"),
     "log_stamp": ("* 1000 // khz", "// khz * 1000"), "content_bytes": ("total - 1 - more", "total - 1"),
-    "bar_size": ("~3", "~15"), "digest": (".ljust(size, bytes(1))", ""), "preserve": ("<= end", "< end"),
+    "bar_size": ("~3", "~15"), "preserve": ("<= end", "< end"),
     "spread": (") ** 0.5", ")"),
 }  # fmt: skip
