@@ -16,6 +16,7 @@ from typing import Any
 
 from hw.errors import InputError
 from minikern.host.output import Folder, new_folder, scratch_folder
+from minikern.learn.algorithms import algorithms_page
 from minikern.learn.figures import lesson_svg
 from minikern.learn.glossary import glossary_markdown
 from minikern.learn.notebooks import notebook
@@ -51,6 +52,7 @@ def write_sources(folder: Folder, api: str, seed: int, pictures: bool) -> None:
     folder.write("index.md", index_page(lessons))
     folder.write("glossary.md", glossary_markdown())
     folder.write("api.md", api)
+    folder.write("algorithms.md", algorithms_page())
     for lesson in lessons:
         folder.write(f"{lesson.name}.md", lesson_page(lesson, seed, pictures, notebook=True))
         folder.write(f"notebooks/{lesson.name}.ipynb", notebook(lesson, seed))
@@ -69,7 +71,7 @@ def settings(site: Path, sources: Path) -> dict[str, Any]:
     ]  # fmt: skip
     nav = [{"Overview": "index.md"}]
     nav += [{f"{one.number}. {one.title}": f"{one.name}.md"} for one in load_lessons()]
-    nav += [{"Glossary": "glossary.md"}, {"Python": "api.md"}]
+    nav += [{"Algorithms of your own": "algorithms.md"}, {"Glossary": "glossary.md"}, {"Python": "api.md"}]
     return {
         "site_name": "minikern: how a kernel boots",
         "docs_dir": str(sources),

@@ -80,5 +80,6 @@ def index_page(lessons: Iterable[Lesson]) -> str:
         f"| | lesson | |\n|---:|---|---:|\n{rows}\n"
         "In an hour: read [struct page](struct-page.md), [deferral](deferral.md), [waking a CPU](smp.md),"
         " [huge pages](hugepages.md) and [the ladder](measuring.md), and answer their questions.\n\n"
-        f"Words that are links are in the [glossary]({GLOSSARY}); what Python offers is in [the API](api.md).\n"
+        f"Words that are links are in the [glossary]({GLOSSARY}); what Python offers is in [the API](api.md), and how"
+        " to have an algorithm of yours judged and timed in [Algorithms of your own](algorithms.md).\n"
     )

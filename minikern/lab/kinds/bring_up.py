@@ -204,4 +204,5 @@ KIND = Kind(
     siblings = [number for number, package, core, thread in cpus if thread != 0 and number != 0]
     return (firsts + siblings)[: max(0, limit - 1)]
 ''',
+    ("firsts + siblings", "sorted(firsts + siblings)"),
 )  # fmt: skip

@@ -262,4 +262,5 @@ KIND = Kind(
             start = stop
     return chunks if begin is None else [*chunks, (begin, last + 1)]
 ''',
+    (f" and stop % {BLOCK} == 0", ""),
 )  # fmt: skip

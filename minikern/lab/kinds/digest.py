@@ -202,5 +202,6 @@ KIND = Kind(
         at += held
     return state.digest()
 ''',
+    ("bytes(in_memory - held)", "b''"),
     row_bytes=1, roofline="read",
 )  # fmt: skip

@@ -233,4 +233,5 @@ KIND = Kind(
     free[pfn] = order
     return sorted(free.items())
 ''',
+    ("free.get(buddy) != order", "buddy not in free"),
 )  # fmt: skip

@@ -201,4 +201,5 @@ KIND = Kind(
     kept = reserved if fake_heads or reserved > 1 else 2
     return [huge * frames + min(at, kept - 1) for huge in range(len(heads)) for at in range(frames)]
 ''',
+    ("huge * frames + ", ""),
 )  # fmt: skip

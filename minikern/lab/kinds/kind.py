@@ -90,7 +90,8 @@ class Kind:
     ``counted`` names what is compared and ``noun`` what it is tried on; ``first_wrong`` is the judge, ``corners`` gives
     hand-picked inputs, the smallest first, and ``made_up`` a hypothesis strategy of others. ``load(rows)`` is what it
     is timed on: rows of ``row_bytes`` of memory each, or one small input again and again where that is 0.
-    ``roofline`` says what the memory is held against: "write" or "read". ``example`` is the text of a right function.
+    ``roofline`` says what the memory is held against: "write" or "read". ``example`` is the text of a right function,
+    ``mistake`` what is changed in it, and into what, for a wrong one to show.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Kind:
     builtins: Callable[[], dict[str, Function]]
     load: Callable[[int], Load]
     example: str
+    mistake: tuple[str, str]
     row_bytes: int = 0
     roofline: str = ""
     threaded: bool = False  # rows may be shared out over threads

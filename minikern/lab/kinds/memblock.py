@@ -282,4 +282,5 @@ KIND = Kind(
     places = [(b - size) // align * align for a, b in pieces if (b - size) // align * align >= a]
     return max(places, default=-1)
 ''',
+    ("(b - size) // align * align for", "b - size for"),
 )  # fmt: skip

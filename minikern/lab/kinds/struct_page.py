@@ -241,10 +241,12 @@ def made_up() -> Any:
     return memory_layouts(max_pages=3000)
 
 
-def _page_kind(name: str, hook: Hook, calls: Callable[[Case], Iterator[Call]], example: str) -> Kind:
+def _page_kind(
+    name: str, hook: Hook, calls: Callable[[Case], Iterator[Call]], example: str, mistake: tuple[str, str]
+) -> Kind:
     return Kind(
         name, hook, "pages", "machine", partial(first_wrong, calls), corner_cases, made_up,
-        partial(builtins_of, hook.name), partial(load_of, hook.name), example,
+        partial(builtins_of, hook.name), partial(load_of, hook.name), example, mistake,
         row_bytes=64, roofline="write", threaded=True, plain_size=PLAIN_PYTHON_PAGES,
     )  # fmt: skip
 
@@ -267,6 +269,7 @@ KINDS = (
         ),
         _init_calls,
         INIT,
+        ("words[:] = 0", "words[:, :7] = 0"),
     ),
     _page_kind(
         "deferred-pages",
@@ -283,6 +286,7 @@ KINDS = (
     words[heads, 5] = np.uint64(order)
     words[heads, 6] = buddy_type
 """,
+        ("np.arange(-pfn % size, ", "np.arange(0, "),
     ),
     _page_kind(
         "free-pages",
@@ -293,12 +297,14 @@ KINDS = (
         ),
         _free_calls,
         "    words[:, 0] &= ~reserved\n    words[:, 6] &= np.uint64(0xFFFFFFFF)\n",
+        ("~reserved", "reserved"),
     ),
     _page_kind(
         "reserve-pages",
         Hook("reserve_range", ("words", "reserved"), "The pages are initialised: set the flag bits of reserved."),
         _reserve_calls,
         "    words[:, 0] |= reserved\n",
+        ("|= reserved", "= reserved"),
     ),
     _page_kind(
         "compound-tails",
@@ -313,6 +319,7 @@ KINDS = (
     words[:, 1] = head + np.uint64(1)
     words[:, 3] = np.uint64(0xDEAD000000000400)
 """,
+        ("head + np.uint64(1)", "head"),
     ),
     Kind(
         "padata-split",
@@ -338,5 +345,6 @@ KINDS = (
     borders = [start, *range((start // chunk + 1) * chunk, start + size, chunk), start + size]
     return list(zip(borders, borders[1:]))
 """,
+        ("(start // chunk + 1) * chunk", "start + chunk"),
     ),
 )

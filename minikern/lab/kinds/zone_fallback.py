@@ -225,4 +225,5 @@ KIND = Kind(
     order = sorted(range(len(pages)), key=lambda nid: away[nid])
     return [(nid, zone) for nid in order for zone in range(highest, -1, -1) if pages[nid][zone]]
 ''',
+    ("range(highest, -1, -1)", "range(highest + 1)"),
 )  # fmt: skip
