@@ -92,6 +92,9 @@ def lost_files(before: Sequence[Session], k: Kernel) -> list[str]:
 
 def _lost_file(k: Kernel, session: str, token: int, file: Memfd) -> list[str]:
     try:
+        if not k.kho.liveupdate:
+            # Source: kernel/liveupdate/luo_core.c:liveupdate_ioctl_init() @ v7.2
+            raise InputError("there is no /dev/liveupdate to ask: expected liveupdate=on")
         back = retrieve_memfd(k, session, token)
     except (InputError, MachineStopped) as error:
         return [f"memory file {token} of session {session!r}: {error}"]
