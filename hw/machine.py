@@ -19,7 +19,7 @@ from hw.memory import PhysicalMemory
 from hw.microcode import Microcode
 from hw.microcode_update import prepend_update
 from hw.msr import default_msrs
-from hw.pci.host import PciTopology, attach_pci
+from hw.pci.host import PciTopology, attach_pci, attach_vmd
 from hw.spec import CpuSpec, MachineSpec, check_spec
 from hw.timers import Hpet, Pit, PmTimer
 from hw.uart import Uart16550
@@ -72,6 +72,7 @@ class Machine:
         prepend_update(bus.memory, spec, cpus[0])
         command_line = " ".join(part for part in (spec.append, append) if part)
         cpus[0].rsi = firmware.post(bus, spec, topology, command_line)
+        attach_vmd(bus, spec.pci, topology)
         return cls(spec, clock, bus, cpus, code, topology)
 
 

@@ -41,6 +41,7 @@ ACS_BITS = 0x1D  # source validation, request and completion redirect, upstream 
 DECODE_32_BIT_IO, DECODE_64_BIT_MEMORY = 0x1, 0x1
 HEADER_CARDBUS = 2
 NO_MEANING = 0x0000  # the null capability. Source: PCI Express Base Specification, 7.9.28
+FIRST_CAPABILITY, LATE_CAPABILITIES = 0x40, 0x80
 HOT_PLUG_CAPABLE, LINK_ACTIVE_REPORTING = 0x40, 1 << 20
 LINKLESS_KINDS = ("rciep", "event_collector")  # inside the root complex
 
@@ -104,7 +105,9 @@ def _encode_capabilities(space: ConfigSpace, spec: PciFunctionSpec, pcie: bool) 
         chain.append((MSI_X, {"control": 0x001F}))
     if pcie:
         chain.append((PCIE, _pcie_values(spec)))
-    at, link = (0x80, TYPE2["capabilities"].offset) if space.is_cardbus else (0x40, 0x34)
+    own = space.is_cardbus or any(register.offset < LATE_CAPABILITIES for register in spec.registers)
+    at = LATE_CAPABILITIES if own else FIRST_CAPABILITY  # behind a function's own registers
+    link = TYPE2["capabilities"].offset if space.is_cardbus else 0x34
     for structure, values in chain:
         space.put(link, 1, at)
         space.put(at, 1, CAP_ID[structure.name])

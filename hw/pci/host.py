@@ -14,7 +14,7 @@ from hw.bus import Bus
 from hw.errors import BusError, InputError
 from hw.pci.build import build_config
 from hw.pci.config import ConfigSpace
-from hw.pci.spec import Address, HostBridgeSpec, PciFunctionSpec, PciSpec
+from hw.pci.spec import Address, HostBridgeSpec, PciFunctionSpec, PciSpec, parse_address
 from hw.pci.vtd import REGISTER_BYTES, RemappingUnit
 
 CONFIG_ADDRESS, CONFIG_DATA = 0xCF8, 0xCFC
@@ -108,6 +108,7 @@ def _descend(root: RootBus, bus: int) -> dict[int, Function] | None:
 def build_topology(spec: PciSpec) -> PciTopology:
     """The tree of functions a description stands for. InputError: a function whose bus nothing leads to."""
     roots = [RootBus(bridge) for bridge in spec.root_buses()]
+    roots += [RootBus(HostBridgeSpec(one.first_bus, one.last_bus, one.domain)) for one in spec.vmd]
     buses: dict[tuple[int, int], dict[int, Function]] = {
         (root.spec.segment, root.spec.first_bus): root.functions for root in roots
     }
@@ -177,6 +178,23 @@ class EcamWindow:
         """Write configuration bytes at ``offset`` of the window."""
         bus = self._start_bus + (offset >> 20)
         self._topology.write(self._segment, bus, offset >> 12 & 0xFF, offset & 0xFFF, size, value)
+
+
+def attach_vmd(bus: Bus, spec: PciSpec, topology: PciTopology) -> None:
+    """Let each volume management device show its domain where the firmware has put its first register.
+
+    InputError: it lies over something else.
+    """
+    by_address = {function.address: function for function in topology.functions()} if spec.vmd else {}
+    for vmd in spec.vmd:
+        endpoint = by_address[parse_address(vmd.endpoint, "pci.vmd")]
+        base = endpoint.config.read(0x10, 4) & ~0xF | endpoint.config.read(0x14, 4) << 32
+        if base:
+            count = vmd.last_bus - vmd.first_bus + 1
+            try:
+                bus.map_mmio(base, count << 20, EcamWindow(topology, vmd.first_bus, vmd.domain))
+            except BusError as error:
+                raise InputError(f"pci.vmd: {vmd.endpoint}: {error}") from error
 
 
 def attach_pci(bus: Bus, spec: PciSpec) -> PciTopology:

@@ -268,6 +268,17 @@ class EcamSpec(msgspec.Struct, forbid_unknown_fields=True):
     end_bus: Byte = 0xFF
 
 
+class VmdSpec(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
+    """A volume management device: the endpoint whose first register shows the configuration space of a domain of its
+    own. The domain's number is the kernel's; here it only tells which functions are behind which endpoint.
+    """
+
+    endpoint: str
+    domain: Annotated[int, Meta(ge=0x1_0000, le=0xFFFF_FFFF)] = 0x1_0000
+    first_bus: Byte = 0
+    last_bus: Byte = 0x1F
+
+
 class PciSpec(msgspec.Struct, forbid_unknown_fields=True):
     """A machine's PCI: configuration mechanism, host bridges, functions and DMA remapping units in table order."""
 
@@ -276,6 +287,7 @@ class PciSpec(msgspec.Struct, forbid_unknown_fields=True):
     ecam_end_bus: Byte = 0xFF
     segments: list[EcamSpec] = []  # windows of segments other than 0
     host_bridges: list[HostBridgeSpec] = []
+    vmd: list[VmdSpec] = []
     functions: list[PciFunctionSpec] = []
     kinds: dict[str, PciKind] = {}
     places: list[PciPlace] = []
@@ -340,6 +352,10 @@ def check_pci(spec: PciSpec, where: str) -> None:
                 raise InputError(f"{where}: host bridge {bridge.name}: window {window.start:#x} ends before it starts")
             if window.type == "io" and window.end > IO_PORTS_END:
                 raise InputError(f"{where}: host bridge {bridge.name}: window {window.end:#x}: the last port is 0xffff")
+    endpoints = {function.address() for function in spec.all_functions()} if spec.vmd else set()
+    for vmd in spec.vmd:
+        if parse_address(vmd.endpoint, f"{where}: pci.vmd") not in endpoints or vmd.last_bus < vmd.first_bus:
+            raise InputError(f"{where}: pci.vmd: {vmd.endpoint}: expected a function, and last_bus not below first_bus")
     if spec.ecam_end_bus < spec.ecam_start_bus:
         raise InputError(f"{where}: ecam_end_bus {spec.ecam_end_bus:#x} is below ecam_start_bus")
     for ecam in spec.segments:
