@@ -13,6 +13,7 @@ from minikern.describe.lspci_tree import UNKNOWN_ID, is_tree, pci_of_tree
 from minikern.describe.pci_capture import host_bridges_of, pci_from_capture
 from minikern.describe.pci_ranges import root_windows
 from minikern.describe.pci_sizes import addresses_of, told_sizes, with_sizes
+from minikern.describe.vmd import domains_of_vmd
 from minikern.host.output import scratch_folder
 
 LAST_SEGMENT = 0xFFFF  # domains beyond are those drivers make. Source: drivers/pci/controller/vmd.c @ v6.12
@@ -97,7 +98,12 @@ def _windows(spec: Case, found: PciSpec) -> None:
 
 def _segments(spec: Case, path: Path, found: PciSpec) -> None:
     """Windows for segments other than 0, where the firmware's tables are made; without a window they are left out."""
-    others = {one.address().segment for one in found.functions} - {0}
+    domains_of_vmd(found)
+    behind = {one.domain for one in found.vmd}
+    if behind:
+        names = ", ".join(f"{one:04x}" for one in sorted(behind))
+        spec.notes.append(f"assumed: PCI domains {names} in the order of Intel's VMD endpoints, with a built-in driver")
+    others = {one.address().segment for one in found.functions} - {0} - behind
     if others and not spec.e820:  # the tables are still to be made
         found.segments = [EcamSpec(segment) for segment in sorted(others) if segment <= LAST_SEGMENT]
         if found.segments:
@@ -111,5 +117,5 @@ def _segments(spec: Case, path: Path, found: PciSpec) -> None:
         found.functions = [one for one in found.functions if one.address().segment not in lost]
         found.host_bridges = [one for one in found.host_bridges if one.segment not in lost]
         names = ", ".join(f"{one:04x}" for one in sorted(lost))
-        why = "domains of a driver such as VMD's, or without a configuration window"
+        why = "domains of a driver whose device is not there, or without a configuration window"
         spec.notes.append(f"assumed: none of {before - len(found.functions)} functions in PCI domains {names}: {why}")

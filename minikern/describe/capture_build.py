@@ -45,12 +45,18 @@ def _logged(log: str) -> dict[str, int]:
     return sizes
 
 
+LOADED_LATER = {"CONFIG_VMD"}
+"""Drivers with lines that come after the kernel's own where they are modules."""
+
+
 def kconfig(text: str) -> dict[str, ConfigValue]:
     """The options of a configuration, or of a part of one, as releases spell them."""
     found: dict[str, ConfigValue] = {}
     for name, value, unset in _OPTION.findall(text):
         if unset:
             found[unset] = False
+        elif value.strip() == "m" and name in LOADED_LATER:
+            found[name] = False
         elif (read := _value(value.strip())) is not None:
             found[name] = read
     if found.pop("CONFIG_PREEMPT_DYNAMIC", False):

@@ -56,7 +56,7 @@ def kernel_facts(log: Log) -> KernelFacts:
     if "UDP" in facts.bucket_bytes:
         facts.mptcp = "MPTCP token" in facts.bucket_bytes
     facts.log_buf_shift = _log_buf_shift(log)
-    facts.options = config_facts(log)
+    facts.options = config_facts(log) | {"CONFIG_VMD": False}  # what lies behind such a device is not read from logs
     node_data = log.first(rf"^NODE_DATA\(\d+\) allocated {RANGE}")
     if node_data:
         size = int(node_data[2], 16) + 1 - int(node_data[1], 16)

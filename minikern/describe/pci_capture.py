@@ -31,6 +31,7 @@ from hw.pci.spec import (
     parse_address,
 )
 from minikern.describe.cards import without_cards
+from minikern.describe.vmd import domains_of_vmd
 
 IORESOURCE_IO, IORESOURCE_MEM = 0x100, 0x200
 IORESOURCE_ROM_SHADOW = 0x2  # Source: include/linux/ioport.h @ v6.12
@@ -74,7 +75,7 @@ def pci_from_capture(folder: Path, log: str = "") -> PciSpec:
     functions = {one.address(): one for one in kept}
     base, start, end = _ecam(folder / "acpi" / "MCFG.dat")
     width, drhd = _drhd(folder / "acpi" / "DMAR.dat", log)
-    return PciSpec(
+    spec = PciSpec(
         ecam_base=base,
         ecam_start_bus=start,
         ecam_end_bus=end,
@@ -84,6 +85,8 @@ def pci_from_capture(folder: Path, log: str = "") -> PciSpec:
         drhd=drhd,
         dmar_address_width=width,
     )
+    domains_of_vmd(spec)
+    return spec
 
 
 def restore_interrupt_links(spec: PciSpec) -> None:

@@ -16,7 +16,7 @@ from minikern.kho import incoming, outgoing, scratch
 from minikern.mm.buddy import free_reserved, watermarks
 from minikern.mm.early import e820_resources, efi, swiotlb
 from minikern.mm.hugetlb import hugetlb, hugetlb_cma
-from minikern.pci import access, drivers, iommu, portdrv, quirks, resource, root
+from minikern.pci import access, drivers, iommu, portdrv, quirks, resource, root, vmd
 from minikern.smp import microcode
 
 if TYPE_CHECKING:
@@ -173,4 +173,5 @@ def device_initcalls(k: Kernel) -> None:
     # What the drivers before them do is not counted; in every captured boot it takes longer than the unpacking.
     portdrv.pcie_portdrv_init(k)
     drivers.shpchp_init(k)
+    vmd.vmd_init(k)
     drivers.amd_iommu_v2_init(k)

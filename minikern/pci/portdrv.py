@@ -39,12 +39,17 @@ def pcie_portdrv_init(k: Kernel) -> None:
     """Find the ports, and give each service a driver. Source: portdrv.c:pcie_portdrv_init() @ v6.12"""
     if k.pci.access is None or k.pci.options.ports == "compat" or not k.config.get("CONFIG_PCIEPORTBUS", True):
         return
-    ports = [port for dev in list(k.pci.devices) if (port := _pcie_portdrv_probe(k, dev)) is not None]
+    pcie_portdrv_bind(k, list(k.pci.devices))
+    k.pci.access.forget()  # their time is part of what all drivers take
+
+
+def pcie_portdrv_bind(k: Kernel, devices: list[PciDev]) -> None:
+    """The driver meets devices: those that are ports get their services."""
+    ports = [port for dev in devices if (port := _pcie_portdrv_probe(k, dev)) is not None]
     if not k.behaviour.port_services_by_port:
         for service in INITCALLS:
             for port in ports:
                 probe_service(k, port, service)
-    k.pci.access.forget()  # their time is part of what all drivers take
 
 
 def _pcie_portdrv_probe(k: Kernel, dev: PciDev) -> Port | None:

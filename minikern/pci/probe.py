@@ -116,6 +116,10 @@ class Scanner:
             return None, True, dev.multifunction
         multifunction = dev.multifunction
         pci_device_add(k, dev)
+        owner = bus.root.vmd
+        if owner is not None and owner.iommu_group is not None:
+            dev.iommu_group = owner.iommu_group
+            k.printk(f"pci {dev.name}: Adding to iommu group {dev.iommu_group}")
         return dev, True, multifunction
 
     def _read_vendor(self, bus: PciBus, devfn: int) -> int | None:

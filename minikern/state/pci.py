@@ -176,6 +176,7 @@ class PciBus:
     ext_config: bool = True
     firmware_node: Node | None = None  # of the bridge above, in the firmware's namespace
     control: int = 0  # of a root bus: what the firmware lets the kernel control
+    vmd: PciDev | None = None  # of a root bus: the device it is behind, in whose name its devices access memory
 
     @property
     def name(self) -> str:
