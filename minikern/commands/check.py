@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,13 +126,15 @@ def _check(steps: Any, asked: Asked) -> tuple[str, bool, str]:
 
     teach_numba()  # most files want it, and its import takes longer than some limits
     steps.begin(f"loading {asked.algorithm}")
-    found = load_algorithms(asked.algorithm)
+    with contextlib.redirect_stdout(sys.stderr):
+        found = load_algorithms(asked.algorithm)
     steps.end()
     machines = [_machine_case(asked.machine)] if asked.machine else []
     verdicts = []
-    for item in found:
+    for item in found:  # what they print is none of the product
         own = machines if item.hook.arguments[0] == "words" or item.hook.name == "padata_split" else []
-        verdicts.append(check_algorithm(item, own, asked.examples, steps))
+        with contextlib.redirect_stdout(sys.stderr):
+            verdicts.append(check_algorithm(item, own, asked.examples, steps))
     text = check_json(verdicts) if asked.as_json else check_text(verdicts)
     right = not any(verdict.wrong for verdict in verdicts)
     return text, right, benchmark_json(verdicts, host(), VERSION) if asked.benchmark else ""

@@ -64,6 +64,13 @@ def test_a_picture_and_its_place_are_in_the_json(tmp_path: Path) -> None:
     assert any(line.startswith("found") for line in wrong["picture"])
 
 
+def test_what_a_function_prints_is_none_of_the_product(tmp_path: Path) -> None:
+    kind = KINDS["zone-fallback"]
+    path = tmp_path / "mine.py"
+    path.write_text("print('loaded')\n" + template(kind).replace(kind.example, "    print(node)\n" + kind.example))
+    assert json.loads(run(path, "--examples", "3", "--json").stdout)["results"][0]["right"] is True
+
+
 def test_timings_are_read_by_pytest_benchmark(tmp_path: Path) -> None:
     path, out = tmp_path / "mine.py", tmp_path / "mine.json"
     path.write_text(template(KINDS["zone-fallback"]))
