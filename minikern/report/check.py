@@ -60,7 +60,7 @@ def _table(timings: Sequence[Timing], counted: str) -> Iterator[str]:
     width = max(len(timing.name) for timing in timings)
     for timing in timings:
         roof = "" if timing.of_roofline is None else f"  {timing.of_roofline:4.0%} of roofline"
-        ratio = "" if timing is own else f"  {own.name} runs at {own.rate / timing.rate:.3g} of it"
+        ratio = "" if timing is own else f"  {own.name} is {own.rate / timing.rate:.3g} times as fast"
         rate = f"{timing.rate / scale:10.2f} {unit}"
         yield f"{timing.name:<{width}}  {rate}  spread {timing.spread:4.0%}{roof}{ratio}"
 

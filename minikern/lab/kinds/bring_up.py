@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Wrong, listed, whole
+from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Wrong, listed, table, whole
 
 NAME = "bring_up_order"
 BOOT = 0  # the CPU that runs already
@@ -58,7 +58,7 @@ def first_wrong(case: Topology, attempt: Attempt) -> Wrong | None:
     def read(value: Any) -> list[int]:
         return [whole(NAME, item, expected) for item in listed(NAME, value, len(case.cpus) + 1, expected)]
 
-    order: list[int] = attempt.call(case.describe(), (list(map(tuple, case.cpus)), case.limit), read)
+    order: list[int] = attempt.call(case.describe(), (table(case.cpus, 4), case.limit), read)
     attempt.tally(len(case.cpus))
     found = _misplaced(case, order) or _count_wrong(case, order)
     if found is None:
@@ -171,8 +171,8 @@ def made_up() -> Any:
 def builtins() -> dict[str, Function]:
     """The order of a kernel that starts first threads first."""
 
-    def parallel(cpus: list[tuple[int, int, int, int]], limit: int) -> list[int]:
-        order = sorted(cpus[1:], key=lambda cpu: (cpu[3] > 0, cpu[0]))
+    def parallel(cpus: Any, limit: int) -> list[int]:
+        order = sorted(cpus[1:].tolist(), key=lambda cpu: (cpu[3] > 0, cpu[0]))
         return [cpu[0] for cpu in order[: max(0, limit - 1)]]
 
     return {"built-in": parallel}
@@ -180,7 +180,7 @@ def builtins() -> dict[str, Function]:
 
 def load(_: int) -> Load:
     """A server's CPUs."""
-    cpus = list(map(tuple, machine("timing", 2, TIMED_CORES, 2).cpus))
+    cpus = table(machine("timing", 2, TIMED_CORES, 2).cpus, 4)
 
     def bind(function: Function, low: int, high: int) -> Callable[[], object]:
         return lambda: function(cpus, len(cpus))
@@ -193,15 +193,15 @@ KIND = Kind(
     Hook(
         NAME,
         ("cpus", "limit"),
-        "Return the numbers of the CPUs to start, in order. cpus are (number, package, core, thread) by number; CPU 0"
-        " runs already. As many run in the end as limit says, CPU 0 counted, or all there are. A thread comes after the"
-        " first thread (0) of its core, where that is there.",
+        "Return the numbers of the CPUs to start, in order. cpus has rows (number, package, core, thread) by number"
+        " (int64); CPU 0 runs already. As many run in the end as limit says, CPU 0 counted, or all there are. A thread"
+        " comes after the first thread (0) of its core, where that is there.",
     ),
-    "CPUs", "topology", first_wrong, corners, made_up, builtins, load,
+    "CPUs", "machine", first_wrong, corners, made_up, builtins, load,
     '''\
     # First threads first: a core's microcode is loaded by its first thread, while its siblings do not run yet.
-    firsts = [number for number, package, core, thread in cpus if thread == 0 and number != 0]
-    siblings = [number for number, package, core, thread in cpus if thread != 0 and number != 0]
+    firsts = [number for number, package, core, thread in cpus.tolist() if thread == 0 and number != 0]
+    siblings = [number for number, package, core, thread in cpus.tolist() if thread != 0 and number != 0]
     return (firsts + siblings)[: max(0, limit - 1)]
 ''',
     ("firsts + siblings", "sorted(firsts + siblings)"),

@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
-from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Wrong, pairs
+from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Wrong, pairs, table
 from minikern.lab.kinds.ribbon import Ribbon
 from minikern.mm.page.mmzone import MAX_PAGE_ORDER, PAGES_PER_SECTION
 
@@ -67,7 +65,7 @@ def first_wrong(case: Deferred, attempt: Attempt) -> Wrong | None:
     def read(value: Any) -> list[Range]:
         return pairs(NAME, value, case.most, expected)
 
-    ranges = np.array(case.ranges, dtype=np.int64).reshape(len(case.ranges), 2)
+    ranges = table(case.ranges, 2)
     chunks: list[Range] = attempt.call(case.describe(), (ranges, case.threads), read)
     attempt.tally(case.pages)
     fault = _fault(case, chunks)
@@ -224,7 +222,7 @@ def builtins() -> dict[str, Function]:
 def load(_: int) -> Load:
     """A large node, for 64 threads."""
     start = 1 << 20
-    ranges = np.array([(start, start + 2000 * SECTION)], dtype=np.int64)
+    ranges = table([(start, start + 2000 * SECTION)], 2)
 
     def bind(function: Function, low: int, high: int) -> Callable[[], object]:
         return lambda: function(ranges, 64)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Wrong, listed, whole
+from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Wrong, listed, table, whole
 
 NAME = "kexec_digest"
 BLOCK, DIGEST_BYTES = 64, 32  # Source: FIPS 180-4, 5.2.1 and 6.2
@@ -48,7 +48,7 @@ class Segments:
         """What the function is called with."""
         data = np.frombuffer(b"".join(data for data, _ in self.segments), dtype=np.uint8).copy()
         sizes = [(len(data), memsz) for data, memsz in self.segments]
-        return data, np.array(sizes, dtype=np.int64).reshape(len(sizes), 2)
+        return data, table(sizes, 2)
 
 
 def first_wrong(case: Segments, attempt: Attempt) -> Wrong | None:
@@ -175,7 +175,7 @@ def load(rows: int) -> Load:
     data = np.arange(rows, dtype=np.uint32).astype(np.uint8)
 
     def bind(function: Function, low: int, high: int) -> Callable[[], object]:
-        given, sizes = data[low:high], np.array([[high - low, high - low]], dtype=np.int64)
+        given, sizes = data[low:high], table([(high - low, high - low)], 2)
         return lambda: function(given, sizes)
 
     return Load(f"{rows} bytes", rows, bind)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Wrong, pairs
+from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Wrong, pairs, table
 from minikern.lab.kinds.ribbon import Ribbon, around
 from minikern.mm.page.mmzone import MAX_PAGE_ORDER
 
@@ -72,7 +72,7 @@ def first_wrong(case: FreeLists, attempt: Attempt) -> Wrong | None:
     def read(value: Any) -> list[Block]:
         return pairs(NAME, value, len(case.blocks) + 2, expected)
 
-    blocks = np.array(case.blocks, dtype=np.int64).reshape(len(case.blocks), 2)
+    blocks = table(case.blocks, 2)
     borders = np.array(case.borders, dtype=np.int64)
     found: list[Block] = attempt.call(case.describe(), (blocks, *case.freed, borders), read)
     attempt.tally(len(wanted))
@@ -200,7 +200,7 @@ def load(_: int) -> Load:
     top = 1 << MAX_PAGE_ORDER
     rows = [(1 << order, order) for order in range(MAX_PAGE_ORDER)]
     rows += [(top * at, MAX_PAGE_ORDER) for at in range(1, TIMED_BLOCKS)]
-    blocks, borders = np.array(rows, dtype=np.int64), np.array([], dtype=np.int64)
+    blocks, borders = table(rows, 2), np.array([], dtype=np.int64)
 
     def bind(function: Function, low: int, high: int) -> Callable[[], object]:
         return lambda: function(blocks, 0, 0, borders)

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Wrong, listed, whole
 
 NAME = "hvo_share"
@@ -60,7 +62,7 @@ class HugePages:
 
     def arguments(self) -> tuple[Any, ...]:
         """What the function is called with."""
-        return self.order, list(self.heads), self.reserved, self.fake_heads
+        return self.order, np.array(self.heads, dtype=np.int64), self.reserved, self.fake_heads
 
     def slot(self, frame: int, at: int) -> Slot:
         """What struct page ``at`` of a frame holds before anything is folded."""
@@ -163,7 +165,7 @@ def made_up() -> Any:
 def builtins() -> dict[str, Function]:
     """What Linux does: all but the first frames alias the last one that is kept."""
 
-    def share(order: int, heads: list[int], reserved: int, fake_heads: bool) -> list[int]:
+    def share(order: int, heads: Any, reserved: int, fake_heads: bool) -> list[int]:
         frames = (1 << order) // STRUCT_PAGES
         kept = reserved if fake_heads or reserved > 1 else 2
         return [base + min(at, kept - 1) for base in range(0, frames * len(heads), frames) for at in range(frames)]
@@ -188,10 +190,11 @@ KIND = Kind(
         NAME,
         ("order", "heads", "reserved", "fake_heads"),
         "Return, for every page of the memory map of these huge pages, which frame it is to be mapped to. heads are the"
-        " pfns of their heads; each has 2**order struct pages, 64 to a frame. Frames are numbered as they lie: the map"
-        " of the second huge page begins at frame 2**order / 64. The kernel writes to the first reserved frames of each"
-        " huge page, which stay where they are; every other page must read as tails of its own head. The first struct"
-        " page of a huge page's first frame is the head; with fake_heads it may be read again at the start of others.",
+        " pfns of their heads (int64); each has 2**order struct pages, 64 to a frame. Frames are numbered as they lie:"
+        " the map of the second huge page begins at frame 2**order / 64. The kernel writes to the first reserved frames"
+        " of each huge page, which stay where they are; every other page must read as tails of its own head. The first"
+        " struct page of a huge page's first frame is the head; with fake_heads it may be read again at the start of"
+        " others.",
     ),
     "struct pages", "pool", first_wrong, corners, made_up, builtins, load,
     '''\

@@ -137,6 +137,11 @@ def whole(hook: str, value: Any, expected: str) -> int:
     return int(value)
 
 
+def table(rows: Sequence[Any], columns: int) -> Any:
+    """Rows of numbers as functions get them: an array of int64."""
+    return np.array(list(rows), dtype=np.int64).reshape(len(rows), columns)
+
+
 def pairs(hook: str, value: Any, most: int, expected: str) -> list[tuple[int, int]]:
     """A result as pairs of whole numbers. InputError: it is none."""
     found = []

@@ -10,9 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Wrong, whole
+from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Wrong, table, whole
 from minikern.lab.kinds.ribbon import Ribbon
 
 NAME = "memblock_find"
@@ -74,7 +72,7 @@ def first_wrong(case: Memory, attempt: Attempt) -> Wrong | None:
         return NOWHERE if value is None else whole(NAME, value, expected)
 
     for number, request in enumerate(case.requests):
-        arguments = (_array(case.memory, 3), _array(sorted(reserved), 2), *request)
+        arguments = (table(case.memory, 3), table(sorted(reserved), 2), *request)
         found = attempt.call(f"request {number} ({request}) of {case.describe()}", arguments, read)
         attempt.tally(1)
         wanted = place(case, reserved, request)
@@ -86,10 +84,6 @@ def first_wrong(case: Memory, attempt: Attempt) -> Wrong | None:
         if wanted >= 0:
             reserved.append((wanted, wanted + request.size))
     return None
-
-
-def _array(rows: Any, columns: int) -> Any:
-    return np.array(list(rows), dtype=np.int64).reshape(len(rows), columns)
 
 
 def _told(address: int) -> str:
@@ -250,8 +244,8 @@ def builtins() -> dict[str, Function]:
 def load(_: int) -> Load:
     """A machine with many small reservations at the top, where the first that fits lies below all of them."""
     step = 1 << 20
-    memory = _array([(step, 2 * TIMED_REGIONS * step, 0)], 3)
-    reserved = _array([(at * step, at * step + step // 2) for at in range(TIMED_REGIONS, 2 * TIMED_REGIONS)], 2)
+    memory = table([(step, 2 * TIMED_REGIONS * step, 0)], 3)
+    reserved = table([(at * step, at * step + step // 2) for at in range(TIMED_REGIONS, 2 * TIMED_REGIONS)], 2)
 
     def bind(function: Function, low: int, high: int) -> Callable[[], object]:
         return lambda: function(memory, reserved, step, step, 0, 1 << 40, ANY_NODE, False)

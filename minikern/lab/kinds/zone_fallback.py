@@ -9,9 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Wrong, pairs
+from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Wrong, pairs, table
 
 NAME = "zone_fallback"
 ZONES = ("DMA", "DMA32", "Normal", "Movable")
@@ -68,7 +66,7 @@ def first_wrong(case: Nodes, attempt: Attempt) -> Wrong | None:
     def read(value: Any) -> list[Place]:
         return pairs(NAME, value, len(usable), expected)
 
-    arguments = (case.node, np.array(case.distances, dtype=np.int64), np.array(case.pages, dtype=np.int64))
+    arguments = (case.node, table(case.distances, len(case.distances)), table(case.pages, len(ZONES)))
     order: list[Place] = attempt.call(case.describe(), (*arguments, case.highest), read)
     attempt.tally(len(usable))
     for at in range(len(usable) + 1):
@@ -199,7 +197,7 @@ def builtins() -> dict[str, Function]:
 def load(_: int) -> Load:
     """A machine of many nodes."""
     case = Nodes("timing", _line(TIMED_NODES), (_LOW,) + (_HIGH,) * (TIMED_NODES - 1), TIMED_NODES // 2)
-    distances, pages = np.array(case.distances, dtype=np.int64), np.array(case.pages, dtype=np.int64)
+    distances, pages = table(case.distances, TIMED_NODES), table(case.pages, len(ZONES))
 
     def bind(function: Function, low: int, high: int) -> Callable[[], object]:
         return lambda: function(case.node, distances, pages, case.highest)
