@@ -125,6 +125,7 @@ def _above_ini_methods(run: Interpreter) -> set[Node]:
     for found in run.namespace.walk():
         node = found.parent
         if found.name == "_INI" and node is not None and node.kind in _INI_KINDS:
+            run.touch(found)
             while node is not None and node not in above:
                 above.add(node)
                 node = node.parent
@@ -216,8 +217,9 @@ def _gpe_methods(run: Interpreter) -> set[int]:
     scope = run.namespace.root.children.get("_GPE")
     if scope is None:
         return set()
-    methods = (node for node in run.namespace.walk(scope) if node.kind is Kind.METHOD)
-    return {int(node.name[2:], 16) for node in methods if _GPE_METHOD.match(node.name)}
+    found = [node for node in run.namespace.walk(scope) if node.kind is Kind.METHOD and _GPE_METHOD.match(node.name)]
+    run.touch(*found)
+    return {int(node.name[2:], 16) for node in found}
 
 
 PARAMETERS: tuple[Parameter[Kernel], ...] = (

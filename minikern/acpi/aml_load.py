@@ -23,6 +23,21 @@ if TYPE_CHECKING:
 SECONDARY = ("SSDT", "PSDT", "OSDT")  # Source: drivers/acpi/acpica/tbxfload.c:acpi_tb_load_namespace() @ v6.12
 
 
+def load_secondary_block(run: Interpreter, data: bytes, scope: Node | None = None) -> str:
+    """Load a table that is not the DSDT; where such tables wait to be needed, only look through its names."""
+    deferred, before = run.deferred, run.objects
+    if deferred is None or deferred.looked_through is not None:
+        return load_definition_block(run, data, scope)
+    run.account.settle(run)
+    needs = deferred.looked_through = set()
+    with run.account.kept() as work:
+        status = load_definition_block(run, data, scope)
+    deferred.looked_through = None
+    name = f"{fix_string(data[:4], 4)} {fix_string(data[16:24], 8)}".rstrip()
+    deferred.add(run.account, run.owner, name, work, needs, run.objects - before)
+    return status
+
+
 def load_definition_block(run: Interpreter, data: bytes, scope: Node | None = None) -> str:
     """Load one table into the namespace; return why it could not be, "" when it was.
 
@@ -79,7 +94,7 @@ def acpi_load_tables(
     failed = int(bool(status))
     loaded = 1
     for data in secondary_tables(state):
-        loaded += 1
+        loaded += run.deferred is None
         failed += _load_secondary(k, run, data)
     _report(k, failed, loaded - failed)
     return True
@@ -95,7 +110,7 @@ def secondary_tables(state: AcpiState) -> list[bytes]:
 
 
 def _load_secondary(k: Kernel, run: Interpreter, data: bytes) -> int:
-    status = load_definition_block(run, data)
+    status = load_secondary_block(run, data)
     if status:
         name = f"({fix_string(data[:4], 4)}:{fix_string(data[16:24], 8)})"
         error(k, f"{status}, {name} while loading table", {"": "tbxfload-210"})

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hw.acpi.layout import HEADER
-from minikern.acpi.aml_load import load_definition_block, remove_owned
+from minikern.acpi.aml_load import load_secondary_block, remove_owned
 from minikern.acpi.messages import error
 from minikern.acpi.operands import load_node, resolve, to_string
 from minikern.acpi.osl import acpi_os_map_memory
@@ -126,9 +126,9 @@ def _node_at(run: Interpreter, path: str, scope: Node) -> Node:
 
 
 def _load(run: Interpreter, data: bytes, scope: Node | None) -> TableHandle:
-    run.k.charge("acpi_dynamic_table_load")
+    run.account.book("acpi_dynamic_table_load", 1)
     outer = run.owner
-    status = load_definition_block(run, data, scope)
+    status = load_secondary_block(run, data, scope)
     handle, run.owner = TableHandle(run.loaded_tables), outer
     if status:
         raise AmlError(status, "the table cannot be loaded")

@@ -20,6 +20,7 @@ from minikern.acpi import (
     opcodes_value,
 )
 from minikern.acpi.account import Account
+from minikern.acpi.deferred import Deferred
 from minikern.acpi.evaluate import evaluate, fresh_thread
 from minikern.acpi.loops import PATIENCE, LoopGuard
 from minikern.acpi.messages import bios_error, error, skipped_block
@@ -94,6 +95,7 @@ class Interpreter:
         self.spaces = default_spaces() if spaces is None else spaces
         self.notifications: list[tuple[Node, int]] = []
         self.wait_until: Callable[[Callable[[], bool]], None] | None = None  # where evaluations are run in turns
+        self.deferred = Deferred() if k.experiment.acpi_tables == "needed" else None
         self.trace: Callable[[Node, Frame, int], None] | None = None
         self.profile: Profile | None = None
         self.account = Account(k)
@@ -221,6 +223,7 @@ class Interpreter:
         node = resolve(found)
         if node is None:
             return default
+        self.touch(node)
         try:
             value = evaluate(self, node, args or [])
         except AmlError:
@@ -229,6 +232,11 @@ class Interpreter:
             if not self.depth:
                 self.account.evaluated(self, name)
         return default if value is None else value
+
+    def touch(self, *nodes: Node) -> None:
+        """Somebody looks at these objects: a table that waits to be needed is loaded now."""
+        if self.deferred is not None:
+            self.deferred.touch(self.account, nodes)
 
     def sleep_us(self, microseconds: int) -> None:
         """Let time pass; the interpreter lock is given up for it.
@@ -255,7 +263,10 @@ class Interpreter:
         else:
             for _ in prefix:
                 node = node.parent or node
-        return resolve(self.namespace.lookup(node, segments, search=not prefix and len(segments) == 1))
+        found = resolve(self.namespace.lookup(node, segments, search=not prefix and len(segments) == 1))
+        if found is not None and self.deferred is not None:
+            self.touch(found)
+        return found
 
     def node(self, frame: Frame) -> Node:
         """Read a name that must exist."""
