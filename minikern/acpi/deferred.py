@@ -1,7 +1,7 @@
 """Secondary tables that are loaded when something first touches one of their objects.
 
-No Linux does this. At boot each table is only looked through for the names it makes; its load, as work, is done when one
-of them is asked for, walked over as a device, or needed by another such table. The objects themselves are in the
+No Linux does this. At boot each table is only looked through for the names it makes; its load, as work, is done when
+one of them is asked for, walked over as a device, or needed by another such table. The objects themselves are in the
 emulated namespace from the beginning: nobody can see them before they are touched.
 """
 

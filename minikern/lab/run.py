@@ -10,6 +10,7 @@ import msgspec
 
 from hw.errors import InputError, MachineStopped
 from hw.machine import Machine
+from minikern.acpi.object_caches import aligned_costs
 from minikern.core.build_facts import with_kernel_facts
 from minikern.core.captured_build import built_as
 from minikern.core.cmdline import CommandLine, without_words
@@ -114,7 +115,10 @@ def prepare(
     """Power the machine on and stand before ``start_kernel``."""
     words = variant_words(spec, variant) if variant else ""
     machine = Machine.power_on(machine_for(spec, variant), " ".join(part for part in (words, append) if part))
-    return Kernel(machine, release, variant, machine_costs(spec.name, spec.costs), spec.residue, options, experiment)
+    chosen = experiment or (variant.experiment if variant else Experiment())
+    costs = machine_costs(spec.name, spec.costs)
+    costs = aligned_costs(costs) if chosen.acpi_caches_aligned else costs
+    return Kernel(machine, release, variant, costs, spec.residue, options, experiment)
 
 
 def boot(
