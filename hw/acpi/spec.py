@@ -123,6 +123,7 @@ class AcpiSpec(msgspec.Struct, forbid_unknown_fields=True):
     )
     links: list[InterruptLink] = []
     ec: EcSpec | None = None
+    hardware_reduced: bool = False  # no fixed registers and events: no PM timer, no GPE blocks
     aml: Literal["small", "server"] = "small"
     oem_loads: Annotated[int, Meta(ge=0, le=2)] = 0  # tables that processor methods load at run time (aml = server)
     dsdt_standin: Annotated[int, Meta(ge=0, le=1 << 24)] = 0  # bytes of AML beyond what is described: see standin.py

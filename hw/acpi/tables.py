@@ -12,6 +12,7 @@ from hw.acpi import static
 from hw.acpi.dsdt import Described, build_dsdt
 from hw.acpi.ec import ecdt
 from hw.acpi.layout import FACS
+from hw.acpi.reduced import reduced_fadt
 from hw.acpi.spec import DEFAULT_RSDP, AcpiSpec
 from hw.acpi.ssdt import build_oem_tables, build_ssdts
 from hw.errors import InputError
@@ -78,7 +79,8 @@ def _built(asked: _Asked) -> tuple[Placed, ...]:
     described = Described(spec, list(cpus), {cpus[at].apic_id: pxm for at, pxm in affinity}, pci)
     ids = spec.ids()
     facs_address = area.put(static.facs())
-    roots = [area.put(static.fadt(spec, facs_address, area.put(build_dsdt(described))))]
+    fadt = static.fadt(spec, facs_address, area.put(build_dsdt(described)))
+    roots = [area.put(reduced_fadt(fadt) if spec.hardware_reduced else fadt)]
     roots.append(area.put(static.madt(spec, cpus if listed_cpus is None else listed_cpus)))
     if affinity or memory:
         listed = [(pxm, cpus[at].apic_id) for at, pxm in affinity]
@@ -106,7 +108,8 @@ def _rsdp(spec: AcpiSpec, area: _Area, roots: Sequence[int]) -> Placed:
 
 
 def _captured(spec: AcpiSpec) -> list[Placed]:
-    placed = [(table.address, table.data) for table in spec.raw]
+    placed = [(table.address, reduced_fadt(table.data) if spec.hardware_reduced and table.data[:4] == b"FACP"
+               else table.data) for table in spec.raw]  # fmt: skip
     if spec.rsdp is not None and spec.rsdp_address is not None:
         placed.insert(0, (spec.rsdp_address, spec.rsdp))
     return placed

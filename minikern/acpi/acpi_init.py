@@ -41,7 +41,7 @@ def acpi_subsystem_init(k: Kernel) -> None:
         return
     facp = state.table("FACP") or b""
     smi_command, enable = int.from_bytes(facp[0x30:0x34], "little"), facp[0x34] if len(facp) > 0x34 else 0
-    if 0 < smi_command < 0x10000 and enable:
+    if 0 < smi_command < 0x10000 and enable and not state.fadt.hardware_reduced:
         k.machine.boot_cpu.outb(smi_command, enable)
 
 
@@ -167,7 +167,10 @@ def acpi_sleep_init(k: Kernel, run: Interpreter) -> None:
 
 
 def _sleep_state_known(k: Kernel, number: int) -> bool:
-    # S1 to S3 suspend, S4 hibernates, S5 is power off.
+    # S1 to S3 suspend, S4 hibernates, S5 is power off; reduced hardware needs its own registers for any of them.
+    fadt = k.acpi.fadt
+    if fadt is not None and fadt.hardware_reduced and not fadt.sleep_registers:
+        return False
     if number < 4:
         return bool(k.config.get("CONFIG_SUSPEND", True))
     return number == 5 or bool(k.config.get("CONFIG_HIBERNATION", True))

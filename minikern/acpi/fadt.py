@@ -7,18 +7,18 @@ from typing import TYPE_CHECKING
 from hw.acpi.layout import FADT_V1, FADT_V3, FADT_V6, GAS
 from minikern.acpi.messages import bios_warning
 from minikern.core.moduleparam import Parameter, early_param
-from minikern.state.acpi import Fadt
+from minikern.state.acpi import FADT_HW_REDUCED, Fadt
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
 SPACE_IO = 1
-HW_REDUCED = 1 << 20  # Source: ACPI 6.5 table 5.10
+_SLEEP = ("sleep_control", "sleep_status")
 _TBFADT = {"20220331": "tbfadt-564", "": "tbfadt-562"}
 
 
 def acpi_tb_parse_fadt(k: Kernel, data: bytes) -> Fadt:
-    """Resolve a FADT of any revision; bytes it does not have read as zero.
+    """Resolve a FADT of any revision; bytes it does not have read as zero. Hardware-reduced firmware has no events.
 
     Source: drivers/acpi/acpica/tbfadt.c:acpi_tb_create_local_fadt(), acpi_tb_convert_fadt() @ v6.12
     """
@@ -27,21 +27,23 @@ def acpi_tb_parse_fadt(k: Kernel, data: bytes) -> Fadt:
         bios_warning(k, f"{text} {FADT_V6.size}", _TBFADT)
     data = data[: FADT_V6.size]
     flags = FADT_V1.get(data, "flags")
+    reduced = bool(flags & FADT_HW_REDUCED)
     facs = _select(k, "FACS", data, FADT_V1.get(data, "facs"), FADT_V3.get(data, "x_facs"))
     dsdt = _select(k, "DSDT", data, FADT_V1.get(data, "dsdt"), FADT_V3.get(data, "x_dsdt"))
     return Fadt(
         revision=data[8] if len(data) > 8 else 0,
-        facs=0 if flags & HW_REDUCED else facs,
+        facs=0 if reduced else facs,
         dsdt=dsdt,
         sci=FADT_V1.get(data, "sci"),
         pm_timer_port=_block(data, "x_pm_tmr", "pm_tmr", "pm_tmr_len"),
-        gpe0=_block(data, "x_gpe0", "gpe0", "gpe0_len"),
+        gpe0=0 if reduced else _block(data, "x_gpe0", "gpe0", "gpe0_len"),
         gpe0_length=FADT_V1.get(data, "gpe0_len"),
-        gpe1=_block(data, "x_gpe1", "gpe1", "gpe1_len"),
+        gpe1=0 if reduced else _block(data, "x_gpe1", "gpe1", "gpe1_len"),
         gpe1_length=FADT_V1.get(data, "gpe1_len"),
         gpe1_base=FADT_V1.get(data, "gpe1_base"),
         boot_arch=FADT_V1.get(data, "boot_arch"),
         flags=flags,
+        sleep_registers=all(GAS.get(data, "address", FADT_V6.offset(name)) for name in _SLEEP),
     )
 
 

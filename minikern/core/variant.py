@@ -35,6 +35,7 @@ class Variant(msgspec.Struct, forbid_unknown_fields=True):
     append: str = ""
     remove: list[str] = []  # words to take off the machine's own line, as patterns: console=ttyS*
     uart_clock_hz: Annotated[int, Meta(ge=0)] = 0  # of all serial ports; 0: as the machine has them
+    hardware_reduced: bool = False  # firmware without fixed ACPI registers and events
     requires: str = ""  # what a machine needs for it: kernel version, option, word; for the reader
     experiment: Experiment = Experiment()  # what no release does
     needs: dict[str, str] = {}  # placeholder in ``append`` -> key of the machine's ``[needs]``
@@ -49,6 +50,7 @@ class Variant(msgspec.Struct, forbid_unknown_fields=True):
             append=" ".join(part for part in (parent.append, self.append) if part),
             remove=parent.remove + self.remove,
             uart_clock_hz=self.uart_clock_hz or parent.uart_clock_hz,
+            hardware_reduced=self.hardware_reduced or parent.hardware_reduced,
             needs={**parent.needs, **self.needs},
         )
 

@@ -94,15 +94,19 @@ def rcu_init(k: Kernel) -> None:
     k.charge("rcu_init_cpu", len(k.cpus.possible))
 
 
+NR_IRQS_LEGACY = 16  # Source: arch/x86/include/asm/irq_vectors.h @ v6.12
+
+
 def early_irq_init(k: Kernel) -> None:
     """Interrupt descriptors. Source: arch/x86/kernel/apic/vector.c:arch_probe_nr_irqs() @ v6.12"""
     nr_cpus, ids = k.config.number("CONFIG_NR_CPUS"), k.cpus.nr_cpu_ids
     max_irqs = 64 * nr_cpus if nr_cpus * 64 > 32 * 128 else 32 * 128
     limit = 256 * ids
     gsi_top = k.acpi.gsi_top
-    legacy = 16
+    reduced = k.acpi.fadt is not None and k.acpi.fadt.hardware_reduced
+    legacy = 0 if reduced else NR_IRQS_LEGACY  # no 8259: boot.c:acpi_generic_reduced_hw_init()
     wanted = gsi_top + legacy + 8 * ids
-    wanted += 8 * ids if gsi_top <= legacy else gsi_top * 16
+    wanted += 8 * ids if gsi_top <= NR_IRQS_LEGACY else gsi_top * 16
     k.printk(f"NR_IRQS: {max_irqs + 256}, nr_irqs: {min(wanted, limit)}, preallocated irqs: {legacy}")
     isolation.tick_nohz_init(k)
     isolation.rcu_init_nohz(k)

@@ -99,6 +99,7 @@ def machine_for(spec: Case, variant: Variant | None) -> Case:
     spec = copy.deepcopy(spec)
     if variant is not None:
         spec.append = without_words(spec.append, variant.remove)
+        spec.acpi.hardware_reduced = spec.acpi.hardware_reduced or variant.hardware_reduced
         if variant.uart_clock_hz:
             spec.uarts = [msgspec.structs.replace(uart, clock_hz=variant.uart_clock_hz) for uart in spec.uarts]
     return spec

@@ -195,7 +195,8 @@ def apic_intr_mode_init(k: Kernel, mode: IntrMode) -> None:
     if maps.apic.ioapic_disabled:
         return
     io_apic.setup_io_apic_irqs(k)
-    check_timer(k)
+    if k.acpi.fadt is None or not k.acpi.fadt.hardware_reduced:  # no 8259, so nothing of its to check
+        check_timer(k)
 
 
 def apic_needs_pit(k: Kernel) -> bool:

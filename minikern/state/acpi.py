@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from minikern.state.namespace import Namespace, Node
 
 
+FADT_HW_REDUCED = 1 << 20  # Source: ACPI 6.5 table 5.10
+
+
 class AmlInterpreter(Protocol):
     """What runs a namespace's methods."""
 
@@ -122,6 +125,12 @@ class Fadt:
     gpe1_base: int
     boot_arch: int
     flags: int
+    sleep_registers: bool = False  # those of hardware-reduced firmware
+
+    @property
+    def hardware_reduced(self) -> bool:
+        """No fixed registers and events. Linux's acpi_gbl_reduced_hardware."""
+        return bool(self.flags & FADT_HW_REDUCED)
 
     @property
     def no_msi(self) -> bool:
