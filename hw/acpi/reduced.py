@@ -11,9 +11,9 @@ from hw.acpi.checksum import fix_checksum
 HW_REDUCED = 1 << 20  # Source: ACPI 6.5 table 5.10
 _GONE = (
     "facs", "sci", "smi_cmd", "acpi_enable", "acpi_disable", "s4bios", "pstate", "pm1a_evt", "pm1b_evt", "pm1a_cnt",
-    "pm1b_cnt", "pm2_cnt", "pm_tmr", "gpe0", "gpe1", "pm1_evt_len", "pm1_cnt_len", "pm2_cnt_len", "pm_tmr_len", "gpe0_len",
-    "gpe1_len", "gpe1_base", "x_facs", "x_pm1a_evt", "x_pm1b_evt", "x_pm1a_cnt", "x_pm1b_cnt", "x_pm2_cnt", "x_pm_tmr",
-    "x_gpe0", "x_gpe1",
+    "pm1b_cnt", "pm2_cnt", "pm_tmr", "gpe0", "gpe1", "pm1_evt_len", "pm1_cnt_len", "pm2_cnt_len", "pm_tmr_len",
+    "gpe0_len", "gpe1_len", "gpe1_base", "x_facs", "x_pm1a_evt", "x_pm1b_evt", "x_pm1a_cnt", "x_pm1b_cnt", "x_pm2_cnt",
+    "x_pm_tmr", "x_gpe0", "x_gpe1",
 )  # fmt: skip
 """Fields that such firmware leaves zero. Source: ACPI 6.5 table 5.9"""
 

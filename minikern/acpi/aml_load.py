@@ -88,6 +88,8 @@ def acpi_load_tables(
         error(k, "AE_NO_ACPI_TABLES, While loading namespace from ACPI tables", {"": "tbxfload-72"})
         k.printk("ACPI: Unable to load the System Description Tables", Level.ERR)
         return False
+    if k.acpi_options.copy_dsdt:
+        _copy_dsdt(k, dsdt)
     status = load_definition_block(run, dsdt)
     if status:
         error(k, f"{status}, [DSDT] table load failed", {"": "tbxfload-162"})
@@ -98,6 +100,12 @@ def acpi_load_tables(
         failed += _load_secondary(k, run, data)
     _report(k, failed, loaded - failed)
     return True
+
+
+def _copy_dsdt(k: Kernel, dsdt: bytes) -> None:
+    """For firmware that damages its own table. Source: drivers/acpi/acpica/tbutils.c:acpi_tb_copy_dsdt() @ v6.12"""
+    k.charge("acpi_table_copy_byte", len(dsdt))
+    k.printk(f"ACPI: Forced DSDT copy: length 0x{len(dsdt):05X} copied locally, original unmapped")
 
 
 def secondary_tables(state: AcpiState) -> list[bytes]:

@@ -23,7 +23,7 @@ ALLOCATED: dict[str, tuple[int, ...]] = {
     "aml_object_create": (NODE, OPERAND),
     "aml_opcode": (PARSE, OPERAND, STATE),
 }
-"""Objects taken from the caches for one piece of work. Source: drivers/acpi/acpica/{psargs,nsalloc,dswstate}.c @ v6.12"""
+"""Objects taken from the caches for a piece of work. Source: drivers/acpi/acpica/{psargs,nsalloc,dswstate}.c @ v6.12"""
 LINE_COST = "acpi_cache_line"
 
 

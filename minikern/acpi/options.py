@@ -12,7 +12,7 @@ from minikern.core.moduleparam import Parameter, Words, early_param
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-ACPI_WORDS = Words(("off", "force", "strict", "rsdt", "noirq"), ("copy_dsdt", "nocmcff"), separator="")
+ACPI_WORDS = Words(("off", "force", "strict", "rsdt", "noirq", "copy_dsdt"), ("nocmcff",), separator="")
 
 
 def parse_acpi(k: Kernel, value: str | None) -> bool:
@@ -30,6 +30,8 @@ def parse_acpi(k: Kernel, value: str | None) -> bool:
         options.rsdt = True
     elif value == "noirq":
         options.noirq = True
+    elif value == "copy_dsdt":
+        options.copy_dsdt = True
     return True
 
 

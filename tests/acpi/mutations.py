@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import resource
 import sys
+import time
 from dataclasses import dataclass
 from functools import cache
 
@@ -40,12 +41,13 @@ PATIENCE = 100_000  # terms a mutant's endless loops get together: simulated tim
 @dataclass
 class Outcome:
     """Of so many mutants: those whose namespace is another than the sound table's, that ran into a limit of loops,
-    calls or memory; the most objects any had, and the memory the process came to."""
+    calls or memory; the most objects any had, what the slowest took, and the memory the process came to."""
 
     mutants: int = 0
     changed: int = 0
     limits: int = 0
     most_objects: int = 0
+    longest_ms: int = 0
     peak_mib: int = 0
 
 
@@ -131,10 +133,12 @@ def run_mutants(count: int, seed: int, first: int = 0) -> Outcome:
         data = mutant(draw)
         if number < first:
             continue
+        begin = time.perf_counter_ns()
         try:
             limited = run_table(kernel, data)
         except Exception as problem:
             raise AssertionError(f"mutant {number} of seed {seed}: {type(problem).__name__} {problem}") from problem
+        found.longest_ms = max(found.longest_ms, (time.perf_counter_ns() - begin) // 1_000_000)
         now = names(kernel)
         found.mutants += 1
         found.changed += now != expected
