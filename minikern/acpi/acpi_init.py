@@ -125,7 +125,7 @@ def _above_ini_methods(run: Interpreter) -> set[Node]:
     for found in run.namespace.walk():
         node = found.parent
         if found.name == "_INI" and node is not None and node.kind in _INI_KINDS:
-            run.touch(found)
+            run.look_at(found)
             while node is not None and node not in above:
                 above.add(node)
                 node = node.parent
@@ -221,7 +221,7 @@ def _gpe_methods(run: Interpreter) -> set[int]:
     if scope is None:
         return set()
     found = [node for node in run.namespace.walk(scope) if node.kind is Kind.METHOD and _GPE_METHOD.match(node.name)]
-    run.touch(*found)
+    run.look_at(*found)
     return {int(node.name[2:], 16) for node in found}
 
 

@@ -41,7 +41,7 @@ class Deferred:
         account.book("aml_index_name", objects)
         self.waiting[owner] = Waiting(name, work, needs & self.waiting.keys())
 
-    def touch(self, account: Account, nodes: Iterable[Node]) -> None:
+    def look_at(self, account: Account, nodes: Iterable[Node]) -> None:
         """Objects are looked at: what made them has to be loaded by now."""
         for node in nodes:
             if node.owner in self.waiting:

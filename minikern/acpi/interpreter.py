@@ -223,7 +223,7 @@ class Interpreter:
         node = resolve(found)
         if node is None:
             return default
-        self.touch(node)
+        self.look_at(node)
         try:
             value = evaluate(self, node, args or [])
         except AmlError:
@@ -233,10 +233,10 @@ class Interpreter:
                 self.account.evaluated(self, name)
         return default if value is None else value
 
-    def touch(self, *nodes: Node) -> None:
+    def look_at(self, *nodes: Node) -> None:
         """Somebody looks at these objects: a table that waits to be needed is loaded now."""
         if self.deferred is not None:
-            self.deferred.touch(self.account, nodes)
+            self.deferred.look_at(self.account, nodes)
 
     def sleep_us(self, microseconds: int) -> None:
         """Let time pass; the interpreter lock is given up for it.
@@ -265,7 +265,7 @@ class Interpreter:
                 node = node.parent or node
         found = resolve(self.namespace.lookup(node, segments, search=not prefix and len(segments) == 1))
         if found is not None and self.deferred is not None:
-            self.touch(found)
+            self.look_at(found)
         return found
 
     def node(self, frame: Frame) -> Node:

@@ -36,7 +36,7 @@ def processors(run: Interpreter) -> list[Node]:
     """
     run.account.book("acpi_node_walk", 2 * run.objects)
     statements = [node for node in run.namespace.devices() if node.kind is Kind.PROCESSOR]
-    run.touch(*statements)
+    run.look_at(*statements)
     return [*statements, *get_devices(run, PROCESSOR_ID)]
 
 

@@ -50,7 +50,7 @@ def scanned_devices(k: Kernel, run: Interpreter) -> Iterator[Node]:
 def _scanned(k: Kernel, run: Interpreter, parent: Node, depth: int) -> Iterator[Node]:
     for node in list(parent.children.values()):
         if node.kind in DEVICES:
-            run.touch(node)
+            run.look_at(node)
             k.charge("acpi_device_scan")
             if node.kind in ASKED_WHEN_FOUND:
                 status(run, node)
