@@ -46,7 +46,7 @@ class Account:
     """Work that is counted and not yet booked. ``method_bytes``: of bodies looked through when a table was loaded.
 
     ``tables`` has the work of each table that was loaded. ``polled_ec``: the embedded controller's own handler counts
-    its work.
+    its work. ``asked`` counts accesses of any space.
     """
 
     def __init__(self, k: Kernel) -> None:
@@ -54,6 +54,7 @@ class Account:
         self._terms = self._objects = 0
         self.method_bytes = 0
         self.polled_ec = False
+        self.asked = 0
         self.tables: list[TableWork] = []
         self._accesses: Counter[str] = Counter()
         facp = k.acpi.table("FACP") if k.acpi is not None else None
@@ -71,6 +72,7 @@ class Account:
 
     def access(self, space: int, address: int, written: bool) -> None:
         """One register is read or written; a write to the SMI command port stops all CPUs for firmware's own code."""
+        self.asked += 1
         kind = ACCESS_KINDS.get(space)
         if kind is None or (space == _EMBEDDED_CONTROL and self.polled_ec):
             return

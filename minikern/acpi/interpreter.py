@@ -28,6 +28,7 @@ from minikern.acpi.methods import ReturnSignal, call
 from minikern.acpi.operands import load_node
 from minikern.acpi.osi import install_osi
 from minikern.acpi.profile import Profile
+from minikern.acpi.results import NAMES
 from minikern.acpi.skim import skip_term
 from minikern.acpi.spaces import SpaceHandler, default_spaces
 from minikern.acpi.stream import NAME_START, Frame
@@ -224,8 +225,14 @@ class Interpreter:
         if node is None:
             return default
         self.look_at(node)
+        results = self.k.acpi.results if name in NAMES and not self.depth else None
+        if results is not None and (restored := results.restored(self, node)) is not None:
+            return restored
+        asked = self.account.asked
         try:
             value = evaluate(self, node, args or [])
+            if results is not None and self.account.asked == asked:
+                results.keep(node, value)
         except AmlError:
             return default
         finally:

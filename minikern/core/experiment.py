@@ -27,5 +27,6 @@ class Experiment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     acpi_processors: AcpiProcessors = "serial"  # how processors' capabilities and idle states are evaluated
     acpi_tables: Literal["all", "needed"] = "all"  # secondary tables are loaded at once, or when an object is touched
     acpi_caches_aligned: bool = False  # ACPICA's objects begin with a cache line
+    acpi_results: bool = False  # _STA and _CRS are left for the next kernel, which does not ask again
     acpi_capabilities: bool = True  # the firmware is told what the kernel can do with processors
     trampoline_lock: bool = True  # one CPU at a time uses the trampoline's stack

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from minikern.acpi import acpi_init, processor_setup
+from minikern.acpi.results import BLOB, MOST_BYTES, results_blob, take_results
 from minikern.core.subsystem_lines import ACPI_LAST, SUBSYSTEMS
 from minikern.init import hash, initramfs
 from minikern.init.initcall_debug import initcall
@@ -101,6 +102,8 @@ def subsys_initcalls(k: Kernel) -> None:
     with initcall(k, "hugepage_init"):
         watermarks.hugepage_init(k)
     with k.phase("acpi"), initcall(k, "acpi_init"):
+        if k.experiment.acpi_results and not k.acpi.disabled:
+            take_results(k, incoming.blob(k, BLOB, MOST_BYTES))
         acpi_init.acpi_init(k, lambda bridge: _scan_root(k, bridge), lambda: root.pci_acpi_crs_quirks(k))
         say(k, ACPI_LAST)
     with k.phase("pci"):
@@ -168,6 +171,8 @@ def device_initcalls(k: Kernel) -> None:
         with initcall(k, "microcode_init"):
             microcode.microcode_init(k)
         outgoing.luo_late_startup(k)
+        if k.experiment.acpi_results and k.kho.outgoing is not None:
+            outgoing.add_blob(k, BLOB, results_blob(k))
         outgoing.reserve_mem_init(k)
         initramfs.wait_for_initramfs(k)
     # What the drivers before them do is not counted; in every captured boot it takes longer than the unpacking.

@@ -55,6 +55,15 @@ def retrieve_subtree(k: Kernel, name: str) -> tuple[int, int]:
     return phys, size
 
 
+def blob(k: Kernel, name: str, most: int) -> bytes | None:
+    """Bytes of the blob called ``name``, at most so many; None without one."""
+    try:
+        phys, size = retrieve_subtree(k, name)
+    except RetrieveError:
+        return None
+    return phys_to_virt(k, phys, min(size, most))
+
+
 def kexec_metadata(k: Kernel) -> None:
     """Say which kernel handed over, and how often that has happened. Source: kho_in_kexec_metadata() @ v7.2"""
     if k.kho.incoming is None or not k.kho.enabled:

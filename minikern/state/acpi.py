@@ -27,6 +27,14 @@ class EmbeddedController(Protocol):
     node: Node | None
 
 
+class KeptResults(Protocol):
+    """Answers that need not be asked for again."""
+
+    def restored(self, run: Any, node: Node) -> int | bytearray | None: ...
+
+    def keep(self, node: Node, value: object) -> None: ...
+
+
 class OsiMethod(Protocol):
     r"""The kernel's own \_OSI; ``method`` is False if the command line forbids it."""
 
@@ -169,6 +177,7 @@ class AcpiState:
     namespace: Namespace | None = None
     interpreter: AmlInterpreter | None = None
     osi: OsiMethod | None = None
+    results: KeptResults | None = None  # what was left by the last kernel, and is for the next
 
     def table(self, signature: str, instance: int = 0) -> bytes | None:
         """Bytes of the ``instance``-th table with that signature, or None.
