@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from math import inf
 from typing import Any
 
 import msgspec
@@ -65,6 +66,13 @@ class Link:
     bytes_per_s: float = 3.125e9  # 25 Gbit/s
     dirty_bytes_per_s: float = 0.5e9
     max_downtime_ns: int = 300 * NS_PER_MS  # QEMU's default
+
+    def check(self) -> None:
+        """InputError for a link that carries nothing, or no number of bytes."""
+        if not 0 < self.bytes_per_s < inf:
+            raise InputError(f"--bandwidth {self.bytes_per_s * 8 / 1e9:g}: expected a number of Gbit/s above 0")
+        if self.dirty_bytes_per_s < 0 or self.max_downtime_ns < 0:
+            raise InputError("a migration needs a dirty rate and a downtime of at least 0")
 
 
 class Downtime(msgspec.Struct):
@@ -252,8 +260,7 @@ def migrate(spec: Case, guests: Guests, link: Link) -> Migration:
 
     A guest that dirties memory as fast as the link carries it never gets there; it is stopped after MAX_ROUNDS.
     """
-    if link.bytes_per_s <= 0 or link.dirty_bytes_per_s < 0 or link.max_downtime_ns < 0:
-        raise InputError("a migration needs a bandwidth above 0, a dirty rate and a downtime of at least 0")
+    link.check()
     left, spent_s, rounds = float(guests.memory_bytes), 0.0, 0
     while left / link.bytes_per_s > link.max_downtime_ns / 1e9 and rounds < MAX_ROUNDS:
         seconds = left / link.bytes_per_s

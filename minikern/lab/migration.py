@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from hw.errors import InputError
 from hw.units import parse_size
 from minikern.core.cost_table import machine_costs
 from minikern.describe.case import Case
@@ -29,8 +28,7 @@ class Moved(msgspec.Struct):
 
 def migrate_all(spec: Case, groups: Sequence[VmGroup], link: Link) -> Moved:
     """Pre-copy of every guest by its own memory and dirty rate. InputError for a link that carries nothing."""
-    if link.bytes_per_s <= 0:
-        raise InputError("a migration needs a bandwidth above 0")
+    link.check()
     switch_ms = machine_costs(spec.name, spec.costs)["migration_switchover"].ns / NS_PER_MS
     silent, total_ms, sent, converged, lost = [], 0.0, 0.0, True, 0
     for vm in (group for group in groups for _ in range(group.count)):

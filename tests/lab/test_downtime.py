@@ -106,7 +106,8 @@ def test_the_command() -> None:
     rows = json.loads(CliRunner().invoke(downtime, [*words, "--json"]).stdout)["variants"]
     assert [row["variant"] for row in rows] == ["deferred"]
     assert len(rows[0]["gaps_ms"]) == 3
-    for bad in (["--vms", "0"], ["--vm-memory", "1G"], ["--vm-memory", "much"], ["--bandwidth", "0"]):
+    for bad in (["--vms", "0"], ["--vm-memory", "1G"], ["--vm-memory", "much"], ["--bandwidth", "0"],
+                ["--bandwidth", "nan"], ["--bandwidth", "inf"]):  # fmt: skip
         assert CliRunner().invoke(downtime, [*words, *bad]).exit_code == 2
 
 
