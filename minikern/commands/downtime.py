@@ -133,7 +133,7 @@ def _ways(
     from minikern.lab.live_update import live_update, way_of
     from minikern.lab.migration import migrate_all
     from minikern.lab.vms import parse_vm
-    from minikern.report.live_update import live_update_json, live_update_sheets
+    from minikern.report.live_update import Page, live_update_json, live_update_sheets
 
     groups = [group for text in texts for group in parse_vm(text)]
     moved = migrate_all(spec, groups, link)
@@ -142,6 +142,7 @@ def _ways(
     tries = [(one, way_of(one)) for one in map(load_variant, asked)]
     if disk:
         tries.append((tries[0][0], "file"))
+    tell_unmodelled(spec, [one for one, _ in tries], append, kernel)
     rows, refused = [], []
     with Progress("updating", len(tries)) as step:
         for variant, way in tries:
@@ -152,8 +153,10 @@ def _ways(
                 refused.append((variant.name, str(error)))
     if not rows:
         raise InputError(refused[0][1])
-    found = spec.name, groups, rows, refused, moved, guest_costs(spec, groups)
+    for name, line in ((row.variant, line) for row in rows for line in row.warnings):
+        click.echo(f"minikern: {name}: the kernel says: {line}", err=True)
+    page = Page(spec.name, groups, rows, refused, moved, guest_costs(spec, groups))
     if as_json:
-        click.echo(live_update_json(*found))
+        click.echo(live_update_json(page))
     else:
-        show_sheets(live_update_sheets(*found), markdown)
+        show_sheets(live_update_sheets(page), markdown)

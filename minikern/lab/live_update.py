@@ -41,6 +41,7 @@ HOST_LEFT_BYTES = 4 * GIB  # of a host whose guests lie on DAX, at the least
 BLOCK_BYTES = PAGE_SIZE << MAX_PAGE_ORDER
 MAX_TRACKED = 1 << 22  # blocks held one by one
 KEYS_AT_ONCE = 1 << 22
+MALFORMED = "Malformed early option"
 
 
 class LiveUpdate(msgspec.Struct):
@@ -61,6 +62,7 @@ class LiveUpdate(msgspec.Struct):
     initialised_alone: int  # struct pages that the boot CPU initialised, however
     scratch_bytes: int
     lost: list[str]
+    warnings: list[str]  # the host's kernel's, of words on its line that it does not take
     lost_packets: int  # of all guests together, at the rate each of them sends
     price: str
     requires: str  # kernel and options, for the reader
@@ -75,6 +77,7 @@ class _Host:
     alone: int
     scratch: int
     lost: list[str]
+    warnings: list[str]
 
 
 def way_of(variant: Variant) -> Way:
@@ -177,7 +180,8 @@ def _through_kexec(
     alone = k2.ledger.count("reserved_page_init") + k2.ledger.count("struct_page_init")
     walked = k2.ledger.count("kho_radix_key")
     k2.release_memory()
-    return _Host(parts, Spent(work, rest), walked, alone, scratch, second.lost)
+    warnings = [line.text for line in k.log.lines if line.text.startswith(MALFORMED)]
+    return _Host(parts, Spent(work, rest), walked, alone, scratch, second.lost, warnings)
 
 
 def _into(before: Kernel, after: Kernel) -> tuple[dict[str, float], dict[str, float]]:
@@ -229,6 +233,7 @@ def live_update(
         initialised_alone=host.alone,
         scratch_bytes=host.scratch,
         lost=host.lost,
+        warnings=host.warnings,
         lost_packets=sum(ns // (1000 * vm.packet_us) for ns, vm in zip(silent, update.vms, strict=True)),
         price=PRICES[way].format(scratch=host.scratch / GIB, memory=memory / GIB),
         requires=variant.requires,

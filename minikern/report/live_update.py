@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from minikern.lab.guest_costs import Figure, GuestCosts
 from minikern.lab.live_update import LiveUpdate
@@ -22,18 +23,23 @@ def _figure(one: Figure, digits: int = 0) -> str:
     return text if one.band is None else f"{text} ({one.band.low_ms:.{digits}f}-{one.band.high_ms:.{digits}f})"
 
 
-def live_update_sheets(
-    machine: str,
-    groups: Sequence[VmGroup],
-    rows: Sequence[LiveUpdate],
-    refused: Refused,
-    moved: Moved,
-    costs: Sequence[GuestCosts],
-) -> list[Sheet]:
+class Page(NamedTuple):
+    """What was found out for one host and its guests."""
+
+    machine: str
+    groups: Sequence[VmGroup]
+    rows: Sequence[LiveUpdate]
+    refused: Refused
+    moved: Moved
+    costs: Sequence[GuestCosts]
+
+
+def live_update_sheets(page: Page) -> list[Sheet]:
     """The answer first, then silence, what it is made of, and what each kind of guest is."""
-    sheets = [_answer(machine, groups, rows, moved), _ways(rows, moved), _silence(rows, moved), _groups(rows, costs),
-              _parts(rows), _guests(costs), _iommu(costs)]  # fmt: skip
-    cannot = Sheet("What cannot be, and why", ["variant", ""], left=2, rows=[[name, why] for name, why in refused])
+    rows, moved, costs = page.rows, page.moved, page.costs
+    sheets = [_answer(page), _ways(rows, moved), _silence(rows, moved), _groups(rows, costs), _parts(rows),
+              _guests(costs), _iommu(costs)]  # fmt: skip
+    cannot = Sheet("What cannot be, and why", ["variant", ""], left=2, rows=[list(row) for row in page.refused])
     return [sheet for sheet in (*sheets, cannot) if sheet.rows]
 
 
@@ -68,10 +74,10 @@ def _moved(best: LiveUpdate, moved: Moved) -> str:
     )
 
 
-def _answer(machine: str, groups: Sequence[VmGroup], rows: Sequence[LiveUpdate], moved: Moved) -> Sheet:
-    told = ", ".join(f"{group.count} x {group.memory}" for group in groups)
-    title = f"{machine}, guests {told}: which way loses fewest packets, and what it costs"
-    found = answers(rows, moved)
+def _answer(page: Page) -> Sheet:
+    told = ", ".join(f"{group.count} x {group.memory}" for group in page.groups)
+    title = f"{page.machine}, guests {told}: which way loses fewest packets, and what it costs"
+    found = answers(page.rows, page.moved)
     return Sheet(title, ["", ""], left=2, rows=[[where, sentence] for where, sentence in found.items()])
 
 
@@ -88,7 +94,8 @@ def _ways(rows: Sequence[LiveUpdate], moved: Moved) -> Sheet:
 
 
 def _fare(moved: Moved) -> str:
-    fare = f"{moved.network_bytes / 1e9:.0f} GB over the network in {moved.total_ms / 1e3:.0f} s"
+    sent, seconds = moved.network_bytes / 1e9, moved.total_ms / 1e3
+    fare = f"{sent:.{0 if sent > 9 else 1}f} GB over the network in {seconds:.{0 if seconds > 9 else 1}f} s"
     if moved.passed_through:
         fare += f"; passed-through devices (guests: {moved.passed_through}) need drivers that can move them"
     return fare if moved.converged else f"{fare}; DOES NOT CONVERGE: stopped after many rounds"
@@ -151,23 +158,16 @@ def _name(one: GuestCosts) -> str:
     return f"{one.count} x {one.memory}, {one.vcpus} vCPUs, {one.vfio} vfio"
 
 
-def live_update_json(
-    machine: str,
-    groups: Sequence[VmGroup],
-    rows: Sequence[LiveUpdate],
-    refused: Refused,
-    moved: Moved,
-    costs: Sequence[GuestCosts],
-) -> str:
+def live_update_json(page: Page) -> str:
     """All figures; every time is simulated and in ms."""
     body = {
-        "machine": machine,
+        "machine": page.machine,
         "clock": "simulated",
-        "answer": answers(rows, moved),
-        "vms": groups,
-        "guests": costs,
-        "ways": rows,
-        "refused": [{"variant": name, "why": why} for name, why in refused],
-        "migration": moved,
+        "answer": answers(page.rows, page.moved),
+        "vms": page.groups,
+        "guests": page.costs,
+        "ways": page.rows,
+        "refused": [{"variant": name, "why": why} for name, why in page.refused],
+        "migration": page.moved,
     }
     return json_text(body)

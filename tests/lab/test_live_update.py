@@ -194,3 +194,14 @@ def test_the_answer_tells_releases_from_patches() -> None:
     assert lost[1] < lost[0] and [len(row["groups"]) for row in body["ways"]] == [2, 2]
     assert body["guests"][1]["iommu_kept"]["ms"] < body["guests"][1]["iommu_rebuilt"]["ms"]
     assert body["guests"][0]["iommu_kept"] is None
+
+
+def test_words_nobody_takes_are_said() -> None:
+    words = ["tiny", "--memory", "2G", "--vm", "64M", "--variants", "live-update-7.3", "--json"]
+    done = CliRunner().invoke(downtime, [*words, "--append", "kho_scratch=abc"])
+    said = "Malformed early option 'kho_scratch'"
+    assert done.exit_code == 0 and f"live-update-7.3: the kernel says: {said}" in done.stderr
+    assert json.loads(done.stdout)["ways"][0]["warnings"] == [said]
+    for value in ("0", "-1", "nan", "inf"):
+        refused = CliRunner().invoke(downtime, [*words, "--bandwidth", value])
+        assert refused.exit_code == 2 and "--bandwidth" in refused.stderr
