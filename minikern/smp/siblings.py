@@ -39,7 +39,7 @@ def set_cpu_sibling_map(k: Kernel, nr: int, cpu: CPU) -> None:
         return
     maps.detected_node[nr] = srat_detect_node(k, nr)
     topoext, snc = has_topoext(cpu), _is_snc(maps)
-    for other in _elsewhere(maps, nr):
+    for other in _elsewhere(maps, nr, snc):
         name = next(_shared(maps, nr, other, topoext, snc), "")
         if name:
             _warn(k, nr, name, other)
@@ -60,15 +60,20 @@ def srat_detect_node(k: Kernel, nr: int) -> int:
     return llc if llc in online else min(online)
 
 
-def _elsewhere(maps: CpuMaps, nr: int) -> list[int]:
-    """Started CPUs of other nodes that have a core or a cache in common with this one, which is entered there too."""
+def _elsewhere(maps: CpuMaps, nr: int, snc: bool) -> list[int]:
+    """Started CPUs of other nodes that have a core or a cache in common with this one, which is entered there too.
+
+    Those of a package that may have several nodes with one last cache are left out: their caches are no contradiction.
+    """
     place, own, node = maps.ids[nr], maps.topo.caches[nr], maps.detected_node
     found = set(maps.topo.smt_mask[(place.package, place.die, place.core)])
     for kind, number in (("llc", own.llc), ("l2c", own.l2c)):
         if number is not None:
-            sharers = maps.topo.sharers.setdefault((kind, number), set())
-            found |= sharers
-            sharers.add(nr)
+            sharers = maps.topo.sharers.setdefault((kind, number), {})
+            for (package, their_node), cpus in sharers.items():
+                if their_node != node[nr] and not (kind == "llc" and snc and package == place.package):
+                    found.update(cpus)
+            sharers.setdefault((place.package, node[nr]), []).append(nr)
     return sorted(cpu for cpu in found if cpu in maps.topo.caches and node.get(cpu) != node[nr])
 
 

@@ -142,7 +142,8 @@ class Topology:
     threads_per_core: int = 1
     several_per_package: bool = False  # a package has room for more CPUs than one
     caches: dict[int, CacheIds] = field(default_factory=dict)  # of the CPUs that have started
-    sharers: dict[tuple[str, int], set[int]] = field(default_factory=dict)  # by kind and number of a cache
+    # CPUs by kind and number of a cache, and there by package and node
+    sharers: dict[tuple[str, int], dict[tuple[int, int], list[int]]] = field(default_factory=dict)
     siblings_warned: bool = False  # that nodes and shared caches disagree has been said
     max_packages: int = 1
     max_logical_packages: int = 1
