@@ -33,8 +33,8 @@ def acpi_processor_add(k: Kernel, run: Interpreter, node: Node) -> None:
     maps = k.cpus
     # A machine whose MADT lists no CPU runs on the one it has. A slot that was empty at power-on still is, though
     # its _STA, which asks a hot-plug controller nobody built in here, may say otherwise.
-    listed = {entry.apic_id for entry in k.acpi.lapics if entry.enabled}
-    if apic_id is None or apic_id not in listed or apic_id in maps.apic_id.values():
+    _, listed = k.acpi.enabled_apic_ids()
+    if apic_id is None or apic_id not in listed or maps.cpu_of_apic(apic_id) is not None:
         return
     if k.behaviour.hotplug_limit_line:
         limit = maps.nr_cpu_ids
@@ -83,7 +83,4 @@ def _phys_id(state: AcpiState, run: Interpreter, node: Node, acpi_id: int) -> in
             wide = shape is layout.MADT_X2APIC
             if flags & ENABLED and uid == acpi_id and (not wide or declared or acpi_id < XAPIC_UIDS):
                 return shape.get(found, "apic_id")
-    for entry in state.lapics:
-        if entry.enabled and entry.uid == acpi_id:
-            return entry.apic_id
-    return None
+    return state.enabled_apic_ids()[0].get(acpi_id)

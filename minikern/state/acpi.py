@@ -178,6 +178,15 @@ class AcpiState:
     interpreter: AmlInterpreter | None = None
     osi: OsiMethod | None = None
     results: KeptResults | None = None  # what was left by the last kernel, and is for the next
+    _enabled: tuple[int, dict[int, int], frozenset[int]] | None = field(default=None, repr=False, compare=False)
+
+    def enabled_apic_ids(self) -> tuple[dict[int, int], frozenset[int]]:
+        """APIC ids of enabled MADT entries: of the first by each processor number, and all of them."""
+        if self._enabled is None or self._enabled[0] != len(self.lapics):
+            entries = [entry for entry in self.lapics if entry.enabled]
+            by_uid = {entry.uid: entry.apic_id for entry in reversed(entries)}
+            self._enabled = (len(self.lapics), by_uid, frozenset(entry.apic_id for entry in entries))
+        return self._enabled[1:]
 
     def table(self, signature: str, instance: int = 0) -> bytes | None:
         """Bytes of the ``instance``-th table with that signature, or None.

@@ -9,7 +9,7 @@ import pytest
 
 from hw.acpi import layout
 from minikern.acpi.processor import acpi_processor_add
-from minikern.state.acpi import LapicEntry
+from minikern.state.acpi import AcpiState, LapicEntry
 from minikern.state.namespace import Kind, Node
 from tests.support import behaviour_of
 
@@ -37,7 +37,7 @@ def processor(uid: int, mat: bytes | None = None) -> Node:
 def kernel():
     def make(new: bool, present: int, limit: int) -> Any:
         maps = SimpleNamespace(
-            apic_id={cpu: 2 * cpu for cpu in range(present)},
+            cpu_of_apic=lambda apic_id: apic_id // 2 if apic_id < 2 * present else None,
             present=list(range(present)), nr_cpu_ids=limit, disabled_cpus=4 - present,
         )  # fmt: skip
         lines: list[str] = []
@@ -45,7 +45,7 @@ def kernel():
         return SimpleNamespace(
             lines=lines,
             printk=lambda text, level=None: lines.append(text),
-            acpi=SimpleNamespace(lapics=lapics, processors=[]),
+            acpi=AcpiState(lapics=lapics),
             cpus=maps,
             behaviour=behaviour_of("debian-6.12", hotplug_limit_line=not new),
         )
