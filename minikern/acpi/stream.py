@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from minikern.acpi.values import AmlError, ParseError, Slot
 from minikern.state.namespace import Node
@@ -23,12 +23,12 @@ class Frame:
 
     ``end`` is where the code ends; ``created`` collects what a method created, None at table level; ``implicit`` is
     the last value nobody took; ``conditions`` holds the ends of the If and While blocks that are open,
-    ``loops`` counts the latter.
+    ``loops`` counts the latter; ``computed`` says that a package had an element that is not in its bytes.
     """
 
     __slots__ = (
-        "args", "conditions", "created", "data", "end", "implicit", "last_predicate", "locals", "loops", "method",
-        "name_start", "pos", "scope", "table_level", "width",
+        "args", "computed", "conditions", "created", "data", "end", "implicit", "last_predicate", "locals", "loops",
+        "method", "name_start", "pos", "scope", "table_level", "width",
     )  # fmt: skip
 
     def __init__(
@@ -52,6 +52,7 @@ class Frame:
         self.loops = 0
         self.last_predicate = False
         self.name_start = NAME_START
+        self.computed = False
 
     def slot(self, op: int) -> Slot:
         """The local or argument an opcode stands for."""
@@ -152,7 +153,25 @@ class Frame:
         return bytearray(initial.ljust(size, b"\0"))
 
     def package(self, end: int, evaluate: Callable[[Frame], Any]) -> list[Any]:
-        """Elements of a package up to ``end``; ``evaluate`` reads those that are no data."""
+        """Elements of a package up to ``end``; ``evaluate`` reads those that are no data.
+
+        Every processor has the same packages as all others, so what is plain data is read once.
+        """
+        raw = self.data[self.pos : end] if end - self.pos <= _KEPT_BYTES else b""
+        known = _known_packages.get((self.width, raw)) if raw else None
+        if known is not None:
+            self.pos = end
+            return known.fresh()
+        computed, self.computed = self.computed, False
+        found = self._package(end, evaluate)
+        if raw and not self.computed and self.pos == end:
+            if len(_known_packages) >= _KEPT_PACKAGES:
+                _known_packages.clear()
+            _known_packages[(self.width, raw)] = _Plain.of(found)
+        self.computed |= computed
+        return found
+
+    def _package(self, end: int, evaluate: Callable[[Frame], Any]) -> list[Any]:
         data, pos = self.data, self.pos
         out: list[Any] = []
         append = out.append
@@ -189,6 +208,7 @@ class Frame:
             if size is not None:
                 return self.buffer_tail(size, inner)
         self.pos = at
+        self.computed = True
         return evaluate(self)
 
     def _constant(self) -> int | None:
@@ -203,6 +223,31 @@ def sized(count: int, elements: list[Any]) -> list[Any]:
     """A package of ``count`` elements: what is missing is empty, what is too much is cut."""
     return elements if len(elements) == count else (elements + [None] * (count - len(elements)))[:count]
 
+
+class _Plain(NamedTuple):
+    """A package that is nothing but data; ``flat`` if all of it may be shared."""
+
+    elements: tuple[Any, ...]
+    flat: bool
+
+    @classmethod
+    def of(cls, package: list[Any]) -> _Plain:
+        made = [cls.of(item) if isinstance(item, list) else _copied(item) for item in package]
+        return cls(tuple(made), not any(isinstance(item, _Plain | bytearray) for item in made))
+
+    def fresh(self) -> list[Any]:
+        if self.flat:
+            return list(self.elements)
+        return [item.fresh() if type(item) is _Plain else _copied(item) for item in self.elements]
+
+
+def _copied(item: Any) -> Any:
+    """A buffer of its own; numbers and strings do not change."""
+    return bytearray(item) if type(item) is bytearray else item
+
+
+_KEPT_BYTES, _KEPT_PACKAGES = 4096, 4096
+_known_packages: dict[tuple[int, bytes], _Plain] = {}  # by all that decides: the width of integers and the bytes
 
 _INTEGER_BYTES = {0x0A: 1, 0x0B: 2, 0x0C: 4, 0x0E: 8}
 
