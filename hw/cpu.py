@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from enum import Enum
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import simpy
@@ -56,6 +57,12 @@ class CpuidResult(NamedTuple):
 
 
 NO_LEAF = CpuidResult(0, 0, 0, 0)
+
+
+@lru_cache(maxsize=4096)
+def _result(eax: int, ebx: int, ecx: int, edx: int) -> CpuidResult:
+    """CPUs of one kind share most of their leaves."""
+    return CpuidResult(eax, ebx, ecx, edx)
 
 
 class CodeStore:
@@ -116,7 +123,7 @@ class CPU:
         self.bus = bus
         self.code_store = code_store
         self.is_bsp = is_bsp
-        self._cpuid = {key: CpuidResult(*registers) for key, registers in cpuid.items()}
+        self._cpuid = {key: _result(*registers) for key, registers in cpuid.items()}
         self._max_basic = self._cpuid.get((0, 0), NO_LEAF).eax
         features = self._cpuid.get((1, 0), NO_LEAF)
         has_adjust = self._max_basic >= 7 and bool(self._cpuid.get((7, 0), NO_LEAF).ebx >> 1 & 1)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 from hw.cpu_features import FEATURES, SYNTHETIC
 from hw.errors import InputError
@@ -142,7 +143,13 @@ class _Leaves:
         self._registers.setdefault((leaf, subleaf), [0, 0, 0, 0])[register] |= 1 << bit
 
     def table(self) -> CpuidTable:
-        return {key: (r[0], r[1], r[2], r[3]) for key, r in self._registers.items()}
+        return {key: _same(r[0], r[1], r[2], r[3]) for key, r in self._registers.items()}
+
+
+@lru_cache(maxsize=4096)
+def _same(eax: int, ebx: int, ecx: int, edx: int) -> Registers:
+    """One object for equal leaves: a large machine has thousands of CPUs."""
+    return (eax, ebx, ecx, edx)
 
 
 def _identity(leaves: _Leaves, d: CpuDescription, apic_id: int) -> None:
