@@ -11,7 +11,8 @@ from enum import IntEnum
 import simpy
 
 from hw.clock import Clock
-from hw.tsc import NS_PER_MS, Tsc
+from hw.tsc import Tsc
+from hw.units import NS_PER_MS
 
 
 class TimerMode(IntEnum):

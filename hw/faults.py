@@ -14,11 +14,11 @@ from msgspec import Meta
 
 from hw.errors import InputError
 from hw.numbers import MAX_DIGITS, parse_real
+from hw.units import NS_PER_MS
 
 if TYPE_CHECKING:
     from hw.spec import CpuPlace, CpuSpec
 
-NS_PER_MS = 1_000_000
 LATE_MS = 10_500.0  # beyond the 10 s a kernel waits. Source: kernel/cpu.c:cpuhp_wait_for_sync_state() @ v6.12
 MAX_DELAY_MS = 3_600_000.0
 MAX_SKEW_CYCLES = 1 << 60

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from hw.clock import Clock
 from hw.errors import GeneralProtection
+from hw.units import NS_PER_MS
 
-NS_PER_MS = 1_000_000
 PPB = 1_000_000_000
 RATE_UNIT = NS_PER_MS * PPB
 _MASK64 = (1 << 64) - 1

@@ -1,4 +1,4 @@
-"""Sizes as people write them: ``4G``, ``512M``, ``0x1000``."""
+"""Sizes as people write them (``4G``, ``512M``, ``0x1000``), and what units are of one another."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from hw.errors import InputError
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
+NS_PER_MS = 1_000_000
 PAGE_SHIFT = 12
 PAGE_SIZE = 1 << PAGE_SHIFT
 SMP_CACHE_BYTES = 64  # a cache line; Source: arch/x86/include/asm/cache.h

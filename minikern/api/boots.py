@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from hw.units import NS_PER_MS
 from minikern.api.drawings import Drawing, draw
 from minikern.api.machines import Machine, MachineLike, machine
 from minikern.api.records import Records, html_table, make_frame
@@ -18,8 +19,6 @@ from minikern.core.variant import load_variant
 from minikern.lab import run
 from minikern.report.dmesg import format_dmesg
 from minikern.report.trace import recorder_of
-
-NS_PER_MS = 1_000_000
 
 
 class LogLine(msgspec.Struct, frozen=True):

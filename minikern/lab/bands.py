@@ -13,13 +13,13 @@ from math import exp, hypot, log
 
 import msgspec
 
+from hw.units import NS_PER_MS
 from minikern.core.cost_table import machine_costs
 from minikern.core.costs import Cost
 from minikern.describe.case import Case
 from minikern.lab.run import Boot
 from minikern.lab.spent import TOTAL, Spent, spent_in
 
-NS_PER_MS = 1_000_000
 EIGHTY_PERCENT = 1.2816  # standard deviations to either side of the mean
 ALIKE = 0.5  # share of the variance that unexplained stretches have in common
 MEASURED_SPREAD = 0.1  # least one of what a change saves: of the two boots one was never measured

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from hw.errors import BusError, GeneralProtection, InputError, MachineStopped
+from hw.units import NS_PER_MS
 from minikern.core.cost_table import times_of
 from minikern.core.kernel import BootOptions
 from minikern.core.ledger import Entry
@@ -28,7 +29,6 @@ from minikern.lab.spent import Spent, spent_in
 from minikern.lab.verdict import Payoff, headline, own_headline, payoffs, prices
 
 PHASES = ("early memory", "smp", "deferred", "acpi", "pci", "hugepages", "rest")
-NS_PER_MS = 1_000_000
 LARGEST = 8  # pieces of unexplained time that are named under the rungs
 
 

@@ -18,7 +18,7 @@ import simpy
 
 from hw.errors import InputError
 from hw.toml_file import decode_toml
-from hw.units import GIB, PAGE_SIZE
+from hw.units import GIB, NS_PER_MS, PAGE_SIZE
 from minikern.core.cost_table import machine_costs
 from minikern.core.costs import Cost
 from minikern.core.kernel import BootOptions
@@ -31,7 +31,6 @@ from minikern.lab.run import Boot, boot
 from minikern.lab.vms import check_fit
 from minikern.mm.buddy.cma_alloc import dma_alloc_from_contiguous
 
-NS_PER_MS = 1_000_000
 WARM_UP_NS = 20 * NS_PER_MS  # the guests talk for a while before the update begins
 MAX_ROUNDS = 30  # of pre-copy, as QEMU's and Cloud Hypervisor's users set it
 MAX_GUESTS = 4096

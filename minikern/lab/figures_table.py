@@ -12,11 +12,11 @@ from msgspec import Meta
 
 from hw.errors import InputError
 from hw.toml_file import decode_toml
+from hw.units import NS_PER_MS
 from minikern.core.cost_table import machine_costs
 from minikern.lab.run import Boot
 from minikern.lab.spent import TOTAL, WAITS, spent_in
 
-NS_PER_MS = 1_000_000
 CARRIES = 0.1  # of a figure's time: what makes so much of it carries it
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
+from hw.units import NS_PER_MS
 from minikern.core.cost_table import machine_costs
 from minikern.describe.case import Case
 from minikern.lab import guest_iommu
@@ -15,8 +16,6 @@ from minikern.lab.guest_state import guest_state, xsave_bytes
 from minikern.lab.guest_work import Work, cost_ns
 from minikern.lab.spent import Spent
 from minikern.lab.vms import VmGroup
-
-NS_PER_MS = 1_000_000
 
 
 class Figure(msgspec.Struct, frozen=True):

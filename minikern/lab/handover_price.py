@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from hw.units import GIB, PAGE_SIZE
+from hw.units import GIB, NS_PER_MS, PAGE_SIZE
 from minikern.core.cost_table import machine_costs
 from minikern.core.costs import Cost
 from minikern.core.kernel import Kernel
@@ -19,7 +19,6 @@ from minikern.describe.case import Case
 from minikern.lab.bands import Band, Doubts, doubts_of, least_band
 from minikern.lab.spent import PAGES, Spent, spent_in
 
-NS_PER_MS = 1_000_000
 ALONE = ("struct_page_init", "reserved_page_init")  # kinds of work of one CPU
 KEPT = "reserved_page_init"  # the kind of a page that was kept, where others are deferred
 EXCLUSION = "CONFIG_DEFERRED_STRUCT_PAGE_INIT"

@@ -6,8 +6,9 @@ from typing import Literal
 
 import msgspec
 
+from hw.units import NS_PER_MS
 from minikern.lab.fit.align import Pair, align
-from minikern.lab.two_boots import NS_PER_MS, OneBoot
+from minikern.lab.two_boots import OneBoot
 
 Kind = Literal["same", "changed", "vanished", "appeared"]
 

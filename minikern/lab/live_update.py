@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from hw.errors import InputError
-from hw.units import GIB, MIB, PAGE_SHIFT, PAGE_SIZE
+from hw.units import GIB, MIB, NS_PER_MS, PAGE_SHIFT, PAGE_SIZE
 from minikern.core.cost_table import machine_costs
 from minikern.core.experiment import Experiment
 from minikern.core.kernel import BootOptions, Kernel
@@ -25,7 +25,7 @@ from minikern.kexec.purgatory import mode_of
 from minikern.kho import preserve
 from minikern.kho.radix import encode_key
 from minikern.lab.bands import doubts_of, time_band
-from minikern.lab.downtime import NS_PER_MS, percentile
+from minikern.lab.downtime import percentile
 from minikern.lab.guest_costs import Figure
 from minikern.lab.guest_iommu import Domains, domain_pages
 from minikern.lab.guest_state import xsave_bytes

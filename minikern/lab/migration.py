@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from hw.units import parse_size
+from hw.units import NS_PER_MS, parse_size
 from minikern.core.cost_table import machine_costs
 from minikern.describe.case import Case
-from minikern.lab.downtime import MAX_ROUNDS, NS_PER_MS, Link
+from minikern.lab.downtime import MAX_ROUNDS, Link
 from minikern.lab.vms import VmGroup
 
 

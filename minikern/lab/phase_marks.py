@@ -10,9 +10,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from hw.units import NS_PER_MS
 from minikern.describe.stamps import Stamped, StampedLog
 
-NS_PER_MS = 1_000_000
 GROUPS_APART = 40  # other lines between two of one run of IOMMU groups
 
 LogPhase = Literal[

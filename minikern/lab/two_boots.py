@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 
 from hw.errors import InputError
+from hw.units import NS_PER_MS
 from minikern.describe.dmesg_cut_words import LONG_BYTES
 from minikern.describe.dmesg_log import Log
 from minikern.describe.dmesg_text import boots, read_log
@@ -23,7 +24,6 @@ from minikern.lab.fit.align import align
 from minikern.lab.fit.timeline import Step, timeline
 from minikern.lab.phase_marks import INSIDE, LOG_PHASES, LogPhase, phase_marks, phase_times
 
-NS_PER_MS = 1_000_000
 LARGEST = 12  # stretches that are named
 FLOOR_NS = NS_PER_MS // 10  # a smaller change is not named
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from hw.units import NS_PER_MS
 from minikern.core.cost_table import machine_costs
 from minikern.core.kernel import BootOptions, Kernel
 from minikern.core.variant import Variant
@@ -26,7 +27,6 @@ FACTORS = (0.0, 0.5, 1.0, 2.0, 4.0)
 LARGEST = 8  # kinds of work that get a curve
 WAITED = "_ns"  # ends the kinds whose pieces are ns: waiting, which has no unit cost of its own
 STRAIGHT_NS = 1000  # how far from a straight line rounding to ns may take a total
-NS_PER_MS = 1_000_000
 COUNTED = BootOptions(vmemmap="counted")
 
 

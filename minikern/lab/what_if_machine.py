@@ -17,10 +17,11 @@ from typing import NamedTuple
 import msgspec
 
 from hw.errors import BusError, GeneralProtection, InputError, MachineStopped
+from hw.units import NS_PER_MS
 from minikern.host.children import forked_map
 from minikern.lab.machine_axes import Asked, Axis, axes_of, huge_page_bytes, machine_at
 from minikern.lab.run import Boot, boot
-from minikern.lab.what_if import COUNTED, NS_PER_MS, STRAIGHT_NS, Curve, at, on_the_way, with_factors
+from minikern.lab.what_if import COUNTED, STRAIGHT_NS, Curve, at, on_the_way, with_factors
 
 CPUS = 1  # the axis that others' work is divided by: its places are not interpolated between
 CHECKS = 20  # boots at settings drawn by lot

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 from hw.acpi import aml
 from hw.spelling import check_names
+from hw.units import NS_PER_MS
 from minikern.kho.radix import blocks_of_range
-from minikern.lab.bands import NS_PER_MS, Doubts, time_band
+from minikern.lab.bands import Doubts, time_band
 from minikern.lab.kinds.registry import HOOKS
 from minikern.lab.spent import Spent
 from minikern.mm.early.e820 import e820__update_table

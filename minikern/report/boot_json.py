@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from hw.units import NS_PER_MS
 from minikern.core.cost_table import times_of
 from minikern.describe.log_facts import differences
-from minikern.lab.bands import NS_PER_MS, boot_bands
+from minikern.lab.bands import boot_bands
 from minikern.lab.run import Boot
 from minikern.report.json_text import json_text
 

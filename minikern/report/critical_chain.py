@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from hw.units import NS_PER_MS
 from minikern.lab.critical_chain import Chain, Link, Waited
 from minikern.report.startup import around
 from minikern.report.tables import Sheet
 
-NS_PER_MS = 1_000_000
 LARGEST = 4  # kinds of work that are named in a stretch
 FLOOR = 0.005  # of the total; smaller ones are added up
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 from hw.toml_file import decode_toml
+from hw.units import NS_PER_MS
 from minikern.core.cost_table import default_costs
 from minikern.core.kernel import Kernel
 from minikern.core.printk import LogLine
@@ -23,7 +24,6 @@ from minikern.report.dmesg import format_dmesg, printed_lines
 # A stamp as dmesg, journalctl and consoles write it, with what may stand before it.
 STAMP = re.compile(r"^(?:<\d+>)?(?:(?:\S+ +){2,4}kernel: )?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?")
 INDENT = " " * 15
-NS_PER_MS = 1_000_000
 WORTH_SAYING = 0.004  # of the boot: how much a stretch must take for its cost to be told
 PARTS = 2  # kinds of work that are named
 BOOT_CPU = 0

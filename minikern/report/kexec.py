@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from hw.units import NS_PER_MS
 from minikern.kexec.kaslr import Places
 from minikern.kexec.purgatory import LOSES
 from minikern.lab.kexec import Rebooted
 from minikern.report.json_text import json_text
-from minikern.report.tables import NS_PER_MS, Sheet
+from minikern.report.tables import Sheet
 
 
 def downtime_sheet(rounds: Sequence[Rebooted]) -> Sheet:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from hw.errors import InputError
+from hw.units import NS_PER_MS
 from minikern.lab.run import Boot
 from minikern.report.picture import write_picture
 from minikern.report.plot import FORMATS
@@ -15,7 +16,6 @@ from minikern.report.trace import joined, recorder_of
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-NS_PER_MS = 1_000_000
 FIRST_LINE, LAST_LINE = "smp: Bringing up", "smp: Brought up"
 PREPARE, WAIT = "boot CPU: prepares and wakes", "boot CPU: waits"
 WAKE, UNEXPLAINED = "STARTUP to running", "STARTUP to running, beyond what is explained"

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from hw.errors import InputError
+from hw.units import NS_PER_MS
 from minikern.core.recorder import Span
 from minikern.lab.bands import Band, boot_bands
 from minikern.lab.compare import PHASES, Ladder
@@ -31,7 +32,6 @@ from minikern.report.pictures.kinds import OF_A_BOOT
 from minikern.report.plot import COLOURS
 from minikern.report.trace import joined, recorder_of
 
-NS_PER_MS = 1_000_000
 MOST_BARS = 12_000  # of the timeline; the shortest are left out first
 LEAST_WIDTH = 0.002  # of a band, over its upper end
 MOST_WORK = 4  # kinds of work that a line names

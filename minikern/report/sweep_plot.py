@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from hw.errors import InputError
+from hw.units import NS_PER_MS
 from minikern.host.output import new_folder
-from minikern.lab.sweep.summary import NS_PER_MS, Table, pairs, savings, shown
+from minikern.lab.sweep.summary import Table, pairs, savings, shown
 from minikern.report.picture import write_picture
 
 WIDTH, HEIGHT = 8, 4.5

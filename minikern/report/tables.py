@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hw.units import NS_PER_MS
 from minikern.core.ledger import Entry
 from minikern.lab.bands import Band
 from minikern.lab.compare import PHASES, Ladder, Rung
@@ -18,7 +19,6 @@ from minikern.lab.handover_price import told
 from minikern.lab.own import AS_LOGGED
 from minikern.report.narrow import narrow_lines, natural_width
 
-NS_PER_MS = 1_000_000
 NO_BOOT = "no boot"
 WAITED = "waits for work beside the boot CPU"
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import simpy
 
+from hw.units import NS_PER_MS
 from minikern.core.moduleparam import Parameter, early_param, needs_bool
 from minikern.core.printk import Level
 from minikern.smp.announce import Announcer
@@ -29,7 +30,6 @@ from minikern.state.cpus import Cpuhp, CpuMaps, IntrMode
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
 
-NS_PER_MS = 1_000_000
 ALIVE_TIMEOUT_NS = 10_000 * NS_PER_MS  # Source: cpuhp_wait_for_sync_state() @ v6.12, do_boot_cpu() @ v6.1
 POLL_NS = NS_PER_MS  # polled without sleeping for that long. Source: cpuhp_wait_for_sync_state() @ v6.12
 EIO, ECANCELED, EINVAL = 5, 125, 22

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 SYNC_MS_PACKAGE_KNOWN, SYNC_MS_FIRST = 2, 20  # Source: tsc_sync.c:loop_timeout()
 TEST_RUNS_WITH_ADJUST = 3
-NS_PER_MS = 1_000_000
 MAX_CYCLES = 1 << 36  # of a counter during a test, and of two counters' difference that is played out
 OVERRUN_TURNS = 9  # the loops look at the end every 8 turns
 FAILED = "check_tsc_sync_source failed"

@@ -6,11 +6,12 @@ import random
 
 import pytest
 
+from hw.units import NS_PER_MS
 from minikern.core.kernel import BootOptions
 from minikern.core.variant import load_variant
 from minikern.describe.presets import load_machine
 from minikern.lab.run import Boot, boot
-from minikern.lab.what_if import NS_PER_MS, Curve, at, curves, total_ns
+from minikern.lab.what_if import Curve, at, curves, total_ns
 
 SETTINGS = 12
 

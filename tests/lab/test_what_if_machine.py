@@ -16,13 +16,14 @@ import msgspec
 import pytest
 
 from hw.errors import InputError, MachineStopped
+from hw.units import NS_PER_MS
 from minikern.core.kernel import BootOptions
 from minikern.core.variant import load_variant
 from minikern.describe.presets import load_machine
 from minikern.lab import what_if_machine
 from minikern.lab.machine_axes import Asked, axes_of, memory_bytes
 from minikern.lab.run import boot
-from minikern.lab.what_if import NS_PER_MS, curves
+from minikern.lab.what_if import curves
 from minikern.lab.what_if_machine import Setting, WhatIf, boot_at, drawn, machine_what_if, said
 
 NODE = shutil.which("node")

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from hw.units import NS_PER_MS
 from minikern.core.kernel import Kernel
 from minikern.lab.fit.solve import Estimate
 from minikern.mm.map.deferred import page_paces
 
 _NODE = re.compile(r"node \d+ (?:deferred pages )?initiali[sz]ed(?:, \d+ pages)? in (\d+) ?ms")
 ALONE, SIBLING, STORE = "deferred_page_init", "deferred_page_init_sibling", "node_store_per_page"
-NS_PER_MS = 1_000_000
 TICK_NS = 4_000_000  # the printed time is counted in ticks, of 250 a second on most kernels
 LEAST_SPREAD = 0.05
 

@@ -15,6 +15,7 @@ from typing import Final, get_args
 import msgspec
 
 from hw.errors import InputError
+from hw.units import NS_PER_MS
 from minikern.core.cost_table import machine_costs
 from minikern.core.costs import Cost, Measured, MeasuredPhase, Place, Residue
 from minikern.core.kernel import BootOptions, Kernel
@@ -28,7 +29,6 @@ from minikern.lab.fit.solve import Estimate, Prior, solve
 from minikern.lab.run import boot
 from minikern.lab.spent import spent_in
 
-NS_PER_MS = 1_000_000
 TOTAL: Final = "total"
 ROUNDS, CLOSE = 6, 0.005  # boots, and how near to the measured time is near enough
 TOO_FAR = 0.1  # of a logarithm: then the boot is not the one that was measured

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from hw.units import NS_PER_MS
 from minikern.core.cost_table import cost_groups, machine_costs
 from minikern.core.costs import Cost
 from minikern.core.kernel import BootOptions
@@ -20,7 +21,6 @@ from minikern.lab.run import Boot, boot
 
 ROUNDS, ENOUGH = 3, 0.005  # of the total
 FAR = 0.05  # of the log's time, by which systemd's differs so much that a user should know
-NS_PER_MS = 1_000_000
 
 
 def with_total(spec: Case, startup: Startup) -> tuple[Case, str]:

@@ -11,10 +11,11 @@ from pathlib import Path
 import msgspec
 
 from hw.errors import BusError, GeneralProtection, InputError, MachineStopped
+from hw.units import NS_PER_MS
 from minikern.core.kernel import BootOptions
 from minikern.core.user_files import is_file_name
 from minikern.core.variant import Variant, load_variant
-from minikern.lab.bands import EIGHTY_PERCENT, NS_PER_MS, boot_bands, doubts_of
+from minikern.lab.bands import EIGHTY_PERCENT, boot_bands, doubts_of
 from minikern.lab.run import Boot, boot, choose_release
 from minikern.lab.sweep.draws import drawn
 from minikern.lab.sweep.machines import input_digest, ready, varied

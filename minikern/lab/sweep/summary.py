@@ -12,11 +12,12 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from hw.units import NS_PER_MS
+
 AXES = ("variant", "kernel", "words")
 FIXED = ("machine", *AXES, "draw")
 NOT_KEYS = ("row", "counts", "doubt_ns", "inputs_sha256", "versions", "error")
 NAMED = 10
-NS_PER_MS = 1e6
 HOUR_MS = 3_600_000
 
 Key = tuple[object, ...]

@@ -9,12 +9,12 @@ from typing import Any
 import simpy
 
 from hw.memory import PhysicalMemory
-from hw.units import PAGE_SIZE
+from hw.units import NS_PER_MS, PAGE_SIZE
 from minikern.kexec.kimage import IND_INDIRECTION, Kimage
 from minikern.kexec.segments import Segment
 from minikern.kexec.sha256 import sha256_generic
 from minikern.kho.radix import blocks_of_range, encode_key
-from minikern.lab.bands import EIGHTY_PERCENT, NS_PER_MS, Doubts, time_band
+from minikern.lab.bands import EIGHTY_PERCENT, Doubts, time_band
 from minikern.lab.spent import Spent
 from minikern.learn.question import Asked, Question
 from minikern.mm.map.deferred import NodeStore, PagePace

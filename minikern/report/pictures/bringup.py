@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hw.errors import InputError
+from hw.units import NS_PER_MS
 from minikern.lab.run import Boot
 from minikern.report.pictures.canvas import WHEEL, Look
 from minikern.report.trace import recorder_of
@@ -12,7 +13,6 @@ from minikern.report.trace import recorder_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-NS_PER_MS = 1_000_000
 # The marks a boot leaves, in the order in which a CPU goes through them, and what they say.
 STAGES = (
     ("INIT", "told to reset (INIT)"),
