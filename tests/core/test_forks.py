@@ -17,7 +17,7 @@ from minikern.core.version import parse_since, parse_version
 
 ROWS = load_forks()
 COMMIT_UNKNOWN = {
-    *("hugetlb_exact_node", "initcall_usecs", "lowmem_reserve_follows", "memblock_hugetlb_flag", "osc_skipped"),
+    *("hugetlb_exact_node", "initcall_usecs", "lowmem_reserve_follows", "osc_skipped"),
     *("port_service_lines", "printk_prefix", "slot_command_erratum", "sparse_buffer"),
 }
 
