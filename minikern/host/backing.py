@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
+import sys
 from pathlib import Path
 
 from hw.errors import InputError
@@ -30,7 +32,27 @@ def choose_slots(sections: int, section_bytes: int, backing: str) -> int | None:
 
 
 def available_bytes() -> int:
-    """Memory of this computer that new work may use; 1 GiB where the host does not say."""
+    """Memory of this computer that new work may use, as far as this process may; 1 GiB where the host does not say."""
+    return min(_available_on_host(), _below_limit())
+
+
+def mapped_bytes() -> int:
+    """What this process has mapped; 0 where the host does not say. Source: proc_pid_statm(5)"""
+    with contextlib.suppress(OSError):
+        return int(Path("/proc/self/statm").read_bytes().split()[0]) * mmap.PAGESIZE
+    return 0
+
+
+def _below_limit() -> int:
+    if sys.platform != "linux":
+        return sys.maxsize
+    import resource
+
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return sys.maxsize if soft == resource.RLIM_INFINITY else max(0, soft - mapped_bytes())
+
+
+def _available_on_host() -> int:
     with contextlib.suppress(OSError):
         for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
             name, _, value = line.partition(":")

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hw.numbers import is_count
+from minikern.host.backing import mapped_bytes
 from minikern.host.ending import forget_signals, undone_at_end
 
 T = TypeVar("T")
@@ -88,9 +89,8 @@ def limit_memory(more: int) -> None:
         return
     import resource
 
-    mapped = int(Path("/proc/self/statm").read_bytes().split()[0]) * resource.getpagesize()  # Source: proc_pid_statm(5)
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = mapped + more
+    wanted = mapped_bytes() + more
     resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 

@@ -17,6 +17,7 @@ import minikern
 from hw.errors import InputError
 from minikern.commands.check import check
 from minikern.host import jit
+from minikern.host.backing import available_bytes
 from minikern.lab.supervise import Steps, supervise
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="the supervisor needs fork()")
@@ -37,6 +38,14 @@ def test_values_and_input_errors_come_back() -> None:
 
     with pytest.raises(InputError, match="expected that, came this"):
         supervise(refuse, 5)
+
+
+def test_a_limit_of_memory_is_what_is_available() -> None:
+    limit = 1 << 30
+    done = supervise(lambda _: (available_bytes(), bytearray(limit >> 2) == b""), 5, limit)
+    assert done.value[0] <= limit
+    greedy = supervise(lambda _: bytearray(2 * limit), 5, limit)
+    assert greedy.failure == "took more memory than it may have"
 
 
 def test_only_a_step_is_limited() -> None:

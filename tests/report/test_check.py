@@ -104,6 +104,8 @@ def test_what_takes_too_much_memory_is_ended(tmp_path: Path) -> None:
     assert "found MemoryError: it asks for more memory than it may have" in done.output
     path.write_text(template(kind).replace(kind.example, "    import numpy\n    return numpy.zeros(1 << 40)\n"))
     assert "MemoryError" in run(path, "--memory-limit", "1G").output
+    path.write_text(template(KINDS["reserve-pages"]))
+    assert run(path, "--memory-limit", "256M", "--examples", "3").exit_code == 0  # the clock keeps to it, too
     refused = run(path, "--memory-limit", "1M")
     assert (refused.exit_code, "expected 256M or more" in refused.stderr) == (2, True)
 
