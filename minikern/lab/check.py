@@ -6,7 +6,7 @@ import copy
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ class Verdict:
     note: str = ""
     first_call_s: float = 0.0  # of the first call there was: with compilation, where it is compiled
     clocked: Clocked | None = None
+    merits: dict[str, int] = field(default_factory=dict)  # of this function and the built-in ones, where they have any
 
 
 class Trial:
@@ -120,9 +121,16 @@ def check_algorithm(
     verdict.compared, verdict.first_call_s = trial.compared, trial.first_call_s or 0.0
     if verdict.wrong is None:
         trial.steps.begin(f"{found.name} ({found.hook.name}), the clock")
+        verdict.merits = _merits(trial)
         verdict.clocked = time_algorithm(found)
         trial.steps.end()
     return verdict
+
+
+def _merits(trial: Trial) -> dict[str, int]:
+    merit = trial.kind.merit
+    runs = {trial.found.name: trial.found.function, **trial.kind.builtins()} if merit else {}
+    return {name: merit.of(run) for name, run in runs.items()} if merit else {}
 
 
 def _invent(trial: Trial, verdict: Verdict, count: int) -> Wrong | None:

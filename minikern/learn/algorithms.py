@@ -29,7 +29,10 @@ its own: it may crash, never end (`--timeout`) or want all memory (`--memory-lim
 The clock starts when all is right and compiled. All functions take their turn in each round; where they work on memory
 it is several times as large as the last-level cache, held against what the memory can do, on one thread and on all
 cores if the function lets go of the interpreter's lock (`numba.njit(nogil=True)`). `--benchmark-json FILE` writes it as
-pytest-benchmark does. Exit status: 0 right, 1 wrong (or crashed, endless, greedy), 2 no answer at all.
+pytest-benchmark does. Speed is not all: of an HVO scheme the frames given back are counted too, of a split the pages of
+the busiest thread, of a fallback order how many nodes fall upon the same one.
+
+Exit status: 0 right, 1 wrong (or crashed, endless, greedy), 2 no answer at all.
 """
 
 

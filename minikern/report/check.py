@@ -35,6 +35,8 @@ def _lines(verdict: Verdict) -> Iterator[str]:
         yield f"  {verdict.left_out} {kind.noun}s were too large for a function that is not compiled"
     if verdict.note:
         yield f"  {verdict.note}"
+    if kind.merit and verdict.merits:
+        yield f"  {kind.merit.about}: " + ", ".join(f"{name} {count}" for name, count in verdict.merits.items())
     if verdict.clocked is not None:
         yield from _timing_lines(verdict, verdict.clocked)
 
@@ -78,6 +80,7 @@ def _entry(verdict: Verdict) -> dict[str, Any]:
     entry["note"] = verdict.note or None
     if verdict.wrong:
         entry["wrong"] = _wrong_entry(verdict.wrong, kind.noun)
+    entry["merit"] = {"about": kind.merit.about, "counts": verdict.merits} if kind.merit and verdict.merits else None
     entry["first_call_s"] = verdict.first_call_s
     entry["timed_on"] = f"{clocked.about}{clocked.memory and ', '}{clocked.memory}" if clocked else None
     entry["timings"] = [_timing_entry(timing, clocked.unit) for timing in clocked.timings] if clocked else []

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from heapq import heapreplace
 from itertools import pairwise
 from typing import Any
 
-from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Wrong, pairs, table
+from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Merit, Wrong, pairs, table
 from minikern.lab.kinds.ribbon import Ribbon
 from minikern.mm.page.mmzone import MAX_PAGE_ORDER, PAGES_PER_SECTION
 
 NAME = "deferred_split"
 BLOCK, SECTION = 1 << MAX_PAGE_ORDER, PAGES_PER_SECTION
+TIMED_SECTIONS, TIMED_THREADS = 2000, 64
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 LEAST = 2 * SECTION  # padata gives a thread of its own to what has two whole sections
 
@@ -221,13 +223,25 @@ def builtins() -> dict[str, Function]:
 
 def load(_: int) -> Load:
     """A large node, for 64 threads."""
-    start = 1 << 20
-    ranges = table([(start, start + 2000 * SECTION)], 2)
+    ranges = _node()
 
     def bind(function: Function, low: int, high: int) -> Callable[[], object]:
-        return lambda: function(ranges, 64)
+        return lambda: function(ranges, TIMED_THREADS)
 
-    return Load(f"{2000 * SECTION} pages for 64 threads", 1, bind)
+    return Load(f"{TIMED_SECTIONS * SECTION} pages for {TIMED_THREADS} threads", 1, bind)
+
+
+def longest(function: Function) -> int:
+    """Pages that the busiest of as many threads as are there gets, each taking the next chunk when it has done one."""
+    threads = [0] * TIMED_THREADS
+    for start, end in function(_node(), TIMED_THREADS):
+        heapreplace(threads, threads[0] + int(end) - int(start))
+    return max(threads)
+
+
+def _node() -> Any:
+    start = 1 << 20
+    return table([(start, start + TIMED_SECTIONS * SECTION)], 2)
 
 
 KIND = Kind(
@@ -261,4 +275,5 @@ KIND = Kind(
     return chunks if begin is None else [*chunks, (begin, last + 1)]
 ''',
     (f" and stop % {BLOCK} == 0", ""),
+    merit=Merit(f"pages of the busiest of {TIMED_THREADS} equally fast threads", longest),
 )  # fmt: skip

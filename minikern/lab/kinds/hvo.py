@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Wrong, listed, whole
+from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Merit, Wrong, listed, whole
 
 NAME = "hvo_share"
 STRUCT_PAGES = 64  # struct pages of 64 bytes in a frame of 4096
@@ -175,13 +175,23 @@ def builtins() -> dict[str, Function]:
 
 def load(_: int) -> Load:
     """A pool of 2 MiB pages."""
-    heads = tuple(range(1 << TIMED_ORDER, (TIMED_HUGE_PAGES + 1) << TIMED_ORDER, 1 << TIMED_ORDER))
-    arguments = HugePages("timing", TIMED_ORDER, heads).arguments()
+    arguments = _pool().arguments()
 
     def bind(function: Function, low: int, high: int) -> Callable[[], object]:
         return lambda: function(*arguments)
 
-    return Load(f"{len(heads)} huge pages of 2 MiB", 1, bind)
+    return Load(f"{TIMED_HUGE_PAGES} huge pages of 2 MiB", 1, bind)
+
+
+def _pool() -> HugePages:
+    heads = tuple(range(1 << TIMED_ORDER, (TIMED_HUGE_PAGES + 1) << TIMED_ORDER, 1 << TIMED_ORDER))
+    return HugePages("timing", TIMED_ORDER, heads)
+
+
+def frames_freed(function: Function) -> int:
+    """Frames of a pool's memory map that nothing is mapped to any more."""
+    arguments = _pool().arguments()
+    return TIMED_HUGE_PAGES * _pool().frames - len({int(frame) for frame in function(*arguments)})
 
 
 KIND = Kind(
@@ -205,4 +215,5 @@ KIND = Kind(
     return [huge * frames + min(at, kept - 1) for huge in range(len(heads)) for at in range(frames)]
 ''',
     ("huge * frames + ", ""),
+    merit=Merit(f"frames given back of {TIMED_HUGE_PAGES} huge pages of 2 MiB", frames_freed),
 )  # fmt: skip

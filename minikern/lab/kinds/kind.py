@@ -83,6 +83,13 @@ class Load(NamedTuple):
     bind: Callable[[Function, int, int], Callable[[], object]]
 
 
+class Merit(NamedTuple):
+    """What a right function achieves, other than speed: a count, the same on every computer. ``about`` names it."""
+
+    about: str
+    of: Callable[[Function], int]
+
+
 @dataclass(frozen=True)
 class Kind:
     """One kind of algorithm.
@@ -108,6 +115,7 @@ class Kind:
     row_bytes: int = 0
     roofline: str = ""
     threaded: bool = False  # rows may be shared out over threads
+    merit: Merit | None = None
     plain_size: int = 0  # larger inputs take a function too long that is not compiled; 0: none does
 
 

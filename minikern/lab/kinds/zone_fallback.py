@@ -5,11 +5,12 @@ Nodes at the same distance may come in any order. Source: mm/page_alloc.c:build_
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Wrong, pairs, table
+from minikern.lab.kinds.kind import Attempt, Function, Hook, Kind, Load, Merit, Wrong, pairs, table
 
 NAME = "zone_fallback"
 ZONES = ("DMA", "DMA32", "Normal", "Movable")
@@ -205,6 +206,14 @@ def load(_: int) -> Load:
     return Load(f"{TIMED_NODES} nodes", 1, bind)
 
 
+def crowd(function: Function) -> int:
+    """Nodes that have the same other node next, of as many as do at the worst; all are equally far from each other."""
+    case = Nodes("timing", _even(TIMED_NODES), (_HIGH,) * TIMED_NODES)
+    distances, pages = table(case.distances, TIMED_NODES), table(case.pages, len(ZONES))
+    following = Counter(int(function(node, distances, pages, case.highest)[1][0]) for node in range(TIMED_NODES))
+    return max(following.values())
+
+
 KIND = Kind(
     "zone-fallback",
     Hook(
@@ -224,4 +233,5 @@ KIND = Kind(
     return [(nid, zone) for nid in order for zone in range(highest, -1, -1) if pages[nid][zone]]
 ''',
     ("range(highest, -1, -1)", "range(highest + 1)"),
+    merit=Merit(f"nodes of {TIMED_NODES}, all equally far, that have the same one next", crowd),
 )  # fmt: skip

@@ -46,6 +46,20 @@ def test_the_template_is_right(name: str) -> None:
     assert {"mine", *kind.builtins()} <= {timing.name for timing in verdict.clocked.timings}
 
 
+@pytest.mark.parametrize(
+    ("name", "counts"),
+    [
+        ("hvo", {"mine": 512 * 7, "built-in": 512 * 7}),
+        ("zone-fallback", {"mine": 63, "built-in": 1}),  # by number all fall upon node 0; Linux lets each have its own
+        # 31.25 sections each; padata cuts 250 chunks of 8 sections, so that some threads get four of them
+        ("deferred-split", {"mine": 1_024_000, "built-in": 32 * 32768}),
+    ],
+)
+def test_what_a_right_one_achieves_is_counted(name: str, counts: dict[str, int]) -> None:
+    verdict = check_algorithm(loaded(KINDS[name], template(KINDS[name])), made_up=0)
+    assert verdict.merits == counts
+
+
 @pytest.mark.parametrize("name", PLANTED)
 def test_the_built_in_ones_are_right_by_the_same_judge(name: str) -> None:
     kind = KINDS[name]
