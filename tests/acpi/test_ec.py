@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import re
+
 import pytest
 
 from hw.acpi.ec import ec_device, ecdt
@@ -20,6 +23,7 @@ from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
 from minikern.state.acpi import AcpiState, Table
 from tests.acpi.support import SmallKernel, small_kernel
+from tests.support import SHARED
 
 SPEC = EcSpec(path="\\_SB_.PCI0.LPCB.EC0_", gpe=0x50)
 PORTS = "EC_CMD/EC_SC=0x66, EC_DATA=0x62"
@@ -147,3 +151,20 @@ def test_a_described_machine_boots_with_its_controller() -> None:
     assert f"ACPI: EC: {PORTS}" in said and any(line.startswith("ACPI: ECDT 0x") for line in said)
     assert k.ledger.count("aml_ec_poll") > 100
     assert not any("Error" in line.text for line in k.log.lines)
+
+
+LOGS = ("timed/e7250-4cpu-5.4-initcall", "timed/z690-16cpu-5.15-run1", "dmesg/laptop-kexec-efi-esrt-2boots")
+TOLD = re.compile(r"ACPI: (?:EC: .*|\\.*: (?:Used as first EC|GPE=.*|Boot DSDT EC .*|EC: .*)|Interpreter enabled)$")
+
+
+@pytest.mark.parametrize("name", LOGS)
+def test_the_lines_of_real_logs_in_their_places(name: str) -> None:
+    path = SHARED / "corpora" / f"{name}.log.gz"
+    if not path.is_file():
+        pytest.skip(f"no shared/corpora/{name} beside the checkout")
+    lines = [line.rpartition("] ")[2] if line.startswith("[") else line
+             for line in gzip.decompress(path.read_bytes()).decode("utf-8", "replace").splitlines()]  # fmt: skip
+    wanted = [line for line in lines if TOLD.match(line)]
+    said = [line.text for line in boot(load_machine(str(path))).kernel.log.lines if TOLD.match(line.text)]
+    assert len(said) >= 8
+    assert said == wanted[: len(said)]  # of several boots in a log the first
