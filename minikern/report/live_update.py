@@ -163,7 +163,7 @@ def live_update_json(page: Page) -> str:
     body = {
         "machine": page.machine,
         "clock": "simulated",
-        "answer": answers(page.rows, page.moved),
+        "answer": {where.replace(" ", "_"): told for where, told in answers(page.rows, page.moved).items()},
         "vms": page.groups,
         "guests": page.costs,
         "ways": page.rows,

@@ -186,10 +186,10 @@ def test_the_answer_tells_releases_from_patches() -> None:
     words = ["tiny", "--memory", "2G", "--vm", "2x128M", "--vm", "64M,vfio=1", "--append", SCRATCH,
              "--variants", "live-update-7.3,live-update-iommu"]  # fmt: skip
     body = json.loads(CliRunner().invoke(downtime, [*words, "--json"]).stdout)
-    assert list(body["answer"]) == ["on this host alone", "with patches that no release has", "with a second host"]
-    assert body["answer"]["on this host alone"].startswith("live-update-7.3, guest memory handed over (kho): ")
-    assert "it needs Linux 7.3" in body["answer"]["on this host alone"]
-    assert "passed-through devices (guests: 1) need drivers" in body["answer"]["with a second host"]
+    assert list(body["answer"]) == ["on_this_host_alone", "with_patches_that_no_release_has", "with_a_second_host"]
+    assert body["answer"]["on_this_host_alone"].startswith("live-update-7.3, guest memory handed over (kho): ")
+    assert "it needs Linux 7.3" in body["answer"]["on_this_host_alone"]
+    assert "passed-through devices (guests: 1) need drivers" in body["answer"]["with_a_second_host"]
     lost = [row["lost_packets"] for row in body["ways"]]
     assert lost[1] < lost[0] and [len(row["groups"]) for row in body["ways"]] == [2, 2]
     assert body["guests"][1]["iommu_kept"]["ms"] < body["guests"][1]["iommu_rebuilt"]["ms"]
