@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,19 +110,19 @@ def kexec(
       minikern kexec tiny --kernel /boot/vmlinuz --initrd /boot/initrd.img --append console=ttyS0
     """
     from minikern.core.experiment import Experiment
-    from minikern.kexec.load import KEXEC_FILE_ON_CRASH, Kexec
     from minikern.kexec.purgatory import LOSES
-    from minikern.kho.loss import lost_files
-    from minikern.lab.kexec import reboot
     from minikern.lab.run import BootStopped
     from minikern.lab.run import boot as run
-    from minikern.report.dmesg import format_dmesg, stamp
+    from minikern.report.dmesg import format_dmesg
 
     image_bytes, initrd_bytes, append = read_images(kernel_file, initrd, append)
     chosen = load_named_variant(variant)
     experiment = with_digest(chosen.experiment if chosen else Experiment(), purgatory)
-    flips = [parse_flip(text) for text in flip]
     policy = signature_policy(trusted_cert, sig_enforce, lockdown)
+    flips = [parse_flip(text) for text in flip]
+    asked = _Asked(
+        image_bytes, initrd_bytes, append, syscall, crash, policy, flips, digest, not no_checks, as_json
+    )
     if crash and times > 1:
         raise InputError("--crash: expected --times 1: the crash kernel keeps no memory for another one")
     if crash and syscall == "load":
@@ -136,25 +137,8 @@ def kexec(
         if keep:
             keep_memory(running.kernel, keep)
         for _ in range(times):
-            cmdline = running.kernel.cmdline.text if append is None else append
-            flags = KEXEC_FILE_ON_CRASH if crash else 0
-            loader = Kexec(running.kernel, policy)
-            if syscall == "load":
-                image = loader.kexec_tools_load(image_bytes, initrd_bytes, cmdline)
-            else:
-                image = loader.kexec_file_load(image_bytes, initrd_bytes, cmdline, flags)
-            if not as_json:
-                click.echo(segment_table(image))
-            for name, offset, bit in flips:
-                image.flip(name, offset, bit)
-            before, shown = running.kernel, len(running.kernel.log.lines)
-            rounds.append(reboot(running, image, digest, not no_checks))
+            rounds.append(_hand_over(running, asked))
             running = rounds[-1].boot
-            rounds[-1].lost.extend(lost_files(before.kho.sessions, running.kernel))
-            if (places := rounds[-1].places) is not None:
-                click.echo(f"minikern: {places.told()}", err=True)
-            if not as_json:
-                click.echo("".join(f"{stamp(line.ts_ns)}{line.text}\n" for line in before.log.lines[shown:]), nl=False)
             _show_log(running, as_json)
     except BootStopped as error:
         if not as_json:
@@ -167,6 +151,51 @@ def kexec(
                 click.echo(f"lost in the handover: {line}")
             if purgatory and not as_json:
                 click.echo(f"purgatory {purgatory}: gives up {LOSES[purgatory]}")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What is done each time: the files, how they are loaded, what is damaged, and who looks."""
+
+    kernel: bytes
+    initrd: bytes | None
+    append: str | None
+    syscall: str
+    crash: bool
+    policy: Policy
+    flips: Sequence[tuple[str, int, int]]
+    digest: str
+    checks: bool
+    as_json: bool
+
+
+def _hand_over(running: Boot, asked: _Asked) -> Rebooted:
+    """Load the image, hand over and boot it; what the old kernel says last is shown, and what cannot be told said."""
+    from minikern.kexec.load import KEXEC_FILE_ON_CRASH, Kexec
+    from minikern.kho.loss import lost_files
+    from minikern.lab.kexec import reboot
+    from minikern.report.dmesg import stamp
+
+    before = running.kernel
+    cmdline = before.cmdline.text if asked.append is None else asked.append
+    loader = Kexec(before, asked.policy)
+    if asked.syscall == "load":
+        image = loader.kexec_tools_load(asked.kernel, asked.initrd, cmdline)
+    else:
+        flags = KEXEC_FILE_ON_CRASH if asked.crash else 0
+        image = loader.kexec_file_load(asked.kernel, asked.initrd, cmdline, flags)
+    if not asked.as_json:
+        click.echo(segment_table(image))
+    for name, offset, bit in asked.flips:
+        image.flip(name, offset, bit)
+    shown = len(before.log.lines)
+    done = reboot(running, image, asked.digest, asked.checks)
+    done.lost.extend(lost_files(before.kho.sessions, done.boot.kernel))
+    if done.places is not None:
+        click.echo(f"minikern: {done.places.told()}", err=True)
+    if not asked.as_json:
+        click.echo("".join(f"{stamp(line.ts_ns)}{line.text}\n" for line in before.log.lines[shown:]), nl=False)
+    return done
 
 
 def read_images(kernel_file: str, initrd: str | None, append: str | None) -> tuple[bytes, bytes | None, str | None]:
