@@ -21,8 +21,9 @@ from minikern.commands.common import (
 
 if TYPE_CHECKING:
     from minikern.core.kernel import BootOptions
+    from minikern.core.variant import Variant
     from minikern.describe.case import Case
-    from minikern.lab.downtime import Link
+    from minikern.lab.downtime import Guests, Link
 
 PACKERS = ["gzip", "xz", "zstd", "lz4"]
 
@@ -76,34 +77,48 @@ def downtime(
     """
     from hw.errors import InputError
     from hw.units import GIB, parse_size
-    from minikern.core.variant import load_variants
     from minikern.lab.compare import choose_variants
-    from minikern.lab.downtime import Guests, Link, measure, migrate, published
+    from minikern.lab.downtime import Guests, Link
     from minikern.lab.vms import ram_bytes
-    from minikern.report.downtime import downtime_json, downtime_sheets
 
     if plot is not None:
-        from minikern.report.downtime_plot import plot_downtime
         from minikern.report.lanes import check_plot_path
 
         check_plot_path(plot)
     spec, options = load_machine_fields(machine)
+    names = [name for name in variants.split(",") if name]
     if vm:
         if plot is not None:
             raise InputError("--plot: expected no --vm: the page of ways is text")
         link = Link(bandwidth * 1e9 / 8, 0.0)
-        names = [name for name in variants.split(",") if name]
         _ways(spec, vm, names, link, disk_image, packer, at_once, kernel, append, options, as_json, markdown)
         return
-    chosen = choose_variants(spec, [name for name in variants.split(",") if name])
-    if not variants:
-        others = (one for one in load_variants().values() if one not in chosen)
-        chosen += [one for one in others if one.experiment.purgatory_digest != "generic"]
     share = min(16 * GIB, ram_bytes(spec) * 3 // 4 // max(1, vms))
     memory = parse_size(vm_memory, "--vm-memory") if vm_memory else share
     guests = Guests(vms, vcpus, memory, packet_us * 1000, at_once)
     guests.check()
     link = Link(bandwidth * 1e9 / 8, float(parse_size(dirty_rate, "--dirty-rate")))
+    chosen = choose_variants(spec, names)
+    _alike(spec, guests, link, [*chosen, *([] if names else _purgatories(chosen))], packer, kernel, append, options,
+           plot, as_json, markdown)  # fmt: skip
+
+
+def _purgatories(chosen: Sequence[Variant]) -> list[Variant]:
+    """Variants off the ladder that check the image otherwise."""
+    from minikern.core.variant import load_variants
+
+    others = (one for one in load_variants().values() if one not in chosen)
+    return [one for one in others if one.experiment.purgatory_digest != "generic"]
+
+
+def _alike(
+    spec: Case, guests: Guests, link: Link, chosen: Sequence[Variant], packer: str, kernel: str, append: str,
+    options: BootOptions | None, plot: Path | None, as_json: bool, markdown: bool,
+) -> None:  # fmt: skip
+    """Guests that are all alike and whose memory somebody else keeps: the host's parts of the silence."""
+    from minikern.lab.downtime import measure, migrate, published
+    from minikern.report.downtime import downtime_json, downtime_sheets
+
     moved = migrate(spec, guests, link)
     rows = []
     tell_unmodelled(spec, chosen, append, kernel)
@@ -112,6 +127,8 @@ def downtime(
             step(variant.name)
             rows.append(measure(spec, variant, guests, packer, kernel, append, options))
     if plot is not None:
+        from minikern.report.downtime_plot import plot_downtime
+
         plot_downtime(spec.name, rows, moved, plot)
     if as_json:
         click.echo(downtime_json(spec.name, rows, moved))
