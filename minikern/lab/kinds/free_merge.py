@@ -17,6 +17,7 @@ from minikern.lab.kinds.ribbon import Ribbon, around
 from minikern.mm.page.mmzone import MAX_PAGE_ORDER
 
 NAME = "free_merge"
+LARGEST_SHOWN = 20
 AROUND = 32  # pages shown at least
 TIMED_BLOCKS = 512
 DIGITS = "0123456789a"
@@ -92,11 +93,16 @@ def _told(orders: list[int]) -> str:
     return " and ".join(f"order {order}" for order in orders) or "none that begins here"
 
 
+def _end(block: Block) -> int:
+    """Where a block ends; of an order that there is not, what can still be drawn."""
+    return block[0] + (1 << max(0, min(block[1], LARGEST_SHOWN)))
+
+
 def _picture(case: FreeLists, wanted: list[Block], found: list[Block], pfn: int) -> list[str]:
     """The pages around, before and after: the order stands where a block begins."""
-    near = [block for block in (*wanted, *found, case.freed) if block[0] <= pfn < block[0] + (1 << min(block[1], 20))]
+    near = [block for block in (*wanted, *found, case.freed) if block[0] <= pfn < _end(block)]
     low = min([pfn, *(head for head, _ in near)])
-    high = max([pfn + 1, *(head + (1 << min(order, 20)) for head, order in near)])
+    high = max([pfn + 1, *map(_end, near)])
     ribbon = Ribbon(*around(low, high, low // AROUND * AROUND, high + AROUND, AROUND))
 
     def line(label: str, blocks: Iterable[Block]) -> str:
@@ -106,7 +112,7 @@ def _picture(case: FreeLists, wanted: list[Block], found: list[Block], pfn: int)
             heads = [order for head, order in drawn if start <= head < end]
             if heads:
                 return DIGITS[max(heads)] if 0 <= max(heads) < len(DIGITS) else "?"
-            held = any(head < end and start < head + (1 << max(0, min(order, 40))) for head, order in drawn)
+            held = any(block[0] < end and start < _end(block) for block in drawn)
             return "-" if held else "."
 
         return ribbon.line(label, char)

@@ -77,7 +77,7 @@ def first_wrong(case: Memory, attempt: Attempt) -> Wrong | None:
         attempt.tally(1)
         wanted = place(case, reserved, request)
         if found != wanted:
-            at = found if found >= 0 else wanted
+            at = found if found >= 0 else max(wanted, 0)
             told = (_told(wanted), f"{_told(found)}{_why(case, reserved, request, found)}")
             picture = tuple(_picture(case, reserved, request, number, (wanted, found)))
             return Wrong(case, "address", at, f"place of request {number}", *told, picture)

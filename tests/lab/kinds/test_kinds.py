@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import pytest
@@ -131,3 +132,25 @@ def test_an_exception_is_told_with_its_line(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert "(call): expected no exception, found IndexError: index 5000 is out of bounds" in done.output
     assert "of mine.py: return cpus[5000]" in done.output
+
+
+ODD = (-(1 << 70), -1, 0, 1, 3, 8, 11, 64, 1000, 0x20000, 1 << 40, 1 << 70)
+SHAPES: dict[str, Any] = {
+    "bring-up": lambda rng: [rng.choice(ODD) for _ in range(rng.randrange(5))],
+    "digest": lambda rng: [rng.choice(ODD) for _ in range(rng.randrange(40))],
+    "hvo": lambda rng: [rng.choice(ODD) for _ in range(rng.choice([1, 2, 8, 9]))],
+    "memblock": lambda rng: rng.choice(ODD),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_no_answer_breaks_the_judge_or_its_picture(name: str) -> None:
+    kind, rng = KINDS[name], Random(name)
+    shape = SHAPES.get(name, lambda rng: [(rng.choice(ODD), rng.choice(ODD)) for _ in range(rng.randrange(4))])
+    for case in kind.corners():
+        if case.size > 5000:
+            continue
+        for _ in range(20):
+            trial = Trial(Found("mine", kind.hook, lambda *_: shape(rng)))
+            wrong = trial.first_wrong(case)
+            assert wrong is None or all(len(line) < 400 for line in (str(wrong), *wrong.picture))
