@@ -43,7 +43,8 @@ class HandoverPrice(msgspec.Struct, frozen=True):
     """Who initialises struct pages in a kernel with Kexec HandOver.
 
     ``alone``: the boot CPU; ``kept``: of those, memory that was handed over and would have been deferred; ``threads``:
-    what is left to others, as long as they are waited for; ``gib``: what each GiB that is kept asks of the boot CPU.
+    what is left to others, as long as they are waited for; ``gib``: what each GiB that is kept asks of the boot CPU;
+    ``scratch``: on a cold boot, at most what the reserved areas take from the threads.
     """
 
     deferral: Deferral
@@ -51,6 +52,7 @@ class HandoverPrice(msgspec.Struct, frozen=True):
     kept: Pages
     threads: Pages
     gib: Pages
+    scratch: Pages
     scratch_bytes: int
 
 
@@ -61,6 +63,7 @@ def handover_price(k: Kernel, spec: Case) -> HandoverPrice | None:
     costs, doubts = machine_costs(spec.name, spec.costs), doubts_of(spec)
     excluded = any(item.lost == EXCLUSION for item in k.conflicts)
     deferred = k.ledger.count(PAGES)
+    scratch = sum(area.size for area in k.kho.scratch)
     kept = k.kho.incoming.pages_alone if k.kho.incoming is not None else 0
     work = {kind: float(k.ledger.total_ns(kind)) for kind in ALONE}
     waited = spent_in(k, "deferred")
@@ -70,7 +73,8 @@ def handover_price(k: Kernel, spec: Case) -> HandoverPrice | None:
         _alone(kept, KEPT, costs, doubts),
         _pages(deferred, waited, doubts),
         _alone(GIB // PAGE_SIZE, KEPT if deferred else ALONE[0], costs, doubts),
-        sum(area.size for area in k.kho.scratch),
+        _alone(scratch // PAGE_SIZE if deferred and k.kho.incoming is None else 0, KEPT, costs, doubts),
+        scratch,
     )
 
 
@@ -95,6 +99,8 @@ def told(price: HandoverPrice) -> Iterator[str]:
         yield f"kept over the kexec, so initialised on the boot CPU, deferred or not: {price.kept.told()}"
     if price.deferral == "beside it":
         yield f"each GiB that is kept for the next kernel is {price.gib.told()} on its boot CPU: deferral gains less"
-    if price.scratch_bytes:
-        size = f"{price.scratch_bytes >> 20:,} MiB"
-        yield f"scratch: {size}; on a cold boot it is reserved, so its struct pages are the boot CPU's"
+    size = f"scratch areas of {price.scratch_bytes >> 20:,} MiB"
+    if price.scratch.count:
+        yield f"{size} (kho_scratch=) are reserved: of the boot CPU's at most {price.scratch.told()} are theirs"
+    elif price.scratch_bytes:
+        yield size

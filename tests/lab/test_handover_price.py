@@ -77,6 +77,19 @@ def test_a_gib_is_counted_at_the_machines_own_cost() -> None:
     assert price.gib.band.low_ms < price.gib.ms < price.gib.band.high_ms
 
 
+def test_larger_scratch_puts_more_pages_on_the_boot_cpu() -> None:
+    """What a cold boot reserves it initialises at once: as many pages more as the areas are larger."""
+    words = (SCRATCH, "kho_scratch=64M,64M,640M")
+    small, large = (
+        handover_price(boot(host(), load_variant("kho-7.2"), append=text).kernel, host()) for text in words
+    )
+    assert small is not None and large is not None
+    more = (large.scratch_bytes - small.scratch_bytes) // PAGE_SIZE
+    assert large.scratch.count - small.scratch.count == more == 512 * MIB // PAGE_SIZE
+    assert 0.9 * more <= large.alone.count - small.alone.count <= more
+    assert any("kho_scratch=" in sentence for sentence in told(large))
+
+
 def test_compare_says_what_the_release_makes_of_both_options() -> None:
     """The price is the difference to the same boot of a kernel that has both."""
     spec, words = host(), f"kho=on {SCRATCH}"
