@@ -137,12 +137,31 @@ def _grid(plan: str, given: dict[str, Any]) -> Grid:
     path = Path(plan)
     if plan and is_plan(path):
         return grid(_over(read_plan(path), given), path.parent)
+    if plan:
+        _check_place(plan)
     machines = [*([plan] if plan else []), *(name for text in given["machines"] for name in _list(text))]
     if not machines:
         raise InputError("nothing to boot: expected a plan (a TOML file with machines), a machine, or --machines")
     from minikern.lab.sweep.plan import Plan
 
     return grid(_over(Plan(machines), {**given, "machines": ()}))
+
+
+def _check_place(name: str) -> None:
+    """InputError: what stands where a plan or a machine is expected can be neither, and no row could be made."""
+    from minikern.describe.presets import machine_names
+
+    path = Path(name)
+    if name in machine_names():
+        return
+    expected = "expected a plan (a TOML file with machines), or a machine's file or folder"
+    if path.is_dir():
+        from minikern.describe.machine_files import is_machine_folder
+
+        if not is_machine_folder(path):
+            raise InputError(f"{path}: a folder, but no captured machine: {expected}")
+    elif path.exists() and not path.is_file():
+        raise InputError(f"{path}: neither a file nor a folder: {expected}")
 
 
 def _over(plan: Plan, given: dict[str, Any]) -> Plan:
@@ -192,7 +211,7 @@ def _made(grid: Grid, output: Path | None, scheduler: str, workers: int | None, 
         whole = False
 
         def hint() -> None:
-            if output is not None and not whole:
+            if not whole and store.leave() and output is not None:
                 click.echo(f"minikern: --resume goes on with {output}", err=True)
 
         with undone_at_end(hint):

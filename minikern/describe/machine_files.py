@@ -46,6 +46,11 @@ def case_from_file(name: str, preset: Preset) -> Case | None:
     return None
 
 
+def is_machine_folder(path: Path) -> bool:
+    """True for a folder that describes a machine in one of the ways there are."""
+    return is_capture(path) or is_tables(path) or is_collected(path)
+
+
 def _from_folder(path: Path, preset: Preset) -> Case:
     if is_capture(path):
         return _captured(path, preset)

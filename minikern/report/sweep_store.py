@@ -89,6 +89,14 @@ class Store:
             pq.write_table(part, file)
         self._next += 1
 
+    def leave(self) -> bool:
+        """Stop before the end: True if rows are kept for ``--resume``; without one nothing is left behind."""
+        if self._parts():
+            return True
+        if self.folder.exists():
+            remove_folder(self.folder)
+        return False
+
     def close(self) -> Any:
         """Put all rows into the one file, in the plan's order; returns them as a pyarrow table."""
         whole = self.read()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import socket
 import subprocess
 import sys
@@ -152,6 +154,13 @@ def test_a_bad_machine_costs_its_rows_only(tmp_path: Path) -> None:
         (("plan.toml", "-o", "rows.txt"), "ending in .parquet or .csv"),
         (("plan.toml", "-o", "nowhere/rows.csv"), "no folder"),
         (("plan.toml", "-o", "there.csv"), "there already"),
+        (("folder",), "no captured machine"),
+        (("folder/folder.toml",), "no captured machine"),
+        (("queue.toml",), "neither a file nor a folder"),
+        (("plan.toml", "-o", "queue.csv"), "there already"),
+        (("odd.toml",), "'colour' is no key"),
+        (("plan.toml", "--machines", "no-such-*.toml"), "nothing of that name"),
+        (("plan.toml", "--kernels", "linux-9.9"), "linux-9.9"),
         (("plan.toml", "--resume"), "expected -o FILE"),
         (("plan.toml", "--vary", "cpus"), "NAME=VALUES"),
         (("plan.toml", "--row", "100000"), "rows are 0 to"),
@@ -162,10 +171,30 @@ def test_a_bad_machine_costs_its_rows_only(tmp_path: Path) -> None:
 )
 def test_one_line_for_what_cannot_be(plan: Path, words: tuple[str, ...], said: str) -> None:
     (plan.parent / "there.csv").write_text("a,b\n1,2\n")
-    files = ("plan.toml", "there.csv", "rows.txt", "nowhere/rows.csv")
-    named = [str(plan.parent / word) if word in files else word for word in words]
+    (plan.parent / "odd.toml").write_text('machines = ["tiny"]\ncolour = "red"\n')
+    (plan.parent / "folder" / "folder.toml").mkdir(parents=True)
+    for name in ("queue.toml", "queue.csv"):
+        os.mkfifo(plan.parent / name)
+    named = [str(plan.parent / word) if word.endswith((".toml", ".csv", ".txt", "folder")) else word for word in words]
     done = CliRunner().invoke(sweep, named)
     assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
     assert said in line
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(("--scheduler", "tcp://127.0.0.1:9"), "nobody answers"), (("--workers", "1"), "cannot be written")],
+)
+def test_what_makes_no_row_leaves_nothing(plan: Path, words: tuple[str, ...], said: str) -> None:
+    output = plan.parent / "rows.csv"
+    room = 512 if said == "cannot be written" else resource.RLIM_INFINITY  # bytes a file may have: a disk that is full
+    limit = f"import resource, runpy; resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}));"
+    code = limit + "runpy.run_module('minikern', run_name='__main__')"
+    command = [sys.executable, "-c", code, "sweep", "tiny", "-o", str(output), *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert said in line
+    assert sorted(path.name for path in plan.parent.iterdir()) == ["plan.toml"]
