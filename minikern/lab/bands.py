@@ -105,11 +105,19 @@ def _changes(before: Mapping[str, float], after: Mapping[str, float]) -> dict[st
     return {kind: before.get(kind, 0.0) - after.get(kind, 0.0) for kind in kinds}
 
 
+def deviations(spent: Spent, doubts: Doubts, least: float = 0.0) -> Spent:
+    """Standard deviation, ns, of each kind of work and each unexplained stretch that a time went into."""
+    return Spent(
+        {kind: ns * max(doubts.work.get(kind, 0.0), least) for kind, ns in spent.work.items()},
+        {name: ns * max(doubts.rest.get(name, 0.0), least) for name, ns in spent.rest.items()},
+    )
+
+
 def _deviation(spent: Spent, doubts: Doubts, least: float) -> float:
-    """Standard deviation, ns."""
-    work = [ns * max(doubts.work.get(kind, 0.0), least) for kind, ns in spent.work.items()]
-    rest = [ns * max(doubts.rest.get(name, 0.0), least) for name, ns in spent.rest.items()]
-    return hypot(*work, ALIKE**0.5 * sum(rest), *((1 - ALIKE) ** 0.5 * ns for ns in rest))
+    """Standard deviation of the whole, ns."""
+    parts = deviations(spent, doubts, least)
+    rest = parts.rest.values()
+    return hypot(*parts.work.values(), ALIKE**0.5 * sum(rest), *((1 - ALIKE) ** 0.5 * ns for ns in rest))
 
 
 def boot_bands(boot: Boot) -> dict[str, Band]:

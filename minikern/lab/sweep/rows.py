@@ -15,8 +15,9 @@ from hw.units import NS_PER_MS
 from minikern.core.kernel import BootOptions
 from minikern.core.user_files import is_file_name
 from minikern.core.variant import Variant, load_variant
-from minikern.lab.bands import EIGHTY_PERCENT, boot_bands, doubts_of
+from minikern.lab.bands import EIGHTY_PERCENT, boot_bands, deviations, doubts_of
 from minikern.lab.run import Boot, boot, choose_release
+from minikern.lab.spent import spent_in
 from minikern.lab.sweep.draws import drawn
 from minikern.lab.sweep.machines import input_digest, ready, varied
 from minikern.lab.sweep.plan import AS_IS, METRICS, Point
@@ -124,12 +125,8 @@ def _counts(done: Boot) -> dict[str, int]:
 
 
 def _doubts(done: Boot) -> dict[str, int]:
-    doubts = doubts_of(done.spec)
-    found: dict[str, float] = {}
-    for entry in done.kernel.ledger.entries():
-        if entry.critical:
-            spread = (doubts.work if entry.modelled else doubts.rest).get(entry.kind, 0.0)
-            found[entry.kind] = found.get(entry.kind, 0.0) + EIGHTY_PERCENT * spread * entry.total_ns
+    parts = deviations(spent_in(done.kernel), doubts_of(done.spec))
+    found = {kind: EIGHTY_PERCENT * ns for kind, ns in [*parts.work.items(), *parts.rest.items()]}
     largest = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:DOUBTS]
     return {kind: round(ns) for kind, ns in largest if round(ns)}
 

@@ -128,3 +128,21 @@ def test_the_digest_follows_the_machines_file(unsure: str, tmp_path: Path) -> No
     copy.write_text(copy.read_text().replace("2G", "3G"))
     ready.cache_clear()
     assert made(Plan([str(copy)])).inputs_sha256 != before
+
+
+def test_doubts_follow_what_was_waited_for(tmp_path: Path) -> None:
+    """Deferred pages are other CPUs' work, which the boot CPU waits for: the band knows it, and so does the row."""
+    costs = default_costs()
+    unsure = {kind: costs[kind].ns for kind in ("deferred_page_init", "node_store_per_page", "aml_term")}
+    body = {
+        "name": "waits",
+        "memory": "64G",
+        "cpus": {"count": 4, "cores": 4},
+        "costs": {kind: {"ns": ns, "source": "a test", "low": ns / 2, "high": ns * 2} for kind, ns in unsure.items()},
+    }
+    (tmp_path / "waits.toml").write_text(tomli_w.dumps(body))
+    row = made(Plan([str(tmp_path / "waits.toml")], variants=["deferred"]))
+    assert row.error == ""
+    assert set(row.doubt_ns) & {"deferred_page_init", "node_store_per_page"}
+    total, high = row.times_ns["total"] or 0, row.total_high_ns or 0
+    assert np.hypot.reduce(list(row.doubt_ns.values())) == pytest.approx(total * np.log(high / total), rel=0.02)
