@@ -98,7 +98,8 @@ def _time_calls(kind: Kind, runs: dict[str, Function]) -> Clocked:
 def _loops(call: Callable[[], object]) -> int:
     """How often a call has to be made for a sample to be long enough."""
     call()
-    return max(1, min(MOST_LOOPS, round(LEAST_S / max(_seconds(call), 1e-9))))
+    fastest = min(_seconds(call) for _ in range(ROUNDS))
+    return max(1, min(MOST_LOOPS, round(LEAST_S / max(fastest, 1e-9))))
 
 
 def _seconds(call: Callable[[], object]) -> float:
