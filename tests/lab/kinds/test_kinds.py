@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 from pathlib import Path
 from random import Random
@@ -13,6 +14,7 @@ from click.testing import CliRunner
 from hw.errors import InputError
 from minikern.commands.check import check
 from minikern.host import jit
+from minikern.lab import kinds
 from minikern.lab.algorithms import Found
 from minikern.lab.check import Trial, check_algorithm
 from minikern.lab.kinds.kind import Kind
@@ -154,3 +156,19 @@ def test_no_answer_breaks_the_judge_or_its_picture(name: str) -> None:
             trial = Trial(Found("mine", kind.hook, lambda *_: shape(rng)))
             wrong = trial.first_wrong(case)
             assert wrong is None or all(len(line) < 400 for line in (str(wrong), *wrong.picture))
+
+
+DECLARATIONS = {"minikern.mm.page.mmzone", "minikern.mm.page.struct_page"}  # sizes and layouts, no algorithm
+TIMED = {"builtins", "builtins_of"}  # where the kernel rooms' own functions may be fetched
+
+
+def test_judges_share_no_code_with_the_kernel_rooms() -> None:
+    for path in sorted(Path(kinds.__path__[0]).glob("*.py")):
+        tree = ast.parse(path.read_text())
+        inside = {id(node) for one in ast.walk(tree) if isinstance(one, ast.FunctionDef) and one.name in TIMED
+                  for node in ast.walk(one)}  # fmt: skip
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and id(node) not in inside:
+                name = node.module or ""
+                outside = name.startswith("minikern.") and not name.startswith(("minikern.lab.", "minikern.host."))
+                assert not outside or name in DECLARATIONS, f"{path.name}: {name}"
