@@ -6,6 +6,7 @@ import copy
 import re
 from collections import Counter
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -25,7 +26,10 @@ from minikern.init.main import start_kernel
 from minikern.lab.run import prepare
 from minikern.state.pci import PciState
 
+ROOT = Path(__file__).resolve().parents[2]
 MEMORY = "64M"
+UNASKED = {"CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF": False}
+"""IOMMUs stay off until a test asks for them."""
 AREA_BYTES = 0x8000  # of the firmware's tables that a test may add
 
 
@@ -44,8 +48,9 @@ def _release(name: str) -> Release:
 class SmallKernel:
     """A kernel that stands before its start; :meth:`boot` takes it to /init.
 
-    ``tables`` are ACPI tables the firmware has besides its own, ``dmi`` what it says of the board, ``behaviour`` what
-    the release does otherwise. The hardware can be changed until the boot: ``topology`` and ``bus`` are the machine's.
+    ``tables`` are ACPI tables the firmware has besides or in the place of its own, ``dmi`` what it says of the board,
+    ``boot_arch`` further flags of the FADT, ``behaviour`` what the release does otherwise. The hardware can be changed
+    until the boot: ``topology`` and ``bus`` are the machine's.
     """
 
     def __init__(
@@ -56,15 +61,17 @@ class SmallKernel:
         *,
         tables: dict[str, bytes] | None = None,
         dmi: list[str] | None = None,
+        boot_arch: int = 0,
         config: dict[str, bool | int | str] | None = None,
         experiment: Experiment | None = None,
         **behaviour: Any,
     ) -> None:
         case = copy.deepcopy(_machine())
         case.pci, case.dmi = copy.deepcopy(spec), dmi or case.dmi
+        case.acpi.boot_arch |= boot_arch
         own = _release(release)
         own = msgspec.structs.replace(
-            own, behaviour=changed(own.behaviour, behaviour), config={**own.config, **(config or {})}
+            own, behaviour=changed(own.behaviour, behaviour), config={**own.config, **UNASKED, **(config or {})}
         )
         self.kernel: Kernel = prepare(case, None, own, append, BootOptions(), experiment)
         self.bus: Bus = self.kernel.machine.bus
@@ -91,7 +98,7 @@ class SmallKernel:
         """Pieces of work by their kind."""
         found: Counter[str] = Counter()
         for entry in self.kernel.ledger.entries():
-            found[entry.kind] += entry.count
+            found[entry.kind] += entry.pieces
         return found
 
     def class_lines(self, pattern: str) -> list[str]:

@@ -31,7 +31,7 @@ WINDOWS = [WindowSpec("io", 0x1000, 0xFFFF), WindowSpec("mem", 0xC000_0000, 0xEF
 
 def booted(*functions: PciFunctionSpec, append: str = "", **behaviour: object) -> SmallKernel:
     host = HostBridgeSpec(first_bus=0, last_bus=0xFF, windows=WINDOWS)
-    spec = PciSpec(ecam_base=0xB000_0000, host_bridges=[host], functions=[HOST, *functions])
+    spec = PciSpec(ecam_base=0xE000_0000, host_bridges=[host], functions=[HOST, *functions])
     return SmallKernel(spec, append, **behaviour).boot()
 
 

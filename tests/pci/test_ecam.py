@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 from minikern.pci import ecam
 from minikern.pci.ecam import bios_year, pci_mmcfg_init
-from tests.pci.fakes import SimpleE820
 from tests.support import behaviour_of
+
+
+class E820Entry(NamedTuple):
+    addr: int
+    size: int
+    type: int
+
 
 BASE, MIB = 0xB000_0000, 1 << 20
 WINDOW = "[mem 0xb0000000-0xbfffffff]"
@@ -24,7 +30,7 @@ def kernel(reserved: list[tuple[int, int]], words: str = "ecam", date: str = "04
         printk=lambda text, level=None: lines.append(text),
         behaviour=behaviour_of("debian-6.12", pci_ecam_lines=words, pci_ecam_trusted=words == "ecam"),
         acpi=SimpleNamespace(mcfg=[(BASE, 0, 0, 0xFF)]),
-        e820=SimpleNamespace(table=[SimpleE820(start, size, 2) for start, size in reserved]),
+        e820=SimpleNamespace(table=[E820Entry(start, size, 2) for start, size in reserved]),
         machine=SimpleNamespace(spec=SimpleNamespace(dmi=["SMBIOS 2.8 present.", *dmi])),
         pci=SimpleNamespace(ecam=None),
     )
@@ -40,8 +46,10 @@ def test_whole_window_in_the_memory_map() -> None:
     ("words", "line"),
     [
         ("ecam", "PCI: ECAM [mem 0xb0000000-0xb3ffffff] (base 0xb0000000) for 0000 [bus00-3f] (size reduced!)"),
-        ("mmconfig",
-         "PCI: MMCONFIG for 0000 [bus00-3f] at [mem 0xb0000000-0xb3ffffff] (base 0xb0000000) (size reduced!)"),
+        (
+            "mmconfig",
+            "PCI: MMCONFIG for 0000 [bus00-3f] at [mem 0xb0000000-0xb3ffffff] (base 0xb0000000) (size reduced!)",
+        ),
     ],
 )
 def test_window_shrinks_to_what_is_reserved(words: str, line: str) -> None:

@@ -9,7 +9,7 @@ from hw.pci.config import SRIOV
 from hw.pci.spec import BarSpec, HostBridgeSpec, LinkSpec, PciFunctionSpec, PciSpec, VirtualFunctions, WindowSpec
 from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
-from tests.pci.fakes import FakeKernel
+from tests.pci.small import SmallKernel
 from tests.support import SHARED
 
 WINDOWS = [WindowSpec("mem", 0xC000_0000, 0xCFFF_FFFF)]
@@ -27,17 +27,17 @@ def adapter(**fields: object) -> PciFunctionSpec:
     return PciFunctionSpec(bdf="01:00.0", id="8086:0002", class_code=0x020000, kind="endpoint", **fields)  # type: ignore[arg-type]
 
 
-def booted(*functions: PciFunctionSpec, **behaviour: object) -> FakeKernel:
+def booted(*functions: PciFunctionSpec, **behaviour: object) -> SmallKernel:
     host = HostBridgeSpec(first_bus=0, last_bus=0xFF, windows=WINDOWS)
-    spec = PciSpec(ecam_base=0xB000_0000, host_bridges=[host], functions=list(functions))
-    return FakeKernel(spec, **behaviour).boot()
+    spec = PciSpec(ecam_base=0xE000_0000, host_bridges=[host], functions=list(functions))
+    return SmallKernel(spec, **behaviour).boot()
 
 
 def test_room_for_all_functions_is_named_in_both_wordings() -> None:
     virtual = VirtualFunctions(8, [BarSpec(0, "mem64", 0x4000, True, 0xC010_0000), BarSpec(3, "mem32", 0x1000)], 0x160)
     bridge = port(assigned=True, command=7, windows=[WindowSpec("mem", 0xC000_0000, 0xC01F_FFFF)])
     card = adapter(assigned=True, command=2, virtual=virtual)
-    new = booted(bridge, card).class_lines("VF")
+    new = booted(bridge, card).class_lines(" VF BAR")
     assert new[:4] == [
         "pci 0000:01:00.0: VF BAR 0 [mem 0xc0100000-0xc0103fff 64bit pref]",
         "pci 0000:01:00.0: VF BAR 0 [mem 0xc0100000-0xc011ffff 64bit pref]: contains BAR 0 for 8 VFs",
@@ -85,7 +85,7 @@ def test_links_that_are_slower_than_the_device(own: LinkSpec, limit: LinkSpec, t
 
 def test_older_kernels_write_whole_speeds_without_a_point() -> None:
     found = booted(port(link=LinkSpec(1, 4, 1, 4)), adapter(link=LinkSpec(3, 4, 1, 4)), pci_link_speed="plain")
-    assert found.class_lines("available") == [
+    assert found.class_lines("available PCIe") == [
         "pci 0000:01:00.0: 8.000 Gb/s available PCIe bandwidth, limited by 2.5 GT/s x4 link at 0000:00:01.0"
         " (capable of 31.504 Gb/s with 8 GT/s x4 link)"
     ]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+import pytest
+
 from hw.pci.spec import BarSpec, HostBridgeSpec, PciFunctionSpec, PciSpec, WindowSpec
-from minikern import pci
 from minikern.describe.pci_capture import _first_free
 from minikern.pci.amd_iommu import ivhd_blocks, parse_ivhd
 from minikern.pci.assign import _kind, _need_to_release
 from minikern.state.pci import IORESOURCE_IO, IORESOURCE_MEM, IORESOURCE_PREFETCH, PciBus, PciDev, Resource
-from tests.pci.fakes import FakeKernel
+from tests.pci.small import SmallKernel
 
 WINDOWS = [WindowSpec("io", 0x1000, 0xFFFF), WindowSpec("mem", 0xC000_0000, 0xFEBF_FFFF)]
 BOARD = PciSpec(
@@ -23,43 +25,39 @@ BOARD = PciSpec(
 )
 
 
-class PhysBits:
-    """Leaves that say how wide addresses are."""
-
-    def __init__(self, eax: int) -> None:
-        self.eax = eax
-
-
-def without_acpi(append: str = "") -> FakeKernel:
-    k = FakeKernel(BOARD, append)
-    k.acpi.disabled = True
-    k.machine.boot_cpu.cpuid = lambda leaf: PhysBits(0x8000_0008 if leaf == 0x8000_0000 else 40)
-    any_k: Any = k
-    pci.pci_arch_init(any_k)
-    pci.pci_subsys_init(any_k)
-    return k
+def without_acpi(append: str = "") -> SmallKernel:
+    return SmallKernel(BOARD, f"acpi=off {append}").boot()
 
 
 def test_bus_0_is_probed_without_acpi() -> None:
     k = without_acpi()
     assert "PCI: Probing PCI hardware" in k.lines
     assert "PCI: Using ACPI for IRQ routing" not in k.lines
-    assert "pci_bus 0000:00: root bus resource [mem 0x00000000-0xffffffffff]" in k.lines
+    bits = k.kernel.machine.boot_cpu.cpuid(0x8000_0008).eax & 0xFF
+    assert f"pci_bus 0000:00: root bus resource [mem 0x00000000-{(1 << bits) - 1:#x}]" in k.lines
     assert "pci_bus 0000:00: busn_res: [bus 00-ff] end is updated to 00" in k.lines
     assert [dev.name for dev in k.pci.devices] == ["0000:00:00.0", "0000:00:03.0"]
-    assert not [line for line in k.lines if "can't claim" in line]
+    assert not k.class_lines("can't claim")
+
+
+@pytest.mark.parametrize("word", ["pci=noacpi", "acpi=noirq"])
+def test_without_acpis_routing_nobody_asks_for_it(word: str) -> None:
+    """``pci=noacpi`` takes the host bridges from ACPI too; ``acpi=noirq`` only the interrupts."""
+    usb = PciFunctionSpec(bdf="00:04.0", id="8086:31a8", class_code=0x0C0330, interrupt_pin=1)
+    spec = msgspec.structs.replace(BOARD, functions=[*BOARD.functions, usb])
+    k = SmallKernel(spec, word).boot()
+    assert not k.class_lines("PCI INT|Interrupt link|Using ACPI for IRQ routing|Enabled at IRQ")
+    assert bool(k.class_lines("ACPI: PCI Root Bridge")) == (word != "pci=noacpi")
+    assert [dev.name for dev in k.pci.devices][-1] == "0000:00:04.0"
 
 
 def test_peer_buses_are_looked_for_up_to_lastbus() -> None:
-    assert not [line for line in without_acpi("pci=lastbus=3").lines if "peer" in line]
+    assert not without_acpi("pci=lastbus=3").class_lines("peer")
 
 
 def test_nocrs_ignores_the_windows() -> None:
-    k = FakeKernel(BOARD, "pci=nocrs")
-    k.machine.boot_cpu.cpuid = lambda leaf: PhysBits(0x8000_0008 if leaf == 0x8000_0000 else 40)
-    k.boot()
-    assert [line for line in k.lines if line.endswith("(ignored)")]
-    assert not [line for line in k.lines if "can't claim" in line]
+    k = SmallKernel(BOARD, "pci=nocrs").boot()
+    assert k.class_lines(r"\(ignored\)$") and not k.class_lines("can't claim")
 
 
 def ivrs(entries: bytes, kind: int = 0x10) -> bytes:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from hw.pci.spec import BarSpec, HostBridgeSpec, PciFunctionSpec, PciSpec, WindowSpec
-from tests.pci.fakes import FakeKernel
+from tests.pci.small import SmallKernel
 
 WINDOWS = [WindowSpec("mem", 0xC000_0000, 0xC03F_FFFF)]
 PLACED = PciFunctionSpec(
@@ -18,7 +18,7 @@ PLACED = PciFunctionSpec(
 
 def lines(reg_lines: str) -> list[str]:
     host = HostBridgeSpec(first_bus=0, last_bus=0xFF, windows=WINDOWS)
-    kernel = FakeKernel(PciSpec(host_bridges=[host], functions=[PLACED]), pci_reg_lines=reg_lines).boot()
+    kernel = SmallKernel(PciSpec(host_bridges=[host], functions=[PLACED]), pci_reg_lines=reg_lines).boot()
     return [line.removeprefix("pci 0000:00:03.0: ") for line in kernel.class_lines(r"^pci 0000:00:03.0: (?!\[8086)")]
 
 
@@ -63,7 +63,7 @@ def test_a_window_in_the_way_is_called_by_its_bus() -> None:
     device = PciFunctionSpec(bdf="00:03.0", id="8086:0001", class_code=0x020000, assigned=True, command=2)
     device.bars = [BarSpec(0, "mem32", 0x20_0000, address=0xC000_0000)]
     host = HostBridgeSpec(first_bus=0, last_bus=0xFF, windows=WINDOWS)
-    kernel = FakeKernel(PciSpec(host_bridges=[host], functions=[bridge, device])).boot()
+    kernel = SmallKernel(PciSpec(host_bridges=[host], functions=[bridge, device])).boot()
     assert kernel.class_lines("can't claim") == [
         "pci 0000:00:03.0: BAR 0 [mem 0xc0000000-0xc01fffff]: can't claim; address conflict with PCI Bus 0000:01"
         " [mem 0xc0100000-0xc01fffff]"

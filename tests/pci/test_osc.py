@@ -1,22 +1,23 @@
-from __future__ import annotations
+"""What firmware grants, asked by the real interpreter of real AML."""
 
-from types import SimpleNamespace
+from __future__ import annotations
 
 import pytest
 
+from hw.acpi import aml
+from hw.acpi.layout import TableIds, sdt
 from hw.pci.spec import HostBridgeSpec, PciFunctionSpec, PciSpec
-from tests.pci.fakes import FakeKernel, Osc
+from tests.pci.small import SmallKernel
 
 
-def kernel(append: str = "", ecam: bool = True) -> FakeKernel:
+def osc_lines(append: str = "", ecam: bool = True, osc: int | None = 0x3F, **fields: object) -> list[str]:
     function = PciFunctionSpec(bdf="00:00.0", id="8086:29c0", class_code=0x060000)
-    bridge = HostBridgeSpec(first_bus=0, last_bus=0xFF)
-    base = 0xB000_0000 if ecam else None
-    return FakeKernel(PciSpec(ecam_base=base, host_bridges=[bridge], functions=[function]), append)
-
-
-def osc_lines(k: FakeKernel) -> list[str]:
-    return [line.removeprefix("acpi PNP0A08:00: ") for line in k.boot().class_lines("^acpi ")]
+    bridge = HostBridgeSpec(first_bus=0, last_bus=0xFF, osc=osc)
+    spec = PciSpec(ecam_base=0xE000_0000, host_bridges=[bridge], functions=[function])
+    if not ecam:
+        fields["tables"] = {"MCFG": sdt("MCFG", 1, bytes(8), TableIds())}  # a table without a window
+    k = SmallKernel(spec, append, **fields).boot()  # type: ignore[arg-type]
+    return [line.removeprefix("acpi PNP0A08:00: ") for line in k.class_lines("^acpi ")]
 
 
 SUPPORTS = "_OSC: OS supports [ExtendedConfig ASPM ClockPM Segments MSI HPX-Type3]"
@@ -33,31 +34,25 @@ SUPPORTS = "_OSC: OS supports [ExtendedConfig ASPM ClockPM Segments MSI HPX-Type
     ],
 )
 def test_what_the_platform_grants(granted: int, lines: list[str]) -> None:
-    k = kernel()
-    k.acpi.interpreter = Osc(granted)
-    assert osc_lines(k) == [SUPPORTS, *lines]
+    assert osc_lines(osc=granted) == [SUPPORTS, *lines]
 
 
 def test_no_method() -> None:
-    k = kernel()
-    k.acpi.pci_roots[0].osc = False
-    assert osc_lines(k) == [SUPPORTS, "_OSC: platform retains control of PCIe features (AE_NOT_FOUND)"]
+    assert osc_lines(osc=None) == [SUPPORTS, "_OSC: platform retains control of PCIe features (AE_NOT_FOUND)"]
 
 
 def test_method_that_answers_rubbish() -> None:
-    k = kernel()
-    k.acpi.interpreter = SimpleNamespace(evaluate=lambda node, name, args: 7)
-    assert osc_lines(k) == [SUPPORTS, "_OSC: platform retains control of PCIe features (AE_ERROR)"]
+    rubbish = aml.scope("\\_SB_.PCI0", [aml.method("_OSC", 4, [aml.return_(aml.integer(7))])])
+    found = osc_lines(osc=None, tables={"SSDT": sdt("SSDT", 2, rubbish, TableIds())})
+    assert found == [SUPPORTS, "_OSC: platform retains control of PCIe features (AE_ERROR)"]
 
 
 def test_no_aspm_in_the_fadt() -> None:
-    k = kernel()
-    k.acpi.fadt = SimpleNamespace(no_aspm=True)
-    assert osc_lines(k)[-1] == "FADT indicates ASPM is unsupported, using BIOS configuration"
+    assert osc_lines(boot_arch=1 << 4)[-1] == "FADT indicates ASPM is unsupported, using BIOS configuration"
 
 
 def test_without_ecam_nothing_is_asked() -> None:
-    assert osc_lines(kernel(ecam=False)) == [
+    assert osc_lines(ecam=False) == [
         "_OSC: OS supports [ASPM ClockPM Segments MSI HPX-Type3]",
         "_OSC: not requesting OS control; OS requires [ExtendedConfig ASPM ClockPM MSI]",
         "fail to add MMCONFIG information, can't access extended configuration space under this bridge",
@@ -65,4 +60,4 @@ def test_without_ecam_nothing_is_asked() -> None:
 
 
 def test_nommconf_says_so() -> None:
-    assert osc_lines(kernel("pci=nommconf"))[-1].startswith("MMCONFIG is disabled, can't access")
+    assert osc_lines("pci=nommconf")[-1].startswith("MMCONFIG is disabled, can't access")

@@ -1,35 +1,37 @@
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import pytest
 
+from hw.acpi.layout import TableIds, sdt
 from hw.pci.spec import BarSpec, HostBridgeSpec, PciFunctionSpec, PciSpec, WindowSpec
-from tests.pci.fakes import FakeKernel
+from tests.pci.small import SmallKernel
 
 RANGES = [WindowSpec("io", 0x1000, 0xFFFF), WindowSpec("mem", 0xC000_0000, 0xCFFF_FFFF)]
 
 
 def machine(*functions: PciFunctionSpec, ecam: bool = True) -> PciSpec:
     return PciSpec(
-        ecam_base=0xB000_0000 if ecam else None,
+        ecam_base=0xE000_0000 if ecam else None,
         host_bridges=[HostBridgeSpec(first_bus=0, last_bus=0xFF, windows=RANGES)],
         functions=[PciFunctionSpec(bdf="00:00.0", id="8086:29c0", class_code=0x060000), *functions],
     )
 
 
-def names(kernel: FakeKernel) -> list[str]:
+def names(kernel: SmallKernel) -> list[str]:
     return [dev.name.removeprefix("0000:") for dev in kernel.pci.devices]
 
 
 def test_gaps_between_functions_are_tolerated() -> None:
     spec = machine(*(PciFunctionSpec(bdf=f"00:03.{fn}", id="8086:1111") for fn in (0, 2, 7)))
-    assert names(FakeKernel(spec).boot()) == ["00:00.0", "00:03.0", "00:03.2", "00:03.7"]
+    assert names(SmallKernel(spec).boot()) == ["00:00.0", "00:03.0", "00:03.2", "00:03.7"]
 
 
 def test_no_function_0_no_slot() -> None:
     spec = machine(PciFunctionSpec(bdf="00:03.1", id="8086:1111"))
-    assert names(FakeKernel(spec).boot()) == ["00:00.0"]
+    assert names(SmallKernel(spec).boot()) == ["00:00.0"]
 
 
 @pytest.mark.parametrize(("word", "found"), [("", []), ("pci=pcie_scan_all", ["01:04.0"])])
@@ -39,7 +41,7 @@ def test_only_device_0_below_a_root_port(word: str, found: list[str]) -> None:
         PciFunctionSpec(bdf="01:00.0", id="8086:0001", kind="endpoint"),
         PciFunctionSpec(bdf="01:04.0", id="8086:0002", kind="endpoint"),
     )
-    assert names(FakeKernel(spec, word).boot())[3:] == found
+    assert names(SmallKernel(spec, word).boot())[3:] == found
 
 
 @pytest.mark.parametrize(("word", "found"), [("", ["01:00.0", "01:00.1"]), ("pci=noari", ["01:00.0", "01:00.1"])])
@@ -49,14 +51,14 @@ def test_ari_chain(word: str, found: list[str]) -> None:
         PciFunctionSpec(bdf="01:00.0", id="8086:0001", kind="endpoint", capabilities=["ari"]),
         PciFunctionSpec(bdf="01:00.1", id="8086:0001", kind="endpoint", capabilities=["ari"]),
     )
-    kernel = FakeKernel(spec, word).boot()
+    kernel = SmallKernel(spec, word).boot()
     assert names(kernel)[2:] == found
     assert kernel.pci.devices[1].ari_enabled == (word == "")
 
 
-def unnumbered(spec: PciSpec) -> FakeKernel:
+def unnumbered(spec: PciSpec) -> SmallKernel:
     """A machine whose firmware left the bridges at reset."""
-    kernel = FakeKernel(spec)
+    kernel = SmallKernel(spec)
     functions = list(kernel.topology.functions())
     for function in functions:
         if function.config.is_bridge:
@@ -89,7 +91,7 @@ def test_bridge_lines_of_newer_releases() -> None:
                         subordinate=1, pme=["D0", "D3hot"]),
         PciFunctionSpec(bdf="01:00.0", id="8086:0001", kind="endpoint", bars=[BarSpec(0, "mem32", 4096)]),
     )
-    new = FakeKernel(spec).boot().class_lines("^pci 0000:00:01.0")
+    new = SmallKernel(spec).boot().class_lines("^pci 0000:00:01.0")
     assert new[:6] == [
         "pci 0000:00:01.0: [8086:347a] type 01 class 0x060400 PCIe Root Port",
         "pci 0000:00:01.0: PCI bridge to [bus 01]",
@@ -98,7 +100,7 @@ def test_bridge_lines_of_newer_releases() -> None:
         "pci 0000:00:01.0: PCI bridge to [bus 01]",
         "pci 0000:00:01.0: PCI bridge to [bus 01]",
     ]
-    old = FakeKernel(spec, pci_device_type_text=False, pci_bridge_lines_early=False, pci_reg_lines="reg").boot()
+    old = SmallKernel(spec, pci_device_type_text=False, pci_bridge_lines_early=False, pci_reg_lines="reg").boot()
     assert old.class_lines("^pci 0000:00:01.0")[:4] == [
         "pci 0000:00:01.0: [8086:347a] type 01 class 0x060400",
         "pci 0000:00:01.0: PME# supported from D0 D3hot",
@@ -110,13 +112,13 @@ def test_bridge_lines_of_newer_releases() -> None:
 
 def test_extended_tags_are_enabled() -> None:
     spec = machine(PciFunctionSpec(bdf="00:02.0", id="8086:0001", kind="rciep", ext_tag=True))
-    kernel = FakeKernel(spec).boot()
+    kernel = SmallKernel(spec).boot()
     assert "pci 0000:00:02.0: enabling Extended Tags" in kernel.lines
     assert kernel.pci.devices[1].read(kernel.pci.devices[1].pcie_cap + 8, 2) & 0x100
 
 
 def test_device_that_asks_for_time() -> None:
-    kernel: Any = FakeKernel(machine(PciFunctionSpec(bdf="00:02.0", id="0001:0000", kind="rciep")))
+    kernel: Any = SmallKernel(machine(PciFunctionSpec(bdf="00:02.0", id="0001:0000", kind="rciep")))
     function = next(f for f in kernel.topology.functions() if f.address.devfn == 0x10)
     real, asked = function.config.read, 0
 
@@ -134,7 +136,7 @@ def test_device_that_asks_for_time() -> None:
 
 
 def test_device_that_never_gets_ready() -> None:
-    kernel = FakeKernel(machine(PciFunctionSpec(bdf="00:02.0", id="0001:0000", kind="rciep"))).boot()
+    kernel = SmallKernel(machine(PciFunctionSpec(bdf="00:02.0", id="0001:0000", kind="rciep"))).boot()
     assert kernel.lines.count("pci 0000:00:02.0: not ready after 65535ms; giving up") == 1
     assert names(kernel) == ["00:00.0"]
 
@@ -151,18 +153,18 @@ def test_device_that_never_gets_ready() -> None:
 )
 def test_probe_only(spec: str, found: list[str]) -> None:
     functions = [PciFunctionSpec(bdf=f"00:03.{fn}", id=f"8086:{'2222' if fn == 1 else '1111'}") for fn in range(3)]
-    kernel = FakeKernel(machine(*functions), f"pci=probe_only={spec}").boot()
+    kernel = SmallKernel(machine(*functions), f"pci=probe_only={spec}").boot()
     assert names(kernel) == found
     assert kernel.pci.skipped == 4 - len(found)
 
 
 def test_unreadable_probe_only_is_named() -> None:
-    kernel = FakeKernel(machine(), "pci=probe_only=nonsense").boot()
+    kernel = SmallKernel(machine(), "pci=probe_only=nonsense").boot()
     assert "PCI: Can't parse probe_only parameter: nonsense" in kernel.lines
 
 
 def test_pci_off() -> None:
-    kernel = FakeKernel(machine(), "pci=off").boot()
+    kernel = SmallKernel(machine(), "pci=off").boot()
     assert kernel.pci.devices == [] and kernel.class_lines("configuration type") == []
     assert kernel.class_lines("^PCI: (Fatal|System)|MMCONFIG is") == [
         "PCI: Fatal: No config space access function found",
@@ -173,23 +175,24 @@ def test_pci_off() -> None:
 
 def test_nommconf_keeps_to_256_bytes() -> None:
     spec = machine(PciFunctionSpec(bdf="00:02.0", id="8086:0001", kind="rciep", capabilities=["acs"]))
-    assert FakeKernel(spec).boot().pci.devices[1].cfg_size == 4096
-    kernel = FakeKernel(spec, "pci=nommconf").boot()
+    assert SmallKernel(spec).boot().pci.devices[1].cfg_size == 4096
+    kernel = SmallKernel(spec, "pci=nommconf").boot()
     assert kernel.pci.devices[1].cfg_size == 256 and not kernel.class_lines("^PCI: ECAM")
 
 
 def test_ecam_outside_reserved_memory_is_not_used_early() -> None:
-    kernel = FakeKernel(machine())
-    kernel.e820.table = []
-    kernel.boot()
+    spec = machine()
+    spec.ecam_base = None
+    entry = struct.pack("<QQHBBI", 0, 0xB000_0000, 0, 0, 0xFF, 0)  # of which the firmware says nothing else
+    kernel = SmallKernel(spec, tables={"MCFG": sdt("MCFG", 1, entry, TableIds())}).boot()
     window = "[mem 0xb0000000-0xbfffffff]"
-    assert kernel.lines[1] == f"PCI: not using ECAM ({window} not reserved)"
+    unused = f"PCI: not using ECAM ({window} not reserved)"
     assert f"PCI: [Firmware Info]: ECAM {window} not reserved in ACPI motherboard resources" in kernel.lines
-    assert kernel.pci.ecam == [] and kernel.lines.count(kernel.lines[1]) == 2
+    assert kernel.pci.ecam == [] and kernel.lines.count(unused) == 2
 
 
 def test_no_pci_hardware() -> None:
-    kernel = FakeKernel(PciSpec()).boot()
+    kernel = SmallKernel(PciSpec()).boot()
     assert "PCI: Fatal: No config space access function found" in kernel.lines
     assert kernel.pci.devices == []
 
@@ -202,7 +205,7 @@ def test_damaged_bridges_end_the_scan() -> None:
             PciFunctionSpec(bdf="01:00.0", id="104c:8232", kind="upstream", secondary=2, subordinate=2),
             PciFunctionSpec(bdf="02:00.0", id="104c:8233", kind="downstream", secondary=3, subordinate=3),
         )
-        kernel = FakeKernel(spec)
+        kernel = SmallKernel(spec)
         for function in list(kernel.topology.functions())[1:]:
             function.config.put(0x19, 1, secondary)
             function.config.put(0x1A, 1, subordinate)

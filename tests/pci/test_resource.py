@@ -18,7 +18,7 @@ from minikern.state.pci import (
     Resource,
 )
 from tests.naive_pci import bar_size, first_gap
-from tests.pci.fakes import FakeKernel
+from tests.pci.small import SmallKernel
 
 
 @pytest.mark.parametrize(
@@ -69,13 +69,13 @@ def test_find_gap(used: list[tuple[int, int]], size: int, io: bool) -> None:
     assert _find_gap(window, flags, size, size, (0, 1 << 32)) == expected
 
 
-def machine(functions: list[PciFunctionSpec], *ranges: WindowSpec) -> FakeKernel:
+def machine(functions: list[PciFunctionSpec], *ranges: WindowSpec) -> SmallKernel:
     host = PciFunctionSpec(bdf="00:00.0", id="8086:29c0", class_code=0x060000)
     bridge = HostBridgeSpec(first_bus=0, last_bus=0xFF, windows=list(ranges))
-    return FakeKernel(PciSpec(ecam_base=0xB000_0000, host_bridges=[bridge], functions=[host, *functions]))
+    return SmallKernel(PciSpec(ecam_base=0xE000_0000, host_bridges=[bridge], functions=[host, *functions]))
 
 
-def forget(kernel: FakeKernel, devfn: int) -> None:
+def forget(kernel: SmallKernel, devfn: int) -> None:
     """Take back what the firmware had assigned to a function of bus 0."""
     function = kernel.topology.roots[0].functions[devfn]
     for at in range(0x10, 0x18 if function.config.is_bridge else 0x28, 4):
@@ -158,7 +158,7 @@ def test_a_boot_displays_rom_register_is_not_looked_at_again() -> None:
     ]
     windows = [WindowSpec("io", 0x1000, 0xFFFF), WindowSpec("mem", 0xC000_0000, 0xCFFF_FFFF)]
     bridges = [HostBridgeSpec(first_bus=0, last_bus=0xFF, windows=windows)]
-    kernel = FakeKernel(PciSpec(ecam_base=0xB000_0000, host_bridges=bridges, functions=functions))
+    kernel = SmallKernel(PciSpec(ecam_base=0xE000_0000, host_bridges=bridges, functions=functions))
     for device in (1, 2):
         kernel.topology.write(0, 0, device << 3, 0x30, 4, 0xFFFF_F800)
     kernel.boot()

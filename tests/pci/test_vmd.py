@@ -50,7 +50,7 @@ WINDOWS = [WindowSpec("mem", 0xA000_0000, 0xAFFF_FFFF), WindowSpec("mem", 0x40_0
 def machine(*functions: PciFunctionSpec, vmd: list[VmdSpec] | None = None) -> PciSpec:
     host = HostBridgeSpec(first_bus=0, last_bus=0xFF, windows=WINDOWS)
     behind = [VmdSpec("00:0e.0", first_bus=0xE0, last_bus=0xFF)] if vmd is None else vmd
-    return PciSpec(ecam_base=0xC000_0000, host_bridges=[host], functions=[HOST, *functions], vmd=behind)
+    return PciSpec(ecam_base=0xE000_0000, host_bridges=[host], functions=[HOST, *functions], vmd=behind)
 
 
 def test_a_domain_is_scanned_through_the_devices_first_register() -> None:
