@@ -73,6 +73,7 @@ def has(release: Release, words: str, variant: Variant, other: Variant) -> bool:
     added = set(variant.append.split()) - set(other.append.split())
     return (
         variant.experiment in (other.experiment, Experiment())
+        and variant.hardware_reduced in (other.hardware_reduced, False)
         and all(release.config.get(key) == value for key, value in options.items())
         and all(getattr(release.behaviour, key) == value for key, value in behaviour.items())
         and added <= set(words.split())

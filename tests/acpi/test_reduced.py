@@ -8,9 +8,11 @@ from hw.acpi.reduced import HW_REDUCED, reduced_fadt
 from hw.acpi.spec import AcpiSpec
 from hw.acpi.static import fadt
 from minikern.core.kernel import Kernel
+from minikern.core.release import load_release
 from minikern.core.variant import load_variant
 from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
+from minikern.lab.verdict import has
 
 
 def booted(reduced: bool) -> Kernel:
@@ -30,6 +32,12 @@ def test_the_kernel_finds_no_fixed_hardware() -> None:
     assert any(text.endswith("preallocated irqs: 0") for text in said)
     assert reduced.ledger.count("acpi_gpe_block") == 0 < plain.ledger.count("acpi_gpe_block")
     assert reduced.acpi.fadt is not None and reduced.acpi.fadt.hardware_reduced
+
+
+def test_no_kernel_has_it_by_itself() -> None:
+    reduced, plain = load_variant("acpi-reduced"), load_variant("parallel-smp")
+    assert not has(load_release("debian-6.12"), "", reduced, plain)
+    assert reduced.hardware_reduced and not plain.hardware_reduced
 
 
 def test_a_fadt_of_each_revision_loses_its_registers() -> None:
