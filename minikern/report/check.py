@@ -54,6 +54,8 @@ def _timing_lines(verdict: Verdict, clocked: Clocked) -> Iterator[str]:
         yield from (f"    {line}" for line in _table(timings, clocked.unit))
     if clocked.note:
         yield f"  {clocked.note}"
+    if clocked.busy:
+        yield "  rounds differ by half and more: this computer had other work; measure again when it has none"
 
 
 def _table(timings: Sequence[Timing], counted: str) -> Iterator[str]:
@@ -83,6 +85,7 @@ def _entry(verdict: Verdict) -> dict[str, Any]:
     entry["merit"] = {"about": kind.merit.about, "counts": verdict.merits} if kind.merit and verdict.merits else None
     entry["first_call_s"] = verdict.first_call_s
     entry["timed_on"] = f"{clocked.about}{clocked.memory and ', '}{clocked.memory}" if clocked else None
+    entry["busy"] = clocked.busy if clocked else None
     entry["timings"] = [_timing_entry(timing, clocked.unit) for timing in clocked.timings] if clocked else []
     return entry
 

@@ -75,7 +75,7 @@ def test_json(tmp_path: Path) -> None:
     first, second = body["results"]
     assert (first["right"], first["wrong"]["field"], first["wrong"]["pfn"]) == (False, "memcg_data", 5)
     assert (second["right"], second["name"], second["hook"]) == (True, "second", "memmap_init_range")
-    assert all(len(timing["samples"]) == 5 for timing in second["timings"])
+    assert all(len(timing["samples"]) >= 5 for timing in second["timings"])
 
 
 def test_wrong_only_where_it_is_rare() -> None:

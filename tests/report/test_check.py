@@ -15,9 +15,17 @@ from pytest_benchmark.stats import Stats
 
 import minikern
 from minikern.commands.check import check
+from minikern.lab import check_time
+from minikern.lab.check_time import Clocked, Timing
 from minikern.lab.kinds.registry import KINDS
 from minikern.lab.kinds.template import template
 from minikern.report.benchmark_json import _stats
+
+
+@pytest.fixture(autouse=True)
+def fewest_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timings are of no interest here."""
+    monkeypatch.setattr(check_time, "MORE_S", 0.0)
 
 
 def run(*words: object) -> Any:
@@ -129,3 +137,9 @@ def test_a_function_that_may_run_on_several_threads_is_timed_so(tmp_path: Path) 
     assert max(row["of_roofline"] for (name, _), row in rows.items() if name.startswith("roofline")) == 1
     for row in rows.values():
         assert row["pages_per_s"] == pytest.approx(row["pages_a_sample"] / min(row["samples_s"]))
+
+
+def test_a_busy_computer_is_told_of() -> None:
+    calm, torn = Timing("calm", 1, 1, [1.0, 1.0, 1.1]), Timing("torn", 1, 1, [1.0, 2.0, 2.0])
+    assert not Clocked("it", "calls", timings=[calm, calm, torn]).busy
+    assert Clocked("it", "calls", timings=[calm, torn, torn]).busy
