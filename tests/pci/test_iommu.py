@@ -89,7 +89,7 @@ SLOTS = st.lists(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(slots=SLOTS)
 def test_groups_are_the_slow_ones(slots: list[tuple[str, bool, int, str, int]]) -> None:
     functions = [PciFunctionSpec(bdf="00:00.0", id="8086:29c0", class_code=0x060000)]
