@@ -23,12 +23,14 @@ from minikern.lab.machine_axes import Asked, Axis, axes_of, huge_page_bytes, mac
 from minikern.lab.run import Boot, boot
 from minikern.lab.what_if import COUNTED, STRAIGHT_NS, Curve, at, on_the_way, with_factors
 
+MEMORY = 0
 CPUS = 1  # the axis that others' work is divided by: its places are not interpolated between
 CHECKS = 20  # boots at settings drawn by lot
 DRAWS = 40  # times as many settings to find them among
 MARGIN = 3.0  # times what the worst of them was off
 LEAST_SHARE = 0.05  # of an effect, as its error
 MS_PER_S = 1000
+NO_MS = 1e-6  # less is what sums of fractions leave
 MOST_FACTOR = 4.0
 CHECK_SEED = 1
 
@@ -150,7 +152,7 @@ def said(model: WhatIf, setting: Setting) -> Said:
             beyond = _between(model, pair, setting)
             total += beyond[0]
             pieces = [some + more for some, more in zip(pieces, beyond[1:], strict=True)]
-            loose += 0.0 if pair.exact else abs(beyond[0])
+            loose += 0.0 if pair.exact else _around(model, pair, setting)
     for index, curve in enumerate(model.curves):
         factor = setting.factors[index]
         if factor == 1.0:
@@ -163,6 +165,7 @@ def said(model: WhatIf, setting: Setting) -> Said:
             share = pieces[index] / max(model.single[CPUS][place].pieces[index], 1)
             total += (at(beside, factor) - at(beside, 1.0)) * share
             loose += abs(pieces[index] * curve.unit_ns * (factor - 1.0)) / NS_PER_MS
+    loose = loose if loose > NO_MS else 0.0
     return Said(total, loose, model.error_share * (loose + model.tick_ms) if loose else 0.0)
 
 
@@ -180,8 +183,21 @@ def _between(model: WhatIf, pair: Pair, setting: Setting) -> list[float]:
     return found
 
 
+def _around(model: WhatIf, pair: Pair, setting: Setting) -> float:
+    """How large a pair's effect (ms) is at the knots around a setting, whichever way it goes."""
+    weights = [
+        _weights(model.axes[axis], knots, setting.places[axis])
+        for axis, knots in zip(pair.axes, pair.knots, strict=True)
+    ]
+    return sum(
+        abs(high * wide * pair.beyond[row][column].total_ms) for (row, high), (column, wide) in product(*weights)
+    )
+
+
 def _weights(axis: Axis, knots: Sequence[int], place: int) -> list[tuple[int, float]]:
     """The knots around a place, by index, with their shares."""
+    if len(knots) == 1:
+        return [(0, 1.0)]
     values = [axis.positions[knot].value for knot in knots]
     value = axis.positions[place].value
     high = min(max(bisect_right(values, value), 1), len(values) - 1)
@@ -247,8 +263,8 @@ class _Maker:
 
     def pair(self, axes: list[Axis], single: list[list[Figures]], first: int, second: int) -> Pair | None:
         """What two axes do to each other; None: somewhere the machine does not come up."""
-        ends = [sorted({0, axis.own, len(axis.positions) - 1}) for axis in (axes[first], axes[second])]
-        found = self._table(axes, single, (first, second), (ends[0], ends[1]))
+        ends = _ends(axes[first], first), _ends(axes[second], second)
+        found = self._table(axes, single, (first, second), ends)
         if found is None or found.exact:
             return found
         knots = (_knots(axes[first], first), _knots(axes[second], second))
@@ -279,10 +295,19 @@ class _Maker:
         return Setting(at_places, [(factors or {}).get(index, 1.0) for index in range(len(self.curves))])
 
 
+def _ends(axis: Axis, index: int) -> list[int]:
+    """The outermost places, and the machine's own. Its own memory map is not one of the made-up ones beside it."""
+    places = [place for place in range(len(axis.positions)) if index != MEMORY or place != axis.own]
+    return sorted({places[0], places[-1]} | ({axis.own} if index != MEMORY else set()))
+
+
 def _knots(axis: Axis, index: int) -> list[int]:
-    """Places of a table: all of an axis that divides others' work, else ends, middle and the machine's own."""
-    last = len(axis.positions) - 1
-    return list(range(last + 1)) if index == CPUS else sorted({0, axis.own, last})
+    """Places of a table: all of an axis that divides others' work, else the outermost and one between."""
+    if index == CPUS:
+        return list(range(len(axis.positions)))
+    ends = _ends(axis, index)
+    middle = (ends[0] + ends[-1]) // 2
+    return sorted({*ends, middle + (index == MEMORY and middle == axis.own)})
 
 
 def _beyond(both: Figures, first: Figures, second: Figures, own: Figures) -> Figures:

@@ -9,6 +9,7 @@ function curveAt(curve, factor) {
   return t[high - 1] + (factor - f[high - 1]) / (f[high] - f[high - 1]) * (t[high] - t[high - 1]);
 }
 function knotsAround(axis, knots, place) {
+  if (knots.length === 1) return [[0, 1]];
   const values = knots.map(knot => axis.positions[knot].value), value = axis.positions[place].value;
   let high = 1;
   while (high < values.length - 1 && value >= values[high]) high++;
@@ -16,12 +17,13 @@ function knotsAround(axis, knots, place) {
   return [[high - 1, 1 - share], [high, share]];
 }
 function pairBeyond(model, pair, places) {
-  const found = {total_ms: 0, pieces: model.curves.map(() => 0)};
+  const found = {total_ms: 0, around_ms: 0, pieces: model.curves.map(() => 0)};
   const [rows, columns] = pair.axes.map((axis, side) =>
     knotsAround(model.axes[axis], pair.knots[side], places[axis]));
   for (const [row, high] of rows) for (const [column, wide] of columns) {
     const cell = pair.beyond[row][column], weight = high * wide;
     found.total_ms += weight * cell.total_ms;
+    found.around_ms += Math.abs(weight * cell.total_ms);
     cell.pieces.forEach((count, index) => { found.pieces[index] += weight * count; });
   }
   return found;
@@ -41,7 +43,7 @@ function whatIf(model, setting) {
     const beyond = pairBeyond(model, pair, setting.places);
     total += beyond.total_ms;
     beyond.pieces.forEach((count, index) => { pieces[index] += count; });
-    if (!pair.exact) loose += Math.abs(beyond.total_ms);
+    if (!pair.exact) loose += beyond.around_ms;
   }
   model.curves.forEach((curve, index) => {
     const factor = setting.factors[index];
@@ -52,5 +54,6 @@ function whatIf(model, setting) {
     total += (curveAt(here, factor) - curveAt(here, 1)) * pieces[index] / alone;
     loose += Math.abs(pieces[index] * curve.unit_ns * (factor - 1)) / 1e6;
   });
+  if (loose < 1e-6) loose = 0; // what sums of fractions leave
   return {total_ms: total, loose_ms: loose, error_ms: loose ? model.error_share * (loose + model.tick_ms) : 0};
 }
