@@ -55,7 +55,7 @@ def write_sources(folder: Folder, api: str, seed: int, pictures: bool) -> None:
     folder.write("algorithms.md", algorithms_page())
     for lesson in lessons:
         folder.write(f"{lesson.name}.md", lesson_page(lesson, seed, pictures, notebook=True))
-        folder.write(f"notebooks/{lesson.name}.ipynb", notebook(lesson, seed))
+        folder.write(f"notebooks/{lesson.name}.ipynb", notebook(lesson, seed, pictures))
         for words in lesson.named(PICTURE) if pictures else []:
             for name, look in LOOKS.items():
                 folder.write(f"pictures/{picture_name(words)}-{name}.svg", lesson_svg(words, look))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -94,6 +96,29 @@ def test_a_notebook_is_the_same_twice(tmp_path: Path) -> None:
     pytest.importorskip("jupytext")
     first, second = (CliRunner().invoke(main, ["learn", "notebook", "zones"]).stdout for _ in range(2))
     assert first == second and json.loads(first)["nbformat"] == 4
+
+
+def outputs(cell: dict[str, Any]) -> list[str]:
+    """What a cell put out, as text; a terminal's line ends are Python's."""
+    found = []
+    for one in cell["outputs"]:
+        data = one.get("data", {})
+        found.append(one.get("text") or data.get("text/markdown") or data["text/plain"])
+    return ["".join(text).replace("\r\n", "\n") for text in found]
+
+
+def test_what_a_notebook_shows_is_what_its_cells_put_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: pip install '.[book]'")
+    nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed: pip install '.[book]'")
+    pytest.importorskip("ipykernel", reason="ipykernel is not installed: pip install '.[book]'")
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=":")
+    monkeypatch.setenv("PYTHONPATH", str(Path(minikern.__file__).parents[1]), prepend=":")
+    made = nbformat.reads(notebooks.notebook(load_lesson("e820")), 4)
+    nbformat.validate(made)
+    shown = [outputs(cell) for cell in made.cells if cell.cell_type == "code"]
+    assert sum(map(bool, shown)) > 5
+    nbclient.NotebookClient(made, timeout=120, kernel_name="python3").execute()
+    assert [outputs(cell) for cell in made.cells if cell.cell_type == "code"] == shown
 
 
 def test_a_question_in_a_notebook() -> None:
