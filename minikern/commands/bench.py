@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from minikern.commands.common import reported
+from minikern.commands.waiting import Waiting
 
 MAX_THREADS = 256
 
@@ -46,7 +47,8 @@ def pages(pages: int | None, threads: int | None, rounds: int, as_json: bool) ->
 
     if pages is not None:
         pages = -(-pages // PAGES_PER_SECTION) * PAGES_PER_SECTION
-    report = run_pages(pages, [threads] if threads else default_threads(), rounds)
+    with Waiting("measuring struct-page kernels"):
+        report = run_pages(pages, [threads] if threads else default_threads(), rounds)
     if as_json:
         _print_json(report)
         return

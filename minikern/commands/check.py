@@ -11,6 +11,7 @@ import click
 
 from hw.errors import InputError
 from minikern.commands.common import EXIT_FAILED, OUTPUT, reported
+from minikern.commands.waiting import Waiting
 
 LEAST_MEMORY = 256 << 20
 
@@ -88,7 +89,8 @@ def check(
     if limit < LEAST_MEMORY:
         raise InputError(f"--memory-limit: {memory_limit}: expected 256M or more, libraries need as much")
     asked = Asked(algorithm, machine, examples, as_json, benchmark_json is not None)
-    done = supervise(lambda steps: _check(steps, asked), timeout, limit)
+    with Waiting(f"checking {algorithm}"):
+        done = supervise(lambda steps: _check(steps, asked), timeout, limit)
     if done.failure:
         click.echo(failure_text(algorithm, done.step, done.failure, as_json), nl=False)
         sys.exit(EXIT_FAILED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 EXIT_FAILED, EXIT_USAGE, EXIT_STOPPED, EXIT_INTERRUPTED = 1, 2, 3, 130
 DEFAULT_MACHINE = "lpc2023"
 LEAST_WIDTH = 20
+SILENT_SECONDS = 1.0  # before a bar is drawn
 NATURAL_WIDTH = 200  # columns that hold every table unfolded
 
 P = ParamSpec("P")
@@ -284,30 +286,38 @@ def show_sheets(sheets: list[Any], markdown: bool) -> None:
 
 
 class Progress:
-    """A bar on stderr for steps that are named as they begin; nothing where stderr is no terminal."""
+    """A bar on stderr for steps that are named as they begin, once a second has passed and where somebody waits."""
 
     def __init__(self, what: str, steps: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
+        from minikern.commands.waiting import somebody_waits
         from minikern.host.terminal import console
 
         self._bar = RichProgress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console(stderr=True),
-            transient=True, disable=not sys.stderr.isatty(), auto_refresh=False,
+            transient=True, auto_refresh=False,
         )  # fmt: skip
         self._task = self._bar.add_task(what, total=steps)
         self._what = what
-        self._started = False
+        self._shown = somebody_waits()
+        self._started = self._drawn = False
+        self._begun = time.monotonic()
 
     def __call__(self, name: str) -> None:
         self._bar.update(self._task, description=f"{self._what} {name}", advance=1 if self._started else 0)
         self._started = True
+        if not self._shown or time.monotonic() - self._begun < SILENT_SECONDS:
+            return
+        if not self._drawn:
+            self._bar.start()
+            self._drawn = True
         self._bar.refresh()  # no refresh thread: boots are forked beside the bar
 
     def __enter__(self) -> Progress:
-        self._bar.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self._bar.stop()
+        if self._drawn:
+            self._bar.stop()

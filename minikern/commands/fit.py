@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from minikern.commands.common import OUTPUT, reported, show_sheets
+from minikern.commands.waiting import Waiting
 
 
 @click.command()
@@ -34,7 +35,8 @@ def fit(logs: tuple[str, ...], output: Path | None, systemd: str, explain: bool,
     from minikern.lab.fit.write import write_spec
     from minikern.report import fit as report
 
-    fitted = fit_together([spooled(name) for name in logs])
+    with Waiting("fitting"):
+        fitted = fit_together([spooled(name) for name in logs])
     if systemd:
         lay_startup(fitted.spec, Path(systemd))
     if fitted.spec.startup is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from minikern.commands.waiting import somebody_waits
 
 
 class Rate:
@@ -15,7 +15,7 @@ class Rate:
 
         self._bar = Progress(
             TextColumn("booting"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(), console=console(stderr=True), transient=True, disable=not sys.stderr.isatty(),
+            TimeRemainingColumn(), console=console(stderr=True), transient=True, disable=not somebody_waits(),
         )  # fmt: skip
         self._task = self._bar.add_task("rows", total=total, completed=there, rate="")
 

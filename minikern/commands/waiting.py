@@ -12,16 +12,22 @@ EVERY_SECONDS = 0.5
 CLEAR = "\r\x1b[K"
 
 
-class Waiting:
-    """Around a boot: on stderr its phase and how long it has run on this computer. Nothing where stderr is no terminal.
+def somebody_waits() -> bool:
+    """True if stderr is a terminal where a line can be written over; a notebook's cell keeps every one of them."""
+    notebook = "JPY_PARENT_PID" in os.environ  # set by jupyter for its kernels, and so for what they start
+    return sys.stderr is not None and sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and not notebook
 
-    ``phase`` is to be told of every phase that begins.
+
+class Waiting:
+    """Around work: on stderr its phase and how long it has run on this computer, where somebody waits for it there.
+
+    ``phase`` is to be told of every phase that begins. The work may fork in its first second only.
     """
 
     def __init__(self, what: str) -> None:
         self._what = what
         self._phase = ""
-        self._shown = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+        self._shown = somebody_waits()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -45,7 +51,8 @@ class Waiting:
             spent = time.monotonic() - begun
             if spent >= SILENT_SECONDS:
                 said = True
-                sys.stderr.write(f"{CLEAR}minikern: {self._what}: {self._phase}, {spent:.0f} s")
+                phase = f": {self._phase}" if self._phase else ""
+                sys.stderr.write(f"{CLEAR}minikern: {self._what}{phase}, {spent:.0f} s")
                 sys.stderr.flush()
         if said:
             sys.stderr.write(CLEAR)
