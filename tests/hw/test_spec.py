@@ -105,6 +105,16 @@ def test_numa_options_make_nodes_with_distances() -> None:
     assert spec.memory_bytes() == 256 * MIB
 
 
+def test_nodes_option_makes_equal_shares() -> None:
+    spec = load_machine("lpc2023")
+    adjust(spec, Adjustments(cpus="8", memory="8G", nodes=4))
+    assert [sum(part.length for part in node.memory) for node in spec.nodes] == [2 * GIB] * 4
+    assert [node.cpus for node in spec.nodes] == ["0-1", "2-3", "4-5", "6-7"]
+    for wrong in ({"nodes": 9}, {"nodes": 2, "numa": ("1G",)}):
+        with pytest.raises(InputError, match="--nodes"):
+            adjust(spec, Adjustments(**wrong))  # type: ignore[arg-type]
+
+
 def test_memory_option_keeps_the_nodes_shares() -> None:
     spec = load_machine("lpc2023")
     adjust(spec, Adjustments(memory="8G"))
