@@ -171,12 +171,26 @@ def _is_private(folder: Path) -> bool:
     # Cached code is executed when it is loaded, so a folder that somebody else could have filled is no good.
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for place in (folder, folder.parent):
-            status = place.stat()
-            others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-            if hasattr(os, "getuid") and (status.st_uid != os.getuid() or others_write):
-                return False
+        if hasattr(os, "getuid") and not (_is_own(folder) and _is_own(folder.parent) and _is_safe_below(folder)):
+            return False
         with tempfile.TemporaryFile(dir=folder):
             return True
     except OSError:
         return False
+
+
+def _is_own(place: Path) -> bool:
+    # A link that somebody else made leads where they like.
+    status = place.stat()
+    others_write = status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return status.st_uid == place.lstat().st_uid == os.getuid() and not others_write
+
+
+def _is_safe_below(folder: Path) -> bool:
+    # Who owns a folder above, or may rename what is in it, can put another in this one's place.
+    for place in folder.resolve().parents:
+        status = place.stat()
+        renamed_by_all = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
+        if status.st_uid not in (0, os.getuid()) or renamed_by_all:
+            return False
+    return True

@@ -1,6 +1,7 @@
 """Files with a seal, for code that is executed when it is loaded: what is damaged, foreign or half written is none.
 
-A file counts only if this user owns it, nobody else may write it, and it is as it was when it was written.
+A file counts only if this user owns it, nobody else may write it, and it is as it was when it was written, under the
+name it had then.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def unsealed(path: Path) -> bytes:
         if not stat.S_ISREG(status.st_mode) or (hasattr(os, "getuid") and (status.st_uid != os.getuid() or others)):
             raise OSError(f"{path}: others can write it")
         data = file.read()
-    if hashlib.sha256(data[_SEAL_BYTES:]).digest() != data[:_SEAL_BYTES]:
+    if _seal_of(path, data[_SEAL_BYTES:]) != data[:_SEAL_BYTES]:
         raise OSError(f"{path}: damaged")
     return data[_SEAL_BYTES:]
 
@@ -33,7 +34,11 @@ def seal(path: Path, data: bytes) -> None:
     draft.unlink(missing_ok=True)
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(hashlib.sha256(data).digest() + data)
+            file.write(_seal_of(path, data) + data)
         draft.replace(path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _seal_of(path: Path, data: bytes) -> bytes:
+    return hashlib.sha256(os.fsencode(path.name) + b"\0" + data).digest()
