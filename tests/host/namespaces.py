@@ -29,4 +29,4 @@ def run_apart(script: str, env: Mapping[str, str], *words: str) -> subprocess.Co
     if not _enter():
         pytest.skip("no mount namespaces for this user (unshare -m)")
     command = [*_enter(), "sh", "-ec", script, "sh", *words]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300, check=False)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=900, check=False)
