@@ -49,7 +49,8 @@ def test_it_works_without_compiler_cache_or_home(wheel: Path, tmp_path: Path) ->
     place = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(place)
     script = 'mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"; cd "$1"; '
-    script += 'for args in "boot tiny --check" "compare tiny"; do "$2" -m minikern $args > /dev/null; done; "$2" -c "import minikern; print(minikern.__file__)"'
+    script += 'for args in "boot tiny --check" "compare tiny"; do "$2" -m minikern $args > /dev/null; done; '
+    script += '"$2" -c "import minikern; print(minikern.__file__)"'
     bare = {"PYTHONPATH": str(place), "PATH": "/nonexistent:/usr/bin:/bin", "TMPDIR": str(tmp_path), "CC": "/bin/false"}
     done = run_apart(script, bare, str(tmp_path), sys.executable)
     assert done.returncode == 0, done.stderr
