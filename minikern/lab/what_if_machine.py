@@ -166,7 +166,9 @@ def said(model: WhatIf, setting: Setting) -> Said:
             total += (at(beside, factor) - at(beside, 1.0)) * share
             loose += abs(pieces[index] * curve.unit_ns * (factor - 1.0)) / NS_PER_MS
     loose = loose if loose > NO_MS else 0.0
-    return Said(total, loose, model.error_share * (loose + model.tick_ms) if loose else 0.0)
+    # A wait for the timer always may end a tick sooner or later.
+    error = model.error_share * loose + max(model.error_share, 1.0) * model.tick_ms
+    return Said(total, loose, error if loose else 0.0)
 
 
 def _between(model: WhatIf, pair: Pair, setting: Setting) -> list[float]:

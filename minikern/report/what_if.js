@@ -55,5 +55,7 @@ function whatIf(model, setting) {
     loose += Math.abs(pieces[index] * curve.unit_ns * (factor - 1)) / 1e6;
   });
   if (loose < 1e-6) loose = 0; // what sums of fractions leave
-  return {total_ms: total, loose_ms: loose, error_ms: loose ? model.error_share * (loose + model.tick_ms) : 0};
+  // A wait for the timer always may end a tick sooner or later.
+  const error = model.error_share * loose + Math.max(model.error_share, 1) * model.tick_ms;
+  return {total_ms: total, loose_ms: loose, error_ms: loose ? error : 0};
 }
