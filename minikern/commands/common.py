@@ -279,10 +279,15 @@ def show_sheets(sheets: list[Any], markdown: bool) -> None:
     from minikern.host.terminal import console
     from minikern.report.tables import print_sheets
 
-    # A pipe takes any width; on a terminal, or where COLUMNS says how wide it is, no line is longer.
+    print_sheets(sheets, console(width=max(console().width, NATURAL_WIDTH)), told_width())
+
+
+def told_width() -> int:
+    """Columns no line is longer than: on a terminal, or where COLUMNS says so; 0 in a pipe, which takes any width."""
+    from minikern.host.terminal import console
+
     told = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
-    width = console().width
-    print_sheets(sheets, console(width=max(width, NATURAL_WIDTH)), max(width, LEAST_WIDTH) if told else 0)
+    return max(console().width, LEAST_WIDTH) if told else 0
 
 
 class Progress:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import click
 
-from minikern.commands.common import reported
+from minikern.commands.common import reported, told_width
+
+BESIDE = 60  # columns from which a title stands beside a name
 
 
 @click.group()
@@ -15,6 +19,23 @@ def variant() -> None:
     Example:
       minikern variant show hvo-skip > mine.toml && minikern compare --variants hugepages,mine.toml
     """
+
+
+def _folded(head: str, text: str, width: int) -> str:
+    """One entry in ``width`` columns (0: in one line), its words whole and below each other."""
+    if not width:
+        return head + text
+    beside = width >= BESIDE  # else below its name
+    indent = " " * (len(head) if beside else 4)
+    fold = textwrap.TextWrapper(
+        width,
+        initial_indent=head if beside else indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    above = "" if beside or not head.strip() else f"{head.rstrip()}\n"
+    return above + fold.fill(text)
 
 
 @variant.command("list")
@@ -36,10 +57,11 @@ def variant_list(as_json: bool) -> None:
         keys = ("name", "title", "extends", "against", "requires", "ladder")
         click.echo(json.dumps([{key: getattr(one, key) for key in keys} for one in found], indent=2))
         return
+    width = told_width()
     for one in found:
-        click.echo(f"{one.name:24}{'* ' if one.ladder else '  '}{one.title}")
+        click.echo(_folded(f"{one.name:24}{'* ' if one.ladder else '  '}", one.title, width))
         if one.requires:
-            click.echo(f"{'':26}needs {one.requires}")
+            click.echo(_folded(" " * 26, f"needs {one.requires}", width))
     click.echo("\n* on the ladder that `minikern compare` boots unless told otherwise")
 
 
