@@ -19,8 +19,12 @@ from minikern.lab.fit.line_prices import ANY, LINE, PREFIX, WORD, LinePrice, Lin
 
 DRAWN = 2.0  # machines that all families together weigh as much as
 LEAST_SPREAD, LONE_SPREAD = 0.2, 0.8  # of the logarithm of a cost; of one that a single machine shows
-OWN_WEIGHT = 3  # of a family's own machines in a line's median
+OWN_WEIGHT = 3  # of a family's own machines in a line's price
 OUTLIER = 0.7  # of a logarithm: a machine farther from the median of all counts as if it were so far
+# What a line is expected to take: the value that so many of its machines stay below. Few lines take long, each on few
+# machines, so medians add up to less than a third of what boots take; of 29 boots left out in turn, these to a half.
+# Of two or three machines a larger share would be the slowest. Source: the same logs as the tables.
+USUAL, MIDDLE, FEW = 0.65, 0.5, 4
 CUT_NS = 3_000_000.0  # longer stretches say nothing of lines that merely begin alike
 LEAST_NS = 1.0
 TIED = {SIBLING: ALONE}
@@ -120,22 +124,27 @@ def _prices(samples: Sequence[Sample], key: Callable[[str], str], cut: bool) -> 
 
 def _price(values: Sequence[tuple[str, float]]) -> LinePrice:
     apart = {name for name, family in load_families().items() if family.apart}
-    usual = [value for value in values if value[0] not in apart] or list(values)
-    overall = weighted_median([(ns, 1) for _, ns in usual])
+    common = [value for value in values if value[0] not in apart] or list(values)
+    overall = usual([(ns, 1) for _, ns in common])
     own = {}
     for family in {name for name, _ in values}:
-        near = [value for value in values if value[0] == family] if family in apart else usual
-        own[family] = weighted_median([(ns, OWN_WEIGHT if name == family else 1) for name, ns in near])
+        near = [value for value in values if value[0] == family] if family in apart else common
+        own[family] = usual([(ns, OWN_WEIGHT if name == family else 1) for name, ns in near])
     differing = {family: ns for family, ns in own.items() if abs(ns - overall) > 0.1 * overall + LEAST_NS}
-    return LinePrice(overall, len(usual), differing)
+    return LinePrice(overall, len(common), differing)
 
 
-def weighted_median(values: Sequence[tuple[float, int]]) -> float:
-    """The value at which half of the weight is reached."""
+def usual(values: Sequence[tuple[float, int]]) -> float:
+    """What a line is expected to take, by (ns, weight) of the machines that wrote it."""
+    return weighted_quantile(values, MIDDLE if len(values) < FEW else USUAL)
+
+
+def weighted_quantile(values: Sequence[tuple[float, int]], share: float) -> float:
+    """The value at which that share of the weight is reached."""
     ordered = sorted(values)
-    half, reached = sum(weight for _, weight in ordered) / 2, 0.0
+    enough, reached = sum(weight for _, weight in ordered) * share, 0.0
     for value, weight in ordered:
         reached += weight
-        if reached >= half:
+        if reached >= enough:
             return value
     raise ValueError("no values")

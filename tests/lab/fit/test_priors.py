@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import random
 from math import exp, log
+from statistics import median
 
 import pytest
 
 from hw.spec import CpuSpec
 from minikern.core.cost_table import default_costs
 from minikern.core.families import family_costs, family_of, load_families
+from minikern.core.line_mask import mask
 from minikern.describe.case import Case
-from minikern.lab.fit.line_prices import LINE, LinePrice, LinePrices, load_line_prices, parse
-from minikern.lab.fit.pool import Sample, pooled_costs, pooled_lines, weighted_median
+from minikern.lab.fit.line_prices import ANY, LINE, LinePrice, LinePrices, load_line_prices, parse
+from minikern.lab.fit.pool import Sample, pooled_costs, pooled_lines, weighted_quantile
 from minikern.lab.fit.predict import by_size
 
 SAMPLES = [
@@ -40,8 +43,31 @@ def test_the_table_is_read_as_it_was_written() -> None:
     assert parse(table.text().splitlines()).table == table.table
 
 
-def test_a_weighted_median_is_one_of_its_values() -> None:
-    assert weighted_median([(1.0, 1), (5.0, 3), (9.0, 1)]) == 5.0
+def test_a_weighted_quantile_is_one_of_its_values() -> None:
+    values = [(1.0, 1), (5.0, 3), (9.0, 1)]
+    assert [weighted_quantile(values, share) for share in (0.2, 0.5, 0.9)] == [1.0, 5.0, 9.0]
+
+
+def test_lines_add_up_to_about_what_skewed_boots_take() -> None:
+    """Of lines that take long on few machines, the medians' sum is none of the sum's."""
+    rng = random.Random(5)
+    boots = [[(f"driver {n}: up", 1e3 * 10 ** rng.gauss(0, 1.2)) for n in range(300)] for _ in range(12)]
+    table = pooled_lines([Sample(f"m{n}", "intel-client", {}, lines) for n, lines in enumerate(boots[:-1])])
+    told = sum(table.price_ns(text, "intel-client") for text, _ in boots[-1])
+    medians = sum(median(dict(boot)[f"driver {n}: up"] for boot in boots) for n in range(300))
+    real = sorted(sum(ns for _, ns in boot) for boot in boots)
+    assert medians < told < real[-1]
+
+
+@pytest.mark.parametrize(
+    "text", ["calling  some_init+0x0/0x20 @ 1", "initcall some_init+0x0/0x20 returned 0 after 3 usecs"]
+)
+def test_unknown_lines_of_initcall_debug_only_cut_time_into_pieces(text: str) -> None:
+    known = LINE, mask("calling  known+0x0/0x8 @ 1")
+    table = LinePrices({(ANY, ""): LinePrice(5000.0, 3), known: LinePrice(70.0, 2)})
+    assert table.price_ns(mask(text), "guest") == 0.0
+    assert table.price_ns(mask("calling  known+0x0/0x9 @ 1"), "guest") == 70.0
+    assert table.price_ns("some driver: up", "guest") == 5000.0
 
 
 @pytest.mark.parametrize(
