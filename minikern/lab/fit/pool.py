@@ -24,7 +24,8 @@ OUTLIER = 0.7  # of a logarithm: a machine farther from the median of all counts
 # What a line is expected to take: the value that so many of its machines stay below. Few lines take long, each on few
 # machines, so medians add up to less than a third of what boots take; of 29 boots left out in turn, these to a half.
 # Of two or three machines a larger share would be the slowest. Source: the same logs as the tables.
-USUAL, MIDDLE, FEW = 0.65, 0.5, 4
+# A line that most machines wrote stands for itself: its median.
+USUAL, MIDDLE, FEW, MANY = 0.65, 0.5, 4, 15
 CUT_NS = 3_000_000.0  # longer stretches say nothing of lines that merely begin alike
 LEAST_NS = 1.0
 TIED = {SIBLING: ALONE}
@@ -136,7 +137,7 @@ def _price(values: Sequence[tuple[str, float]]) -> LinePrice:
 
 def usual(values: Sequence[tuple[float, int]]) -> float:
     """What a line is expected to take, by (ns, weight) of the machines that wrote it."""
-    return weighted_quantile(values, MIDDLE if len(values) < FEW else USUAL)
+    return weighted_quantile(values, USUAL if FEW <= len(values) < MANY else MIDDLE)
 
 
 def weighted_quantile(values: Sequence[tuple[float, int]], share: float) -> float:

@@ -114,8 +114,12 @@ class Pricer:
     def __init__(self, real: Timeline, fitted: FittedMachine | None, lines: LinePrices, family: str) -> None:
         self._real, self._fitted, self._lines, self._family = real, fitted, lines, family
         self._pairs: list[Pair] = []
+        self._told_from = len(real.steps)
         if fitted is not None:
-            self._pairs = same_lines(fitted.matched.timeline, real, self._own_kind(fitted))
+            own = self._own_kind(fitted)
+            self._pairs = same_lines(fitted.matched.timeline, real, own)
+            told = [pair.second for pair in self._pairs if pair.first >= fitted.matched.timeline.start]
+            self._told_from = min(told, default=len(real.steps)) if own else len(real.steps)
 
     def _own_kind(self, fitted: FittedMachine) -> bool:
         return family_of_log(fitted.base, fitted.matched.timeline) == self._family
@@ -127,7 +131,7 @@ class Pricer:
         waiting, found = 0.0, {}
         for at, step in enumerate(self._real.steps):
             if step.main:
-                price = known.get(at) or Price(step.text, self._expected(step.mask, usual))
+                price = known.get(at) or Price(step.text, self._expected(step.mask, usual, at))
                 found[at] = replace(
                     price, text=step.text, ns=price.ns + vanished.get(at, 0.0), console_ns=waiting * rate
                 )
@@ -135,8 +139,11 @@ class Pricer:
             waiting += step.bytes
         return found
 
-    def _expected(self, mask: str, usual: Mapping[str, float]) -> float:
-        return usual[mask] if mask in usual else self._lines.price_ns(mask, self._family)
+    def _expected(self, mask: str, usual: Mapping[str, float], at: int) -> float:
+        """A line that the fitted boot has not cuts what took place there into pieces; where that had no clock, ask."""
+        if mask in usual:
+            return usual[mask]
+        return self._lines.price_ns(mask, self._family) if at < self._told_from else 0.0
 
     def _known(self) -> dict[int, Price]:
         prices = self._fitted.prices if self._fitted else {}

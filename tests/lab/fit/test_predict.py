@@ -54,6 +54,13 @@ def without(lines: list[str]) -> list[str]:
     return [line for line in lines if SLOW not in line]
 
 
+def with_new_lines(lines: list[str]) -> list[str]:
+    at = next(index for index, line in enumerate(lines) if SLOW in line)
+    stamp = lines[at].split("]")[0]
+    new = [f"{stamp}] {word}: a line of a newer kernel" for word in ("alpha", "beta", "gamma")]
+    return [*lines[:at], *new, *lines[at:]]
+
+
 def twice(lines: list[str]) -> list[str]:
     at = next(index for index, line in enumerate(lines) if SLOW in line)
     return [*lines[: at + 1], lines[at], *lines[at + 1 :]]
@@ -61,8 +68,8 @@ def twice(lines: list[str]) -> list[str]:
 
 @pytest.mark.parametrize(
     ("change", "carried"),
-    [(list, True), (in_other_words, True), (without, False)],
-    ids=["same", "rewritten", "gone"],
+    [(list, True), (in_other_words, True), (with_new_lines, True), (without, False)],
+    ids=["same", "rewritten", "new lines", "gone"],
 )
 def test_time_goes_with_its_line(plain: list[str], tmp_path: Path, change, carried: bool) -> None:
     old = kept(tmp_path, "old.log", later(plain, SLOW, LEFT_MS))
