@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -106,7 +107,7 @@ class Grid:
 
 def is_plan(path: Path) -> bool:
     """True for a TOML file that describes a sweep, False for one that describes a machine."""
-    if path.suffix != ".toml" or not path.is_file():
+    if path.suffix != ".toml" or not os.path.isfile(path):  # noqa: PTH113 - False for names that no file can have
         return False
     text = path.read_text(encoding="utf-8", errors="replace")
     return re.search(r"^\s*machines\s*=", text, re.MULTILINE) is not None
@@ -161,7 +162,10 @@ def _machines(given: Sequence[str], folder: Path | None) -> list[str]:
 
 def _placed(text: str, folder: Path | None) -> str:
     beside = folder / text if folder is not None else None
-    return str(beside) if beside is not None and beside.exists() and not Path(text).is_absolute() else text
+    if beside is None or Path(text).is_absolute():
+        return text
+    # Path.exists() raises for names that no file can have.
+    return str(beside) if os.path.exists(beside) else text  # noqa: PTH110
 
 
 def _matching(pattern: str, folder: Path | None) -> list[str]:

@@ -109,3 +109,16 @@ def test_plans_refused(tmp_path: Path, text: str, said: str) -> None:
     path.write_text(text)
     with pytest.raises(InputError, match=said):
         grid(read_plan(path), tmp_path)
+
+
+@pytest.mark.parametrize("field", ["machines", "variants", "kernels"])
+def test_a_name_that_no_file_can_have(field: str, tmp_path: Path) -> None:
+    names = {"machines": ["tiny"], field: ["9" * 5000]}
+    text = "".join(f"{key} = {value!r}\n" for key, value in names.items())
+    (tmp_path / "plan.toml").write_text(text)
+    if field == "machines":
+        assert grid(read_plan(tmp_path / "plan.toml"), tmp_path).machines == ("9" * 5000,)
+    else:
+        with pytest.raises(InputError, match="unknown"):
+            grid(read_plan(tmp_path / "plan.toml"), tmp_path)
+    assert not is_plan(tmp_path / f"{'9' * 300}.toml")
