@@ -64,6 +64,8 @@ class Section(NamedTuple):
 def program_headers(data: bytes) -> list[Phdr]:
     """The program headers. struct.error for a table that is not inside ``data``."""
     head = Ehdr(*EHDR.unpack_from(data))
+    if head.phoff + head.phnum * PHDR.size > len(data):  # an offset may be wider than any index
+        raise struct.error("program headers outside the file")
     return [Phdr(*PHDR.unpack_from(data, head.phoff + index * PHDR.size)) for index in range(head.phnum)]
 
 

@@ -84,3 +84,11 @@ def test_no_elf_file(at: int) -> None:
         return
     assert image.banner  # what is read of it is still in it
     assert at > EHDR.size or at == 32
+
+
+@pytest.mark.parametrize("phoff", [1 << 63, (1 << 64) - 1, 1 << 32])
+def test_program_headers_that_no_file_can_hold(phoff: int) -> None:
+    data = bytearray(make_vmlinux())
+    data[32:40] = phoff.to_bytes(8, "little")
+    with pytest.raises(DecompressError, match="outside the unpacked kernel"):
+        Vmlinux(bytes(data))
