@@ -68,7 +68,7 @@ def test_versions_and_where_compiled_code_is(tmp_path: Path, monkeypatch: pytest
     assert f"numba {numba.__version__}" in text
     if not numba.config.DISABLE_JIT:
         assert "none yet in" in text
-        (tmp_path / "mine.nbc").write_bytes(bytes(1 << 20))
+        (tmp_path / "mine.code").write_bytes(bytes(1 << 20))
         assert "1 functions, 1.0 MiB" in CliRunner().invoke(main, ["--version"]).stdout
 
 
