@@ -20,6 +20,7 @@ from minikern.acpi.scan import acpi_bus_scan
 from minikern.acpi.spaces import PCI_CONFIG
 from minikern.acpi.tables import acpi_early_init as acpi_early_init
 from minikern.core.moduleparam import Parameter, a_bool, module_param
+from minikern.core.subsystem_lines import SCAN_LAST, say
 from minikern.state.acpi import AcpiState, PciRoot
 from minikern.state.namespace import Kind, Node
 
@@ -75,6 +76,7 @@ def acpi_init(k: Kernel, scan_root: Callable[[PciRoot], None], before_scan: Call
         k.printk("ACPI: Interpreter disabled.")
         return
     acpi_scan_init(k, scan_root, before_scan)
+    say(k, SCAN_LAST)
     acpi_ec_init(k, loaded_interpreter(k))
 
 

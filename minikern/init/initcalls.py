@@ -5,12 +5,11 @@ Source: init/main.c:do_basic_setup(), do_initcalls() @ v6.12; order inside a lev
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from minikern.acpi import acpi_init, processor_setup
 from minikern.acpi.results import BLOB, MOST_BYTES, results_blob, take_results
-from minikern.core.subsystem_lines import ACPI_LAST, SUBSYSTEMS
+from minikern.core.subsystem_lines import SUBSYSTEMS, say
 from minikern.init import hash, initramfs
 from minikern.init.initcall_debug import initcall
 from minikern.kho import incoming, outgoing, scratch
@@ -105,7 +104,6 @@ def subsys_initcalls(k: Kernel) -> None:
         if k.experiment.acpi_results and not k.acpi.disabled:
             take_results(k, incoming.blob(k, BLOB, MOST_BYTES))
         acpi_init.acpi_init(k, lambda bridge: _scan_root(k, bridge), lambda: root.pci_acpi_crs_quirks(k))
-        say(k, ACPI_LAST)
     with k.phase("pci"):
         with initcall(k, "iommu_subsys_init"):
             iommu.iommu_subsys_init(k)
@@ -114,13 +112,6 @@ def subsys_initcalls(k: Kernel) -> None:
             resource.pci_subsys_init(k)
     with k.phase("rest"):
         k.residue("subsys_initcalls")
-
-
-def say(k: Kernel, lines: Sequence[str]) -> None:
-    """What built-in subsystems print that do nothing counted: those the log shows."""
-    for text in lines:
-        if text in k.release.facts.subsystems:
-            k.printk(text)
 
 
 def _scan_root(k: Kernel, bridge: PciRoot) -> None:
