@@ -83,7 +83,7 @@ def _tree(name: str) -> dict[str, Any]:
 def descriptions(draw: st.DrawFn) -> bytes:
     """A preset as TOML with some fields set to what they should not be; at times damaged as text."""
     tree = copy.deepcopy(_tree(draw(st.sampled_from(("tiny", "laptop")))))
-    for _ in range(draw(st.integers(1, 3))):
+    for _ in range(draw(st.integers(0, 3))):
         path, kind = draw(st.sampled_from(places()))
         values = {"IntType": edge_numbers(), "FloatType": st.sampled_from(REALS), "StrType": st.sampled_from(WORDS)}
         value: object = draw(values[kind]) if draw(st.integers(0, 9)) else draw(st.sampled_from(([], {}, "x", 1, True)))
@@ -97,9 +97,9 @@ def descriptions(draw: st.DrawFn) -> bytes:
 
 @st.composite
 def damaged(draw: st.DrawFn, data: bytes, most: int = 6) -> bytes:
-    """``data`` with bytes changed, cut out, doubled or cut off."""
+    """``data`` with bytes changed, cut out, doubled or cut off; at first, as it is."""
     found = bytearray(data)
-    for _ in range(draw(st.integers(1, most))):
+    for _ in range(draw(st.integers(0, most))):
         at = draw(st.integers(0, max(0, len(found) - 1)))
         what = draw(st.integers(0, 9))
         if what < 6 and found:
@@ -125,7 +125,7 @@ def logs() -> tuple[tuple[str, ...], ...]:
 def boot_logs(draw: st.DrawFn) -> bytes:
     """A real log with lines lost, doubled, swapped or cut, and numbers that no machine has."""
     lines = list(draw(st.sampled_from(logs())))
-    for _ in range(draw(st.integers(1, 8))):
+    for _ in range(draw(st.integers(0, 8))):
         at = draw(st.integers(0, len(lines) - 1))
         what = draw(st.integers(0, 9))
         if what < 6:
