@@ -73,7 +73,7 @@ def _elsewhere(maps: CpuMaps, nr: int, snc: bool) -> list[int]:
             for (package, their_node), cpus in sharers.items():
                 if their_node != node[nr] and not (kind == "llc" and snc and package == place.package):
                     found.update(cpus)
-            sharers.setdefault((place.package, node[nr]), []).append(nr)
+            sharers.setdefault((place.package, node[nr]), set()).add(nr)
     return sorted(cpu for cpu in found if cpu in maps.topo.caches and node.get(cpu) != node[nr])
 
 

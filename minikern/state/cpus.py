@@ -143,7 +143,7 @@ class Topology:
     several_per_package: bool = False  # a package has room for more CPUs than one
     caches: dict[int, CacheIds] = field(default_factory=dict)  # of the CPUs that have started
     # CPUs by kind and number of a cache, and there by package and node
-    sharers: dict[tuple[str, int], dict[tuple[int, int], list[int]]] = field(default_factory=dict)
+    sharers: dict[tuple[str, int], dict[tuple[int, int], set[int]]] = field(default_factory=dict)
     siblings_warned: bool = False  # that nodes and shared caches disagree has been said
     max_packages: int = 1
     max_logical_packages: int = 1
