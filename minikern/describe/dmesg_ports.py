@@ -10,14 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from hw.pci.spec import Address, SlotSpec
+from minikern.state.pci import DPC_WORDS, SLOT_WORDS
 
 MAX_PORTS, MAX_IRQ, MAX_SLOT = 4096, 1 << 20, 0x1FFF
-SLOT_BITS = {
-    "AttnBtn": 0x01, "PwrCtrl": 0x02, "MRL": 0x04, "AttnInd": 0x08, "PwrInd": 0x10, "Surprise": 0x20, "HotPlug": 0x40,
-    "Interlock": 0x2_0000, "NoCompl": 0x4_0000,
-}  # fmt: skip
-"""Source: PCI Express Base Specification, 7.5.3.9"""
-DPC_BITS = {"RPExt": 0x20, "PoisonedTLP": 0x40, "SwTrigger": 0x80, "DL_ActiveErr": 0x1000}
 
 _LINE = re.compile(
     r"^(pcieport|aer|pcie_pme|pciehp|dpc) ([0-9a-f]{4,8}):([0-9a-f]{2}):([0-1][0-9a-f])\.([0-7])"
@@ -72,7 +67,7 @@ def port_irqs(lines: Iterable[str]) -> dict[str, int]:
 
 def _slot(number: int, text: str) -> SlotSpec:
     words = {word[:-1]: word.endswith("+") for word in text.split()}
-    bits = sum(bit for name, bit in SLOT_BITS.items() if words.get(name))
+    bits = sum(bit for name, bit in SLOT_WORDS.items() if words.get(name))
     return SlotSpec(
         min(number, MAX_SLOT) << 19 | bits, words.get("IbPresDis", False), words.get("LLActRep", True)
     )
@@ -80,4 +75,4 @@ def _slot(number: int, text: str) -> SlotSpec:
 
 def _containment(message: int, text: str, log: int) -> int:
     words = {word[:-1]: word.endswith("+") for word in text.split()}
-    return message & 0x1F | (log & 0xF) << 8 | sum(bit for name, bit in DPC_BITS.items() if words.get(name))
+    return message & 0x1F | (log & 0xF) << 8 | sum(bit for name, bit in DPC_WORDS.items() if words.get(name))

@@ -18,7 +18,8 @@ from hw.pci.spec import (
     SlotSpec,
     WindowSpec,
 )
-from minikern.describe.dmesg_ports import DPC_BITS, MAX_SLOT, SLOT_BITS
+from minikern.describe.dmesg_ports import MAX_SLOT
+from minikern.state.pci import DPC_WORDS, SLOT_WORDS
 
 EXPRESS: dict[str, FunctionKind] = {
     "Endpoint": "endpoint",
@@ -173,12 +174,12 @@ def _slot(block: list[str]) -> SlotSpec | None:
     if at is None or number is None:
         return None
     words = f"{block[at]} {block[at + 1]}".split()
-    bits = sum(bit for name, bit in SLOT_BITS.items() if f"{name}+" in words)
+    bits = sum(bit for name, bit in SLOT_WORDS.items() if f"{name}+" in words)
     return SlotSpec(min(int(number[1]), MAX_SLOT) << 19 | bits, link_active="LLActRep-" not in "\n".join(block))
 
 
 def _containment(match: re.Match[str]) -> int:
-    flags = sum(bit for name, bit in DPC_BITS.items() if f"{name}+" in match.string)
+    flags = sum(bit for name, bit in DPC_WORDS.items() if f"{name}+" in match.string)
     return int(match[1]) & 0x1F | (int(match[2]) & 0xF) << 8 | flags
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from minikern.core.printk import Level
 from minikern.pci.acpiphp import free_slot_name
 from minikern.pci.caps import EXP_LNKCAP, EXP_SLTCAP, EXP_SLTCAP2, EXT_DPC, pci_find_ext_capability
-from minikern.state.pci import TYPE_RC_EC, TYPE_ROOT_PORT, PciDev, Slot
+from minikern.state.pci import DPC_WORDS, SLOT_WORDS, TYPE_RC_EC, TYPE_ROOT_PORT, PciDev, Slot
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -40,18 +40,11 @@ class Port:
 NUMBERS = {Service.PME: 1, Service.AER: 2, Service.HP: 4, Service.DPC: 8}
 NAMES = {Service.PME: "PME", Service.AER: "AER", Service.HP: "pciehp", Service.DPC: "DPC"}
 DRIVERS = {Service.PME: "pcie_pme", Service.AER: "aer", Service.HP: "pciehp", Service.DPC: "dpc"}
-SLOT_FLAGS = (
-    ("AttnBtn", 0x01), ("PwrCtrl", 0x02), ("MRL", 0x04), ("AttnInd", 0x08), ("PwrInd", 0x10), ("HotPlug", 0x40),
-    ("Surprise", 0x20), ("Interlock", 0x2_0000), ("NoCompl", 0x4_0000),
-)  # fmt: skip
-"""Of the slot capabilities, in the order of the line. Source: PCI Express Base Specification, 7.5.3.9"""
 SLOT_NUMBER_SHIFT, INBAND_DISABLE, LINK_ACTIVE_REPORTING = 19, 0x01, 1 << 20
 HOT_PLUG_CAPABLE, NO_COMMAND_COMPLETED = 0x40, 0x4_0000
-NEEDS_COMMANDS = 0x02 | 0x08 | 0x10 | 0x2_0000  # power, indicators, interlock
 INTEL = 0x8086
 DPC_CAPABILITY, LOG_SIZES = 0x04, range(4, 10)
-DPC_EXTENSIONS, DPC_FLAGS = 0x20, (("RPExt", 0x20), ("PoisonedTLP", 0x40), ("SwTrigger", 0x80))
-DPC_LINK_ACTIVE = 0x1000
+DPC_LINK_ACTIVE = "DL_ActiveErr"  # stands behind the size of the log
 
 
 def probe_service(k: Kernel, port: Port, service: Service) -> None:
@@ -100,10 +93,10 @@ def _dpc_probe(k: Kernel, port: Port) -> None:
     if k.behaviour.dpc_irq_line:
         _say(k, port, Service.DPC, f"enabled with IRQ {port.irqs[Service.DPC]}")
     word = "" if k.behaviour.port_service_lines == "prefixed" else "DPC "
-    flags = " ".join(f"{name}{'+' if cap & bit else '-'}" for name, bit in DPC_FLAGS)
-    size = dpc_log_size(cap) if cap & DPC_EXTENSIONS else 0
-    active = "+" if cap & DPC_LINK_ACTIVE else "-"
-    text = f"Int Msg #{cap & 0x1F}, {flags} RP PIO Log {size}, DL_ActiveErr{active}"
+    flags = " ".join(f"{name}{'+' if cap & bit else '-'}" for name, bit in DPC_WORDS.items() if name != DPC_LINK_ACTIVE)
+    size = dpc_log_size(cap) if cap & DPC_WORDS["RPExt"] else 0
+    active = "+" if cap & DPC_WORDS[DPC_LINK_ACTIVE] else "-"
+    text = f"Int Msg #{cap & 0x1F}, {flags} RP PIO Log {size}, {DPC_LINK_ACTIVE}{active}"
     _say(k, port, Service.DPC, f"{word}error containment capabilities: {text}")
 
 
@@ -124,7 +117,7 @@ def _pciehp_probe(k: Kernel, port: Port) -> None:
         return
     cap = dev.read(dev.pcie_cap + EXP_SLTCAP, 4)
     number = cap >> SLOT_NUMBER_SHIFT
-    flags = [f"{name}{'+' if cap & bit else '-'}" for name, bit in SLOT_FLAGS]
+    flags = [f"{name}{'+' if cap & bit else '-'}" for name, bit in SLOT_WORDS.items()]
     if k.behaviour.slot_inband_field:
         flags.append(f"IbPresDis{'+' if dev.read(dev.pcie_cap + EXP_SLTCAP2, 4) & INBAND_DISABLE else '-'}")
     active = dev.read(dev.pcie_cap + EXP_LNKCAP, 4) & LINK_ACTIVE_REPORTING

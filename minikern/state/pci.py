@@ -38,6 +38,13 @@ MAX_TRANSPARENT_WINDOWS = 64  # windows a subtractive bridge inherits
 TYPE_ENDPOINT, TYPE_LEGACY, TYPE_ROOT_PORT, TYPE_UPSTREAM, TYPE_DOWNSTREAM = 0, 1, 4, 5, 6
 TYPE_PCI_BRIDGE, TYPE_PCIE_BRIDGE, TYPE_RC_END, TYPE_RC_EC = 7, 8, 9, 10
 """PCI Express device/port types. Source: include/uapi/linux/pci_regs.h @ v6.12"""
+SLOT_WORDS = {
+    "AttnBtn": 0x01, "PwrCtrl": 0x02, "MRL": 0x04, "AttnInd": 0x08, "PwrInd": 0x10, "HotPlug": 0x40, "Surprise": 0x20,
+    "Interlock": 0x2_0000, "NoCompl": 0x4_0000,
+}  # fmt: skip
+"""Bits of the slot capabilities by the words of a port's line, in its order. Source: PCIe specification, 7.5.3.9"""
+DPC_WORDS = {"RPExt": 0x20, "PoisonedTLP": 0x40, "SwTrigger": 0x80, "DL_ActiveErr": 0x1000}
+"""Of the DPC capability, the same way. Source: PCI Express Base Specification, 7.9.15"""
 
 
 @dataclass(slots=True)
