@@ -278,11 +278,6 @@ class Kernel:
         if self.pacer is not None:
             self.pacer.finish(self)
 
-    def log_now_ns(self) -> int:
-        """Time on the log's clock, 0 before it runs."""
-        zero = self.log.clock_zero_ns
-        return 0 if zero is None else self.machine.clock.now - zero
-
     def wait_for(self, what: str) -> None:
         """Sleep until ``what`` (the initramfs) is done, if that was begun; the time is booked as waiting."""
         done = self.initramfs_done if what == INITRAMFS_WAIT else None

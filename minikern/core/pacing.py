@@ -30,9 +30,6 @@ class Halted(Protocol):
     def spend_residue(self, item: Residue) -> None:
         """Let the time of ``item`` pass on the boot CPU."""
 
-    def log_now_ns(self) -> int:
-        """Time on the log's clock, ns."""
-
     def wait_for(self, what: str) -> None:
         """Sleep until ``what`` is done."""
 

@@ -160,8 +160,3 @@ def bare_kernel(tables: list[DumpedTable]) -> Kernel:
               enumerate(tables, 1)]  # fmt: skip
     kernel.acpi = AcpiState(tables=places)
     return kernel
-
-
-def log_lines(opened: Opened) -> list[str]:
-    """What the kernel said while it loaded the tables."""
-    return [line.text for line in opened.kernel.log.lines]

@@ -65,13 +65,11 @@ ask = HereAsked
 picture = Drawn
 
 
-def notebook_markdown(lesson: Lesson, seed: int = 1) -> str:
-    """A lesson as the Markdown that jupytext makes a notebook of: fences of Python are cells."""
-    return "\n".join(markdown for markdown, _ in _parts(lesson, seed, pictures=False))
-
-
 def _parts(lesson: Lesson, seed: int, pictures: bool = True) -> Iterator[tuple[str, list[Output]]]:
-    """Pieces of that Markdown, each with what its cell puts out: text and cells without output are one piece."""
+    """Pieces of the Markdown that jupytext makes a notebook of, each with what its cell puts out.
+
+    Text and cells without output are one piece.
+    """
     yield f"# {lesson.number}. {lesson.title}\n", []
     yield "```python\nfrom minikern.learn.notebooks import ask, picture\n```\n", []
     for block in lesson.blocks:

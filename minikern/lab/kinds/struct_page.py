@@ -205,15 +205,6 @@ def _tail_calls(case: Case) -> Iterator[Call]:
                 yield Call(head + 1, (*_links(case, tails), np.uint64(address)), None, rows)
 
 
-CALLS: dict[str, Callable[[Case], Iterator[Call]]] = {
-    "memmap_init_range": _init_calls,
-    "deferred_init_range": _deferred_calls,
-    "free_range": _free_calls,
-    "reserve_range": _reserve_calls,
-    "prep_compound_tails": _tail_calls,
-}
-
-
 def split_jobs(case: Case) -> Iterator[SplitJob]:
     """What a machine asks of padata: each range to the end of its section, and the range by itself in small units."""
     unit = PAGES_PER_SECTION
