@@ -45,6 +45,14 @@ def texts(done: Boot) -> list[str]:
     return [line.text for line in done.kernel.log.lines]
 
 
+def case_page(folder: Path, case: str) -> str:
+    """What a given case says of itself; the test is skipped where it does not lie beside the checkout."""
+    path = folder / case / "README.md"
+    if not path.is_file():
+        pytest.skip(f"no {case} beside the checkout")
+    return path.read_text()
+
+
 def early_options(k: Any, *rooms: Any) -> None:
     """Hand the early options of ``k.cmdline`` to the handlers that ``rooms`` declare."""
     table: ParameterTable[Any] = ParameterTable(one for room in rooms for one in room.PARAMETERS)

@@ -7,13 +7,14 @@ Where a page and Linux differ, the test says what Linux does, and on which evide
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
-from tests.support import SHARED, texts
+from tests.support import SHARED, case_page, texts
 
 CASES = SHARED / "cases/logs"
 KNOWN = {
@@ -24,14 +25,8 @@ KNOWN = {
 }  # fmt: skip
 BRING_UP = r"^(?:\.\.\.\. node|  +#)"
 
+page = partial(case_page, CASES)
 pytestmark = pytest.mark.oracle
-
-
-def page(case: str) -> str:
-    path = CASES / case / "README.md"
-    if not path.is_file():
-        pytest.skip(f"no {case} beside the checkout")
-    return path.read_text()
 
 
 def log(case: str) -> Path:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,18 +16,12 @@ from click.testing import CliRunner, Result
 from minikern.cli import main
 from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
-from tests.support import CAPTURES, SHARED, texts
+from tests.support import CAPTURES, SHARED, case_page, texts
 
 CASES = SHARED / "cases/pci-kexec"
 
+page = partial(case_page, CASES)
 pytestmark = pytest.mark.oracle
-
-
-def page(case: str) -> str:
-    path = CASES / case / "README.md"
-    if not path.is_file():
-        pytest.skip(f"no {case} beside the checkout")
-    return path.read_text()
 
 
 def told(case: str, pattern: str) -> str:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import gzip
 import re
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import pytest
 
 from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
-from tests.support import CAPTURES, SHARED, texts
+from tests.support import CAPTURES, SHARED, case_page, texts
 
 CASES = SHARED / "cases/pci-kexec"
 HERE = {"mf-nic", "pch-acs", "pci-options", "sriov", "log-pci-cost", "log-pci-is-lpc2023", "serial-console"}
@@ -23,14 +23,8 @@ ELSEWHERE = {"capture-without-dmesg", "kexec-3g", "kexec-fifo", "kho-on-7.2"}  #
 LOGS = SHARED / "corpora" / "dmesg"
 GROUP = re.compile(r"^pci (\S+): Adding to iommu group (\d+)$")
 
+page = partial(case_page, CASES)
 pytestmark = pytest.mark.oracle
-
-
-def page(case: str) -> str:
-    path = CASES / case / "README.md"
-    if not path.is_file():
-        pytest.skip(f"no {case} beside the checkout")
-    return path.read_text()
 
 
 @cache
