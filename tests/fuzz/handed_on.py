@@ -18,16 +18,13 @@ from hw.microcode_update import early_cpio, intel_update
 from hw.toml_file import decode_toml
 from minikern.core.release import load_release
 from minikern.kexec.vmlinux import Vmlinux
-from minikern.kho import retrieve, sessions
-from minikern.kho.scratch import scratch_array
 from minikern.lab.sweep.plan import Plan, grid
 from minikern.smp.microcode_cpio import find_cpio_data
 from minikern.smp.microcode_intel import parse_updates
-from minikern.state.kho_abi import KHO_DATA, LUO
 from tests.fuzz import mutations
 from tests.kexec.images import make_vmlinux
-from tests.kho.test_flips import ARRAY, DATA, REFUSALS, outcome
-from tests.kho.test_handover import PAGE, cold, kept
+from tests.kho.test_flips import REFUSALS, outcome, written_down
+from tests.kho.test_handover import PAGE
 
 ARCHIVE_AT = 0x100_0000
 MICROCODE = "kernel/x86/microcode/GenuineIntel.bin"
@@ -86,19 +83,8 @@ def read_kernel(place: Path, data: bytes) -> None:
 @cache
 def _handed() -> tuple[Any, tuple[tuple[int, int], ...]]:
     """A kernel that has written everything down, and the places [start, end) of what a successor reads."""
-    first = cold()
-    k: Any = first.kernel
-    file = kept(first)
-    sessions.liveupdate_reboot(k)
-    out, memory = k.kho.outgoing, k.machine.bus.memory
-    array = scratch_array(k)
-    memory.write(ARRAY, array)
-    memory.write(DATA, KHO_DATA.pack(out.fdt_phys, PAGE, ARRAY, len(array)))
-    pages: list[int] = []
-    list(retrieve.walk(lambda address: (pages.append(address), memory.read(address, PAGE))[1], out.map_phys, 1000))
-    session = LUO.unpack(memory.read(out.luo_phys, LUO.size))[2]
-    places = [(out.fdt_phys, 400), (ARRAY, len(array)), (DATA, 32), (session, 96), (out.luo_phys, 32), (file.data, 48)]
-    return k, tuple((start, start + size) for start, size in [*places, *((page, PAGE) for page in pages)])
+    done = written_down()
+    return done.kernel, tuple((start, start + size) for start, size in [*done.parts, *((at, PAGE) for at in done.tree)])
 
 
 @st.composite

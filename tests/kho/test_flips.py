@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -72,9 +72,16 @@ def outcome(k: Any) -> tuple[Handed, list[str], Memfd | None]:
     return found_by(k), [line.text for line in k.log.lines[said:]], file
 
 
-@pytest.fixture(scope="module")
-def handed() -> tuple[Any, Handed, list[int]]:
-    """A kernel that has written everything down, what it hands on, and the addresses of the bytes it is made of."""
+class WrittenDown(NamedTuple):
+    """A kernel that has written everything down; (address, length) of what a successor reads, and the tree's pages."""
+
+    kernel: Any
+    before: Handed
+    parts: list[tuple[int, int]]
+    tree: list[int]
+
+
+def written_down() -> WrittenDown:
     first = cold()
     k = first.kernel
     file = kept(first)
@@ -88,13 +95,19 @@ def handed() -> tuple[Any, Handed, list[int]]:
     memory.write(DATA, KHO_DATA.pack(out.fdt_phys, PAGE, ARRAY, len(array)))
     tree: list[int] = []
     list(retrieve.walk(lambda address: (tree.append(address), memory.read(address, PAGE))[1], out.map_phys, 1000))
-    session_page = LUO.unpack(memory.read(out.luo_phys, LUO.size))[2]
-    bytes_of = [*range(out.fdt_phys, out.fdt_phys + 400), *range(ARRAY, ARRAY + len(array)), *range(DATA, DATA + 32)]
-    bytes_of += [*range(session_page, session_page + 96), *range(out.luo_phys, out.luo_phys + 32)]
-    bytes_of += [*range(file.data, file.data + 48)]
+    session = LUO.unpack(memory.read(out.luo_phys, LUO.size))[2]
+    parts = [(out.fdt_phys, 400), (ARRAY, len(array)), (DATA, 32), (session, 96), (out.luo_phys, 32), (file.data, 48)]
+    return WrittenDown(k, before, parts, tree)
+
+
+@pytest.fixture(scope="module")
+def handed() -> tuple[Any, Handed, list[int]]:
+    """A kernel that has written everything down, what it hands on, and the addresses of the bytes it is made of."""
+    k, before, parts, tree = written_down()
+    bytes_of = [address for start, size in parts for address in range(start, start + size)]
     # In the tree, entries that are used and their neighbours; the rest is zeros alike.
     for page in tree:
-        content = memory.read(page, PAGE)
+        content = k.machine.bus.memory.read(page, PAGE)
         used = [at for at in range(PAGE) if content[at]]
         bytes_of += sorted({page + near for at in used for near in range(max(0, at - 8), min(PAGE, at + 8))})
     return k, before, bytes_of
