@@ -20,6 +20,7 @@ from hw.spec import CpuSpec
 from minikern.acpi.acpi_init import acpi_initialize_objects, acpi_update_all_gpes
 from minikern.acpi.aml_load import acpi_load_tables
 from minikern.acpi.evaluate import evaluate
+from minikern.acpi.interpreter import Interpreter
 from minikern.acpi.loaded import loaded_interpreter
 from minikern.acpi.processor_setup import acpi_early_processor_control_setup, acpi_processor_init
 from minikern.acpi.region_buffers import buffered_spaces
@@ -96,14 +97,20 @@ def mutant(draw: random.Random) -> bytes:
     return sdt("DSDT", 2, bytes(body), TableIds())
 
 
-def run_table(kernel: Kernel, data: bytes) -> bool:
-    """Do with a table what a boot does, then evaluate its objects; True when a limit was met."""
+def loaded(kernel: Kernel, data: bytes, patience: int = PATIENCE) -> Interpreter:
+    """A DSDT loaded and initialised as a boot does it; endless loops get ``patience`` terms together."""
     kernel.log.lines.clear()
     kernel.acpi = AcpiState(tables=[Table("DSDT", 1, len(data), data)])
     acpi_load_tables(kernel, slack=True, spaces=buffered_spaces(0))
     run = loaded_interpreter(kernel)
-    run.patience = PATIENCE
+    run.patience = patience
     acpi_initialize_objects(kernel, run)
+    return run
+
+
+def run_table(kernel: Kernel, data: bytes) -> bool:
+    """Do with a table what a boot does, then evaluate its objects; True when a limit was met."""
+    run = loaded(kernel, data)
     acpi_early_processor_control_setup(kernel, run)
     acpi_update_all_gpes(kernel)
     acpi_bus_scan(kernel, lambda root: None)

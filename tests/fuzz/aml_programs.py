@@ -10,15 +10,11 @@ from hypothesis import strategies as st
 
 from hw.acpi import aml
 from hw.acpi.layout import TableIds, sdt
-from minikern.acpi.acpi_init import acpi_initialize_objects
-from minikern.acpi.aml_load import acpi_load_tables
 from minikern.acpi.evaluate import evaluate
-from minikern.acpi.loaded import loaded_interpreter
-from minikern.acpi.region_buffers import buffered_spaces
 from minikern.core.kernel import Kernel
 from minikern.describe.acpidump import DumpedTable
 from minikern.lab.acpi_source import bare_kernel
-from minikern.state.acpi import AcpiState, Table
+from tests.acpi.mutations import loaded
 
 PATIENCE = 20_000
 COUNTED = aml.increment(aml.name_path("DONE"))
@@ -82,13 +78,7 @@ def _kernel() -> Kernel:
 
 def run_program(data: bytes) -> Any:
     """Load it and call MAIN. AmlError: it ended in ACPICA's words. AssertionError: it did not run at all."""
-    kernel = _kernel()
-    kernel.log.lines.clear()
-    kernel.acpi = AcpiState(tables=[Table("DSDT", 1, len(data), data)])
-    acpi_load_tables(kernel, slack=True, spaces=buffered_spaces(0))
-    run = loaded_interpreter(kernel)
-    run.patience = PATIENCE
-    acpi_initialize_objects(kernel, run)
+    run = loaded(_kernel(), data, PATIENCE)
     try:
         return evaluate(run, run.namespace.find("\\MAIN"), [])
     finally:
