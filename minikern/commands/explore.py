@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from minikern.lab.explore import Exploration, Finding
     from minikern.lab.explore_acpi import AcpiExploration
 
-
+Told = TypeVar("Told")
 MEANINGS = {
     "INIT": "is told to reset and wait",
     "SIPI": "is told to start",
@@ -72,13 +73,17 @@ def explore_smp_command(
     experiment = Experiment(trampoline_lock=not without_lock)
     with Progress("seed", seeds) as step:
         result = explore_smp(spec, seeds, first_seed, append, kernel, experiment, step)
+    _conclude(result, as_json, _print, bool(result.findings))
+
+
+def _conclude(result: Told, as_json: bool, show: Callable[[Told], None], failed: bool) -> None:
     if as_json:
         from minikern.report.json_text import json_text
 
         click.echo(json_text(result))
     else:
-        _print(result)
-    if result.findings:
+        show(result)
+    if failed:
         sys.exit(EXIT_FAILED)
 
 
@@ -108,14 +113,7 @@ def explore_acpi_command(
 
     with Progress("seed", seeds) as step:
         result = explore_acpi(list(sources), cpus, seeds, first_seed, with_lock, step)
-    if as_json:
-        from minikern.report.json_text import json_text
-
-        click.echo(json_text(result))
-    else:
-        _print_acpi(result)
-    if result.races:
-        sys.exit(EXIT_FAILED)
+    _conclude(result, as_json, _print_acpi, bool(result.races))
 
 
 def _print_acpi(result: AcpiExploration) -> None:
