@@ -165,7 +165,9 @@ def _check_place(name: str) -> None:
 
 
 def _over(plan: Plan, given: dict[str, Any]) -> Plan:
-    """The plan with what the options say instead."""
+    """The plan with what the options say instead, within the bounds that hold for the file, too."""
+    from minikern.lab.sweep.plan import checked
+
     if given["machines"]:
         plan.machines = [name for text in given["machines"] for name in _list(text)]
     plan.variants = _list(given["variants"]) or plan.variants
@@ -180,7 +182,7 @@ def _over(plan: Plan, given: dict[str, Any]) -> Plan:
     for key in ("draws", "seed", "vmemmap"):
         if given[key] is not None:
             setattr(plan, key, given[key])
-    return plan
+    return checked(plan)
 
 
 def _list(text: str) -> list[str]:

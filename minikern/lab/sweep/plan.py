@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from hw.errors import InputError
 from hw.spelling import check_names
-from hw.toml_file import decode_file
+from hw.toml_file import convert, decode_file
 from minikern.core.cost_table import default_costs
 from minikern.core.release import load_release
 from minikern.core.variant import load_variant
@@ -25,6 +25,7 @@ from minikern.lab.sweep.vary import Value, values_of
 
 AS_IS = "as-is"  # the boot a machine has without any variant
 MAX_DRAWS = 100_000
+MAX_ROWS = 10**12  # far more than anybody boots; what is counted in the end fits a machine word
 MAX_SEED = (1 << 62) - 1
 METRICS = ("total", "residue", "early memory", "smp", "deferred", "acpi", "pci", "hugepages", "rest")
 _MAGIC = re.compile(r"[*?[]")
@@ -118,10 +119,15 @@ def read_plan(path: Path) -> Plan:
     return decode_file(path, Plan)
 
 
+def checked(plan: Plan) -> Plan:
+    """``plan``, some of whose fields were set. InputError: one is outside its bounds."""
+    return convert(msgspec.to_builtins(plan), Plan, "plan")
+
+
 def grid(plan: Plan, folder: Path | None = None) -> Grid:
     """Write a plan out. Files and globs are looked for beside ``folder``, else where the user is.
 
-    InputError: a variant, kernel, parameter or metric that does not exist, or a product without a row.
+    InputError: a variant, kernel, parameter or metric that does not exist, a product without a row or with too many.
     """
     check_names("metrics", "metric", plan.metrics, METRICS)
     variants = [_placed(text, folder) for text in plan.variants]
@@ -135,7 +141,7 @@ def grid(plan: Plan, folder: Path | None = None) -> Grid:
     machines = tuple(_machines(plan.machines, folder))
     if not machines:
         raise InputError(f"machines: {', '.join(plan.machines) or 'none'}: nothing of that name: expected at least one")
-    return Grid(
+    found = Grid(
         machines=machines,
         vary=tuple((name, tuple(values_of(name, given, kinds))) for name, given in plan.vary.items()),
         kernels=tuple(dict.fromkeys(kernels)) or ("",),
@@ -146,6 +152,9 @@ def grid(plan: Plan, folder: Path | None = None) -> Grid:
         vmemmap=plan.vmemmap,
         metrics=tuple(plan.metrics),
     )
+    if (rows := prod(map(len, found.axes))) > MAX_ROWS:
+        raise InputError(f"the plan has {rows} rows: expected at most {MAX_ROWS}")
+    return found
 
 
 def _machines(given: Sequence[str], folder: Path | None) -> list[str]:

@@ -145,10 +145,16 @@ def test_a_bad_machine_costs_its_rows_only(tmp_path: Path) -> None:
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == 3
 
 
+MANY = tuple(word for kind in ("struct_page_init", "struct_page_free", "aml_term")
+             for word in ("--vary", f"costs.{kind}=1..9999:lin:9999"))  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
         (("plan.toml", "--draws", "99999", "--vary", "cpus=1..900:lin:900"), "--yes"),
+        (("plan.toml", "--draws", "999999999"), "<= 100000"),
+        (("plan.toml", "--draws", "99999", *MANY), "rows: expected at most"),
         (("plan.toml", "--scheduler", "tcp://127.0.0.1:9"), "nobody answers"),
         (("plan.toml", "--scheduler", "somewhere"), "expected tcp://"),
         (("plan.toml", "-o", "rows.txt"), "ending in .parquet or .csv"),
