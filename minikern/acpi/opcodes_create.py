@@ -144,10 +144,14 @@ def _method(run: Interpreter, frame: Frame) -> None:
 def auto_serialize(code: MethodCode) -> None:
     """A method that creates objects can run only once at a time.
 
-    A glance at the bytes: an opcode that creates, anywhere. Without another thread nothing follows from it but the
-    sync level, which is ignored.
+    Without another thread nothing follows from it but the sync level, which is ignored.
     """
-    code.serialized = code.ignore_level = _CREATES.search(code.data, code.start, code.end) is not None
+    code.serialized = code.ignore_level = creates_objects(code.data, code.start, code.end)
+
+
+def creates_objects(data: bytes, start: int, end: int) -> bool:
+    """A glance at a method's bytes: an opcode that creates, anywhere."""
+    return _CREATES.search(data, start, end) is not None
 
 
 def _external(run: Interpreter, frame: Frame) -> None:

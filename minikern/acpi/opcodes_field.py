@@ -40,7 +40,7 @@ class _Unit:
 def _field(run: Interpreter, frame: Frame) -> None:
     end = frame.package_end()
     region = frame.name_path()
-    units = _units(run, frame, frame.byte(), end)
+    units = field_units(frame, frame.byte(), end, run.term)
     _enter(run, frame, units, Kind.REGION_FIELD)
     owner = _lookup(run, frame, region, "dsfield-500")
     _attach(units, lambda unit: FieldUnit(unit.name, owner, unit.offset, unit.bits, unit.flags))
@@ -49,7 +49,7 @@ def _field(run: Interpreter, frame: Frame) -> None:
 def _index_field(run: Interpreter, frame: Frame) -> None:
     end = frame.package_end()
     names = frame.name_path(), frame.name_path()
-    units = _units(run, frame, frame.byte(), end)
+    units = field_units(frame, frame.byte(), end, run.term)
     _enter(run, frame, units, Kind.INDEX_FIELD)
     index, data = (_lookup(run, frame, name, "dsfield-739") for name in names)
     _attach(units, lambda unit: FieldUnit(unit.name, None, unit.offset, unit.bits, unit.flags, index, data))
@@ -59,7 +59,7 @@ def _bank_field(run: Interpreter, frame: Frame) -> None:
     end = frame.package_end()
     names = frame.name_path(), frame.name_path()
     value = to_integer(run, run.term(frame))
-    units = _units(run, frame, frame.byte(), end)
+    units = field_units(frame, frame.byte(), end, run.term)
     _enter(run, frame, units, Kind.BANK_FIELD)
     region, bank = (_lookup(run, frame, name, "dsfield-634") for name in names)
 
@@ -77,8 +77,8 @@ def _lookup(run: Interpreter, frame: Frame, name: tuple[str, list[str]], line: s
     return node
 
 
-def _units(run: Interpreter, frame: Frame, flags: int, end: int) -> list[_Unit]:
-    """The elements of a field list, up to ``end``."""
+def field_units(frame: Frame, flags: int, end: int, evaluate: Callable[[Frame], Any]) -> list[_Unit]:
+    """The elements of a field list, up to ``end``; ``evaluate`` reads a connection's term."""
     offset = 0
     found: list[_Unit] = []
     while frame.pos < end:
@@ -89,7 +89,7 @@ def _units(run: Interpreter, frame: Frame, flags: int, end: int) -> list[_Unit]:
             flags = flags & ~ACCESS_BITS | frame.byte() & ACCESS_BITS
             frame.number(1 if lead == 0x01 else 2)
         elif lead == 0x02:
-            _connection(run, frame)
+            _connection(frame, evaluate)
         else:
             frame.pos -= 1
             name = frame.segment()
@@ -102,11 +102,11 @@ def _units(run: Interpreter, frame: Frame, flags: int, end: int) -> list[_Unit]:
     return found
 
 
-def _connection(run: Interpreter, frame: Frame) -> None:
+def _connection(frame: Frame, evaluate: Callable[[Frame], Any]) -> None:
     if frame.pos < frame.end and frame.data[frame.pos] in frame.name_start:
         frame.name_path()
     else:
-        run.term(frame)
+        evaluate(frame)
 
 
 def _enter(run: Interpreter, frame: Frame, units: list[_Unit], kind: Kind) -> None:

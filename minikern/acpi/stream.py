@@ -167,7 +167,7 @@ class Frame:
         if raw and not self.computed and self.pos == end:
             if len(_known_packages) >= _KEPT_PACKAGES:
                 _known_packages.clear()
-            _known_packages[(self.width, raw)] = _Plain.of(found)
+            _known_packages[(self.width, raw)] = PlainPackage.of(found)
         self.computed |= computed
         return found
 
@@ -178,7 +178,7 @@ class Frame:
         limit = (1 << 8 * self.width) - 1
         while pos < end:
             op = data[pos]
-            size = _INTEGER_BYTES.get(op)
+            size = INTEGER_BYTES.get(op)
             if size is not None:
                 pos += 1 + size
                 append(int.from_bytes(data[pos - size : pos], "little") & limit)
@@ -213,7 +213,7 @@ class Frame:
 
     def _constant(self) -> int | None:
         op = self.byte()
-        size = _INTEGER_BYTES.get(op)
+        size = INTEGER_BYTES.get(op)
         if size is not None:
             return self.number(size)
         return op if op <= 1 else None
@@ -224,21 +224,21 @@ def sized(count: int, elements: list[Any]) -> list[Any]:
     return elements if len(elements) == count else (elements + [None] * (count - len(elements)))[:count]
 
 
-class _Plain(NamedTuple):
+class PlainPackage(NamedTuple):
     """A package that is nothing but data; ``flat`` if all of it may be shared."""
 
     elements: tuple[Any, ...]
     flat: bool
 
     @classmethod
-    def of(cls, package: list[Any]) -> _Plain:
+    def of(cls, package: list[Any]) -> PlainPackage:
         made = [cls.of(item) if isinstance(item, list) else _copied(item) for item in package]
-        return cls(tuple(made), not any(isinstance(item, _Plain | bytearray) for item in made))
+        return cls(tuple(made), not any(isinstance(item, PlainPackage | bytearray) for item in made))
 
     def fresh(self) -> list[Any]:
         if self.flat:
             return list(self.elements)
-        return [item.fresh() if type(item) is _Plain else _copied(item) for item in self.elements]
+        return [item.fresh() if type(item) is PlainPackage else _copied(item) for item in self.elements]
 
 
 def _copied(item: Any) -> Any:
@@ -247,9 +247,9 @@ def _copied(item: Any) -> Any:
 
 
 _KEPT_BYTES, _KEPT_PACKAGES = 4096, 4096
-_known_packages: dict[tuple[int, bytes], _Plain] = {}  # by all that decides: the width of integers and the bytes
+_known_packages: dict[tuple[int, bytes], PlainPackage] = {}  # by all that decides: the width of integers and the bytes
 
-_INTEGER_BYTES = {0x0A: 1, 0x0B: 2, 0x0C: 4, 0x0E: 8}
+INTEGER_BYTES = {0x0A: 1, 0x0B: 2, 0x0C: 4, 0x0E: 8}
 
 
 @lru_cache(maxsize=1 << 14)
