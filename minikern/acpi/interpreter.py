@@ -20,6 +20,7 @@ from minikern.acpi import (
     opcodes_value,
 )
 from minikern.acpi.account import Account
+from minikern.acpi.declarations import declare
 from minikern.acpi.deferred import Deferred
 from minikern.acpi.evaluate import evaluate, fresh_thread
 from minikern.acpi.loops import PATIENCE, LoopGuard
@@ -147,7 +148,8 @@ class Interpreter:
         """Execute terms up to ``end`` with names looked up from ``scope``."""
         outer, frame.scope = frame.scope, scope
         if frame.table_level:
-            self._table_block(frame, end)
+            if not declare(self, frame, end, scope):
+                self._table_block(frame, end)
         else:
             while frame.pos < end:
                 value = self.term(frame)
