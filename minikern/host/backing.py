@@ -6,6 +6,7 @@ import contextlib
 import mmap
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 from hw.errors import InputError
 
@@ -13,22 +14,55 @@ MIB = 1 << 20
 WINDOW_BYTES = 128 * MIB
 LLC_FALLBACK_BYTES = 64 * MIB
 WINDOW_LIMIT_BYTES = 1024 * MIB
+STORED_LIMIT_BYTES = 128 << 30  # of struct pages, those of 8 TiB: seconds of storing, where 64 TiB take minutes
 BACKINGS = ("auto", "full", "window", "counted")
 ROW_BYTES = 64  # one struct page
 
 
-def choose_slots(sections: int, section_bytes: int, backing: str) -> int | None:
-    """How many ``struct page`` have a place in a map of ``sections`` of ``section_bytes`` each; None means all.
+class Backing(NamedTuple):
+    """How a memory map is kept: ``slots`` struct pages have a place (None: all), none of them if it is ``counted``."""
 
-    ``auto`` keeps the whole map when it fits into a quarter of the memory this computer has available.
-    Raises InputError for an unknown backing.
+    slots: int | None = None
+    counted: bool = False
+
+
+def choose_backing(sections: int, section_bytes: int, asked: str, looked_at: bool = False) -> Backing:
+    """The backing of a map of ``sections`` of ``section_bytes`` each.
+
+    ``auto`` keeps the whole map when it fits into a quarter of the memory this computer has available, and counts it
+    when it is larger than can be stored in a while, unless its pages are ``looked_at``. Raises InputError for an unknown
+    backing, and for one that this computer has not the memory or the time for.
     """
-    if backing not in BACKINGS:
-        raise InputError(f"unknown memory-map backing {backing!r}: expected one of {', '.join(BACKINGS)}")
+    if asked not in BACKINGS:
+        raise InputError(f"unknown memory-map backing {asked!r}: expected one of {', '.join(BACKINGS)}")
     size = sections * section_bytes
-    if backing in ("full", "counted") or (backing == "auto" and size <= available_bytes() // 4):
-        return None
-    return window_bytes() // ROW_BYTES
+    if asked == "counted":
+        return Backing(counted=True)
+    if asked == "full":
+        _check_room(size)
+        return Backing()
+    if asked == "auto" and size <= available_bytes() // 4:
+        return Backing()
+    if size > STORED_LIMIT_BYTES:
+        if asked == "auto" and not looked_at:
+            return Backing(counted=True)
+        most = f"at most {_gib(STORED_LIMIT_BYTES)} to be stored"
+        raise InputError(f"--vmemmap window: {_gib(size)} of struct pages: expected {most}; use --vmemmap counted")
+    return Backing(window_bytes() // ROW_BYTES)
+
+
+def _check_room(size: int) -> None:
+    room = available_bytes()
+    if size > room:
+        instead = "window or counted" if size <= STORED_LIMIT_BYTES else "counted"
+        raise InputError(
+            f"--vmemmap full: needs {_gib(size)} of this computer's memory for struct pages, {_gib(room)} are available:"
+            f" expected a smaller machine; use --vmemmap {instead}"
+        )
+
+
+def _gib(size: int) -> str:
+    return f"{size / (1 << 30):.1f} GiB"
 
 
 def available_bytes() -> int:

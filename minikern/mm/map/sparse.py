@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hw.errors import MachineStopped
 from hw.units import PAGE_SIZE, SMP_CACHE_BYTES
-from minikern.host.backing import choose_slots
+from minikern.host.backing import choose_backing
 from minikern.mm.map.hugetlb_preinit import hugetlb_vmemmap_init_early
 from minikern.mm.page.mmzone import PAGES_PER_SECTION, SECTION_SIZE_BITS
 from minikern.mm.page.struct_page import PAGES_PER_MEMMAP_PAGE, vmemmap_start
@@ -178,15 +178,15 @@ def vmemmap_init(k: Kernel, memmaps: Sequence[Memmap]) -> None:
     """Set ``k.vmemmap``: an arena for the map of the sections that ``sparse_init`` found.
 
     The map of huge pages in ``k.hugetlb.preinit`` was made folded. ``k.options.vmemmap`` chooses the backing. Raises
-    InputError for an unknown one, or without any section.
+    InputError for an unknown one, one that this computer cannot hold, or without any section.
     """
     sections = [part.section + offset for part in memmaps for offset in range(part.sections)]
     preinit = k.hugetlb.preinit
     for entry in preinit:
         sections += range(entry.head // PAGES_PER_SECTION, (entry.head + entry.pages) // PAGES_PER_SECTION)
-    slots = choose_slots(len(sections), SECTION_MAP_SIZE, k.options.vmemmap)
-    counted = k.options.vmemmap == "counted"
-    k.vmemmap = Vmemmap(sections, vmemmap_start(k.pgtable_l5_enabled()), slots, counted)
+    looked_at = k.options.page_kernel is not None
+    backing = choose_backing(len(sections), SECTION_MAP_SIZE, k.options.vmemmap, looked_at)
+    k.vmemmap = Vmemmap(sections, vmemmap_start(k.pgtable_l5_enabled()), backing.slots, backing.counted)
     k.vmemmap.memmaps = list(memmaps)
     for entry in preinit:
         k.vmemmap.fold_early(entry)

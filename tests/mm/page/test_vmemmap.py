@@ -126,11 +126,23 @@ def test_folded_tails_read_the_kept_page() -> None:
 
 def test_choice_of_backing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backing, "available_bytes", lambda: 64 << 20)
-    assert backing.choose_slots(8, vm.SECTION_MAP_SIZE, "auto") is None
-    assert backing.choose_slots(9, vm.SECTION_MAP_SIZE, "auto") == backing.window_bytes() // 64
-    assert backing.choose_slots(9, vm.SECTION_MAP_SIZE, "full") is None
+    def choose(sections: int, asked: str, looked_at: bool = False) -> backing.Backing:
+        return backing.choose_backing(sections, vm.SECTION_MAP_SIZE, asked, looked_at)
+
+    window = backing.Backing(backing.window_bytes() // 64)
+    assert choose(8, "auto") == choose(9, "full") == backing.Backing()
+    assert choose(9, "auto") == window
+    most = backing.STORED_LIMIT_BYTES // vm.SECTION_MAP_SIZE
+    assert choose(most, "auto") == choose(most, "window") == window
+    assert choose(most + 1, "auto") == choose(1, "counted") == backing.Backing(counted=True)
+    with pytest.raises(InputError, match=r"--vmemmap window: 128.0 GiB .*; use --vmemmap counted"):
+        choose(most + 1, "window")
+    with pytest.raises(InputError, match="--vmemmap window"):
+        choose(most + 1, "auto", looked_at=True)
+    with pytest.raises(InputError, match=r"full: needs 0.1 GiB .*, 0.1 GiB are available: .* use --vmemmap window or"):
+        choose(33, "full")
     with pytest.raises(InputError, match="expected one of auto, full, window"):
-        backing.choose_slots(1, vm.SECTION_MAP_SIZE, "disk")
+        choose(1, "disk")
     with pytest.raises(InputError, match="no present section"):
         vm.Vmemmap([])
     with pytest.raises(InputError, match="multiple of 32768"):
