@@ -30,8 +30,8 @@ def choose_backing(sections: int, section_bytes: int, asked: str, looked_at: boo
     """The backing of a map of ``sections`` of ``section_bytes`` each.
 
     ``auto`` keeps the whole map when it fits into a quarter of the memory this computer has available, and counts it
-    when it is larger than can be stored in a while, unless its pages are ``looked_at``. Raises InputError for an unknown
-    backing, and for one that this computer has not the memory or the time for.
+    when it is larger than can be stored in a while, unless its pages are ``looked_at``. Raises InputError for an
+    unknown backing, and for one that this computer has not the memory or the time for.
     """
     if asked not in BACKINGS:
         raise InputError(f"unknown memory-map backing {asked!r}: expected one of {', '.join(BACKINGS)}")
@@ -55,10 +55,8 @@ def _check_room(size: int) -> None:
     room = available_bytes()
     if size > room:
         instead = "window or counted" if size <= STORED_LIMIT_BYTES else "counted"
-        raise InputError(
-            f"--vmemmap full: needs {_gib(size)} of this computer's memory for struct pages, {_gib(room)} are available:"
-            f" expected a smaller machine; use --vmemmap {instead}"
-        )
+        needs = f"needs {_gib(size)} of this computer's memory for struct pages, {_gib(room)} are available"
+        raise InputError(f"--vmemmap full: {needs}: expected a smaller machine; use --vmemmap {instead}")
 
 
 def _gib(size: int) -> str:

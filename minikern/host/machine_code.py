@@ -57,7 +57,13 @@ def type_name(value: Any) -> str:
         return "int64" if -(1 << 63) <= value < 1 << 63 else ""
     if kind is bool or kind is float:
         return "bool" if kind is bool else "float64"
-    name = value.dtype.name if isinstance(value, np.generic) else ""
+    return _scalar_name(kind)  # type: ignore[arg-type] # a class can be hashed
+
+
+@cache
+def _scalar_name(kind: type[Any]) -> str:
+    # numpy makes a type's name anew each time it is asked, which takes longer than many a call.
+    name = np.dtype(kind).name if issubclass(kind, np.generic) else ""
     return name if name in _SCALARS else ""
 
 

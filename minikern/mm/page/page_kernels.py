@@ -67,7 +67,9 @@ def store_image(words: Words, flags: int, lru: int, counts: int, head: int | Non
     ``counts`` is word 6; index, private and memcg_data are 0. Rows are stored past the cache.
     """
     nxt, step = (lru, 64) if head is None else (head | 1, 0)
-    if not can_stream(words):
+    if len(words) == 1:  # as the head of each huge page: not worth a call into compiled code
+        words[0] = (flags, nxt, lru, mapping, 0, 0, counts, 0)
+    elif not can_stream(words):
         _store_plain(words, flags, nxt, step, lru, mapping, counts)
     else:
         u64 = np.uint64
