@@ -106,7 +106,7 @@ def show(results: Path, reboots_per_year: float | None, plot: Path | None, as_js
     Example:
       minikern sweep show fleet.parquet --reboots-per-year 12 --plot pictures
     """
-    from minikern.report.sweep_store import read_results
+    from minikern.report.sweep_results import read_results
 
     table = read_results(results)
     _show_summary(table, as_json, reboots_per_year)

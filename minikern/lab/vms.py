@@ -14,7 +14,7 @@ from msgspec import Meta
 
 from hw.errors import InputError
 from hw.memmap import make_e820
-from hw.toml_file import decode_toml
+from hw.toml_file import decode_file
 from hw.units import GIB, MIB, PAGE_SIZE, parse_size
 from minikern.describe.case import Case
 
@@ -63,9 +63,9 @@ def parse_vm(text: str) -> list[VmGroup]:
     """One ``--vm``: a group, or a file of them. InputError says what is expected."""
     if text.endswith(".toml"):
         try:
-            found = decode_toml(Path(text).read_bytes(), _File, text).vm
-        except OSError as error:
-            raise InputError(f"--vm: {text}: cannot be read: {error.strerror}") from error
+            found = decode_file(Path(text), _File).vm
+        except InputError as error:
+            raise InputError(f"--vm: {error}") from error
         if not found:
             raise InputError(f"--vm: {text}: no guest: expected tables [[vm]]")
         return [_checked(group, text) for group in found]

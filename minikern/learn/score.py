@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from hw.errors import InputError
+from hw.files import read_input
 from minikern.host.output import write_file
 
 
@@ -31,8 +32,6 @@ def add_score(path: Path, rows: list[Scored]) -> None:
 def read_scores(path: Path) -> list[Scored]:
     """The lines of a score file. InputError: it cannot be read, or a line is none of ours."""
     try:
-        return msgspec.json.Decoder(Scored).decode_lines(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        return msgspec.json.Decoder(Scored).decode_lines(read_input(path))
     except msgspec.DecodeError as error:
         raise InputError(f"{path}: no score file: {error}") from error

@@ -6,6 +6,7 @@ and ``--resume`` makes only what is missing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -13,12 +14,15 @@ from typing import Any, BinaryIO
 import msgspec
 
 from hw.errors import InputError
+from hw.files import open_input, read_input
 from minikern.host.output import check_place, new_folder, output_file, remove_folder, write_file
 from minikern.lab.sweep.plan import METRICS, Grid
 from minikern.lab.sweep.rows import Row
+from minikern.report.sweep_results import SUFFIXES
 
-SUFFIXES = (".parquet", ".csv")
 PLAN, PART = "plan.json", "part-{:06}.parquet"
+_PART_NAME = re.compile(r"part-([0-9]{6,9})\.parquet")
+MAX_PLAN_BYTES = 1 << 16
 MEMORY = "memory"
 
 
@@ -62,23 +66,32 @@ class Store:
         return self._resumed()
 
     def _resumed(self) -> set[int]:
-        import pyarrow.parquet as pq
-
         where = self.folder / PLAN
         try:
-            told = msgspec.json.decode(where.read_bytes(), type=_PlanOfParts)
-        except (OSError, msgspec.DecodeError, msgspec.ValidationError) as error:
+            told = msgspec.json.decode(read_input(where, MAX_PLAN_BYTES), type=_PlanOfParts)
+        except msgspec.DecodeError as error:
             raise InputError(f"{where}: not what a sweep leaves there: {error}") from error
         if told.digest != self._grid.digest():
             raise InputError(f"--resume: {self.folder} is of another plan ({told.rows} rows): expected the same one")
         there: set[int] = set()
         for part in self._parts():
-            there.update(pq.read_table(part, columns=["row"]).column("row").to_pylist())
+            there.update(self._read_part(part).column("row").to_pylist())
             self._next = max(self._next, int(part.stem.partition("-")[2]) + 1)
         return there
 
+    def _read_part(self, path: Path) -> Any:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        with open_input(path) as file:
+            try:
+                return pq.read_table(file, schema=_schema(self._grid))
+            except (pa.ArrowException, OSError, ValueError) as error:
+                what = str(error).partition("\n")[0]
+                raise InputError(f"{path}: not what a sweep leaves there ({what:.80}): remove it to go on") from error
+
     def _parts(self) -> list[Path]:
-        return sorted(self.folder.glob("part-*.parquet"))
+        return sorted(part for part in self.folder.glob("part-*.parquet") if _PART_NAME.fullmatch(part.name))
 
     def add(self, rows: Sequence[Row]) -> None:
         """Keep some rows for good. InputError: there is no room."""
@@ -108,9 +121,8 @@ class Store:
     def read(self) -> Any:
         """The rows so far, in the plan's order."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        parts = [pq.read_table(part) for part in self._parts()]
+        parts = [self._read_part(part) for part in self._parts()]
         return pa.concat_tables(parts).sort_by("row").combine_chunks() if parts else table([], self._grid)
 
 
@@ -161,33 +173,6 @@ def _schema(grid: Grid) -> Any:
     fields |= {"total_low_ns": number, "total_high_ns": number}
     fields |= dict.fromkeys(("counts", "doubt_ns", "inputs_sha256", "versions", "error"), text)
     return pa.schema(list(fields.items()))
-
-
-def read_results(path: Path) -> Any:
-    """A finished sweep's rows as a pyarrow table. InputError: it is none."""
-    import pyarrow as pa
-    import pyarrow.csv
-    import pyarrow.parquet as pq
-
-    if path.suffix not in SUFFIXES or not path.is_file():
-        raise InputError(f"{path}: expected a sweep's results, {' or '.join(SUFFIXES)}")
-    try:
-        found = pq.read_table(path) if path.suffix == ".parquet" else _read_csv(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise InputError(f"{path}: not a sweep's results: {str(error).splitlines()[0]:.200}") from error
-    missing = {"row", "machine", "variant", "error"} - set(found.column_names)
-    if missing:
-        raise InputError(f"{path}: not a sweep's results: no column {sorted(missing)[0]!r}")
-    return found
-
-
-def _read_csv(path: Path) -> Any:
-    import pyarrow as pa
-    import pyarrow.csv
-
-    text = ("machine", "kernel", "variant", "words", "counts", "doubt_ns", "inputs_sha256", "versions", "error")
-    options = pa.csv.ConvertOptions(column_types=dict.fromkeys(text, pa.string()), strings_can_be_null=False)
-    return pa.csv.read_csv(path, convert_options=options)
 
 
 def _write(whole: Any, file: BinaryIO, suffix: str) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from hw.files import open_input
 from minikern.core.costs import Cost
 from minikern.describe.adjust import Adjustments, adjust
 from minikern.describe.case import Case
@@ -39,8 +41,8 @@ def input_digest(name: str) -> str:
     files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path] * path.is_file()
     digest.update(b"" if files else name.encode())
     for one in files:
-        digest.update(str(one.relative_to(path)).encode() if one != path else b"")
-        with one.open("rb") as stream:
+        digest.update(os.fsencode(one.relative_to(path)) if one != path else b"")
+        with open_input(one) as stream:
             while block := stream.read(CHUNK):
                 digest.update(block)
     return digest.hexdigest()

@@ -15,8 +15,9 @@ import msgspec
 from msgspec import Meta
 
 from hw.errors import InputError
+from hw.files import read_text_input
 from hw.spelling import check_names
-from hw.toml_file import convert, decode_file
+from hw.toml_file import MAX_BYTES, convert, decode_file
 from minikern.core.cost_table import default_costs
 from minikern.core.release import load_release
 from minikern.core.variant import load_variant
@@ -110,7 +111,7 @@ def is_plan(path: Path) -> bool:
     """True for a TOML file that describes a sweep, False for one that describes a machine."""
     if path.suffix != ".toml" or not os.path.isfile(path):  # noqa: PTH113 - False for names that no file can have
         return False
-    text = path.read_text(encoding="utf-8", errors="replace")
+    text = read_text_input(path, MAX_BYTES)
     return re.search(r"^\s*machines\s*=", text, re.MULTILINE) is not None
 
 
