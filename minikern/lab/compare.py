@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import msgspec
@@ -142,9 +143,11 @@ def run_ladder(
 ) -> tuple[Ladder, dict[str, list[LinePoint]]]:
     """Boot every variant; ``on_rung`` is told each name when its result is waited for. Returns the ladder and the logs.
 
-    Boots are independent and simulated, so they run side by side where the host can, with the same results.
+    Boots are independent and simulated, so they run side by side where the host can, with the same results. Nobody
+    looks at their pages, which are counted and not stored unless ``options`` ask for it.
     """
-    orders = [_Order(spec, variant, release, append, options or BootOptions()) for variant in variants]
+    how = counted_unless_asked(options or BootOptions())
+    orders = [_Order(spec, variant, release, append, how) for variant in variants]
     finished: list[_Finished] = []
     with contextlib.closing(_boot_all(orders)) as results:
         for order in orders:
@@ -172,6 +175,15 @@ def run_ladder(
         ladder.rest = untouched(rungs)
         ladder.verdict = own_headline(rungs[0].total_ms, found, ladder.rest)
     return ladder, logs
+
+
+def counted_unless_asked(options: BootOptions) -> BootOptions:
+    """The options of a boot of which only times are shown: log and ledger of a counted map are those of a stored one.
+
+    A struct-page kernel that was asked for by name or file has pages to write.
+    """
+    stored = options.vmemmap != "auto" or options.page_kernel is not None or options.kernel
+    return options if stored else replace(options, vmemmap="counted")
 
 
 def run_own_ladder(

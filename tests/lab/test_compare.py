@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from minikern.core.kernel import BootOptions
 from minikern.describe.presets import load_machine
-from minikern.lab.compare import Ladder, choose_variants, run_ladder
+from minikern.lab.compare import Ladder, choose_variants, counted_unless_asked, run_ladder
 
 pytestmark = pytest.mark.big
 
@@ -38,3 +39,17 @@ def test_each_optimisation_saves(ladder: Ladder) -> None:
     for variant in ("deferred", "parallel-smp", "hvo-skip", "pci-needed"):
         assert (saved[variant] or 0) > 0
     assert saved["baseline"] is None
+
+
+def test_rungs_count_pages_unless_stored_ones_are_asked_for() -> None:
+    assert counted_unless_asked(BootOptions()).vmemmap == "counted"
+    for asked in (BootOptions("window"), BootOptions("full"), BootOptions(kernel="linux")):
+        assert counted_unless_asked(asked) == asked
+    mine = BootOptions(page_kernel=lambda words, flags, lru: None)
+    assert counted_unless_asked(mine).vmemmap == "auto", "a kernel of one's own has pages to write"
+
+
+def test_a_ladder_of_stored_pages_is_the_same() -> None:
+    spec = load_machine("tiny")
+    chosen = choose_variants(spec, [])
+    assert run_ladder(spec, chosen) == run_ladder(spec, chosen, options=BootOptions("window"))
