@@ -201,10 +201,13 @@ def _free_frames(k: Kernel, hvo: Hvo, freed: Sequence[Frames]) -> None:
     # Source: mm/hugetlb_vmemmap.c:free_vmemmap_page(), mm/bootmem_info.c:put_page_bootmem() @ v6.12
     page_alloc = k.page_alloc
     for frames in freed:
-        taken = np.array([frame in page_alloc.allocated for frame in frames.tolist()], dtype=np.bool_)
-        for frame in frames[taken].tolist():
-            page_alloc.free_pages(frame, 0)
-        for start, end in frame_ranges(frames[~taken]):
+        listed, boottime = frames.tolist(), frames
+        if not page_alloc.allocated.keys().isdisjoint(listed):
+            taken = np.array([frame in page_alloc.allocated for frame in listed], dtype=np.bool_)
+            for frame in frames[taken].tolist():
+                page_alloc.free_pages(frame, 0)
+            boottime = frames[~taken]
+        for start, end in frame_ranges(boottime):
             _free_bootmem(k, hvo, start, end)
 
 
