@@ -173,18 +173,22 @@ def _children_of(parent: int) -> Iterator[int]:
                     yield int(folder.name)
 
 
-def forked_map(work: Callable[[T], R], items: Sequence[T], workers: int) -> Iterator[R]:
+def forked_map(
+    work: Callable[[T], R], items: Sequence[T], workers: int, long: Callable[[T], bool] = lambda item: False
+) -> Iterator[R]:
     """``work(item)`` for each of ``items``, in order, in up to ``workers`` processes that stay for several items.
 
-    What the work raises is raised here. MemoryError: the system killed a worker. The workers are gone when the
-    iterator is closed. Where processes cannot be forked, the work is done in this one.
+    What is ``long`` is begun first, so that no worker is left alone with it at the end. What the work raises is raised
+    here. MemoryError: the system killed a worker. The workers are gone when the iterator is closed. Where processes
+    cannot be forked, the work is done in this one.
     """
     workers = min(workers, len(items))
     if workers < 2 or not can_fork() or len(items) > _MAX_ITEMS:
         yield from map(work, items)
         return
     tickets, writing = os.pipe()
-    os.write(writing, b"".join(map(_TICKET.pack, range(len(items)))))
+    begun = sorted(range(len(items)), key=lambda index: not long(items[index]))
+    os.write(writing, b"".join(map(_TICKET.pack, begun)))
     os.close(writing)
     children: dict[int, int] = {}  # pipe → pid
     with undone_at_end(lambda: _end_all(children)):

@@ -164,6 +164,12 @@ def test_children_answer_in_order_and_pass_on_what_they_raise() -> None:
         list(forked_map(lambda item: os.kill(os.getpid(), signal.SIGKILL), [1, 2], 2))
 
 
+def test_what_is_long_is_begun_first() -> None:
+    began = list(forked_map(lambda item: (os.getpid(), time.monotonic()), range(6), 2, long=lambda item: item == 4))
+    worker, first = began[4]
+    assert first == min(at for pid, at in began if pid == worker)
+
+
 def test_a_tool_that_takes_too_long() -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         run_tool(["sleep", "60"], 0.2)
