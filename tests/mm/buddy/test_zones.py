@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,6 +24,11 @@ PAGE, MIB, GIB = 4096, 1 << 20, 1 << 30
 NORMAL_FIRST = [(1, 0x1000), (0x1000, 0x1000), (0x1000, 0x9000), (0, 0), (0, 0)]
 
 
+@cache
+def of_release(**behaviour: Any) -> Any:
+    return behaviour_of("debian-6.12", **behaviour)
+
+
 def kernel(memory: list[tuple[int, int, int]], append: str = "", config: Any = (), **facts: Any) -> Any:
     """A kernel that knows memory, (base, end, nid) in bytes, and nothing else."""
     k = SimpleNamespace(memblock=Memblock(), cmdline=CommandLine(append), config=Config(dict(config)), lines=[])
@@ -30,7 +36,7 @@ def kernel(memory: list[tuple[int, int, int]], append: str = "", config: Any = (
         k.memblock.add(base, end - base)
         k.memblock.set_node(base, end - base, nid)
     k.numa = Numa(parsed={nid for _, _, nid in memory} | set(facts.get("more", ())), apicid_to_node={0: 0})
-    k.behaviour = behaviour_of("debian-6.12", **facts.get("behaviour", {}))
+    k.behaviour = of_release(**facts.get("behaviour", {}))
     k.totals = PageTotals(max_pfn=max(end for _, end, _ in memory) // PAGE)
     k.release = SimpleNamespace(image=SimpleNamespace(pglist_data_bytes=facts.get("pglist", 0), node_data_bytes=8000))
     k.printk = lambda text, level=6: k.lines.append(text)
