@@ -5,6 +5,7 @@ Source: SDM vol. 3A, APIC chapter; "Multiple-Processor Management" for INIT and 
 
 from __future__ import annotations
 
+from array import array
 from typing import Protocol
 
 from hw import apic_registers as r
@@ -29,12 +30,21 @@ class Core(Protocol):
     def poll_interrupts(self) -> None: ...
 
 
+RESET = array("Q", [r.REGISTERS[at].reset if at in r.REGISTERS else 0 for at in range(0, r.END, 16)])
+"""Every register after reset, by its place in the address map: offset / 16."""
+
+
 class LocalApic:
     """Local APIC of one CPU.
 
     `core` takes INIT, STARTUP, NMI and interrupts; `bus_khz` is the timer's input; `x2apic` starts it in x2APIC mode,
     as firmware hands over machines with APIC ids of 255 and more.
     """
+
+    __slots__ = (
+        *("apic_bus", "apic_id", "core", "has_tsc_deadline", "has_x2apic", "mmio_page", "phys_bits", "timer"),
+        *("version", "_base", "_errors", "_irr", "_isr", "_registers", "_tmr"),
+    )
 
     def __init__(
         self,
@@ -68,8 +78,8 @@ class LocalApic:
 
     def reset(self) -> None:
         """Registers as after power-on or INIT; id, base and mode stay. Source: "Local APIC State After ...INIT"."""
-        self._registers = {offset: entry.reset for offset, entry in r.REGISTERS.items()}
-        self._registers[r.ID] = self.apic_id << 24 & 0xFFFF_FFFF
+        self._registers = RESET[:]
+        self._registers[r.ID >> 4] = self.apic_id << 24 & 0xFFFF_FFFF
         self._isr = self._irr = self._tmr = 0  # 256-bit sets, bit n for vector n
         self._errors = 0  # seen since ESR was last written
         self.timer.reset()
@@ -129,8 +139,8 @@ class LocalApic:
         elif "w" not in entry.access:
             return
         elif offset == r.ICR:
-            destination = self._registers[r.ICR_HIGH] >> 24
-            self._registers[r.ICR] = value & Icr.defined & 0xFFFF_FFFF
+            destination = self._registers[r.ICR_HIGH >> 4] >> 24
+            self._registers[r.ICR >> 4] = value & Icr.defined & 0xFFFF_FFFF
             self._send(Icr(value & Icr.defined).replace(destination=destination), BROADCAST_XAPIC)
         else:
             self._write(offset, value & entry.form.defined | entry.reset & ~entry.form.defined)
@@ -150,7 +160,7 @@ class LocalApic:
         if value & ~r.REGISTERS[offset].form.defined or (offset in (r.EOI, r.ESR) and value):
             raise GeneralProtection(f"MSR {msr:#x}: reserved bits in {value:#x}")
         if offset == r.ICR:
-            self._registers[r.ICR] = value
+            self._registers[r.ICR >> 4] = value
             self._send(Icr(value), BROADCAST)
         elif offset == r.SELF_IPI:
             self._send(Icr.of(vector=value, shorthand=Shorthand.SELF, asserted=1), BROADCAST)
@@ -184,26 +194,26 @@ class LocalApic:
         if r.ISR <= offset < r.ESR:
             bits = (self._isr, self._tmr, self._irr)[(offset - r.ISR) >> 7]
             return bits >> (2 * (offset & 0x70)) & 0xFFFF_FFFF
-        return self._registers[offset]
+        return self._registers[offset >> 4]
 
     def _write(self, offset: int, value: int) -> None:
         if offset == r.EOI:
             self._end_of_interrupt()
         elif offset == r.ESR:
-            self._registers[r.ESR], self._errors = self._errors, 0
+            self._registers[r.ESR >> 4], self._errors = self._errors, 0
         elif offset in r.LVTS:
             self._write_lvt(offset, value)
         elif offset == r.INITIAL_COUNT:
             self.timer.write_initial_count(value)
-            self._registers[r.INITIAL_COUNT] = self.timer.initial_count
+            self._registers[r.INITIAL_COUNT >> 4] = self.timer.initial_count
         elif offset == r.DIVIDE:
             self.timer.write_divide(value)
-            self._registers[r.DIVIDE] = self.timer.divide_config
+            self._registers[r.DIVIDE >> 4] = self.timer.divide_config
         else:
-            self._registers[offset] = value
+            self._registers[offset >> 4] = value
             if offset == r.SVR:
                 for lvt in r.LVTS:
-                    self._write_lvt(lvt, self._registers[lvt])
+                    self._write_lvt(lvt, self._registers[lvt >> 4])
             elif offset == r.TPR:
                 self.core.poll_interrupts()
 
@@ -216,18 +226,18 @@ class LocalApic:
                 value &= ~(TimerMode.TSC_DEADLINE << LvtTimer.mode.low)
             timer = LvtTimer(value)
             self.timer.set_lvt(timer.mode, bool(timer.mask))
-            self._registers[r.INITIAL_COUNT] = self.timer.initial_count
-        self._registers[offset] = value
+            self._registers[r.INITIAL_COUNT >> 4] = self.timer.initial_count
+        self._registers[offset >> 4] = value
 
     @property
     def software_enabled(self) -> bool:
         """The enable bit of the spurious interrupt vector register."""
-        return bool(Svr(self._registers[r.SVR]).enabled)
+        return bool(Svr(self._registers[r.SVR >> 4]).enabled)
 
     def _error(self, bit: int) -> None:
         """Note an error for the next write of ESR, and raise the error interrupt if that is unmasked."""
         self._errors |= bit
-        lvt = LvtError(self._registers[r.LVT_ERROR])
+        lvt = LvtError(self._registers[r.LVT_ERROR >> 4])
         if not lvt.mask and lvt.vector >= r.FIRST_VECTOR:
             self._accept(lvt.vector, level=False)
 
@@ -245,7 +255,7 @@ class LocalApic:
         self.timer.write_deadline(value)
 
     def _timer_fired(self) -> None:
-        self._accept(LvtTimer(self._registers[r.LVT_TIMER]).vector, level=False)
+        self._accept(LvtTimer(self._registers[r.LVT_TIMER >> 4]).vector, level=False)
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
@@ -268,8 +278,8 @@ class LocalApic:
         if self.x2apic_mode:
             own = self._x2apic_ldr()
             return own >> 16 == destination >> 16 and bool(own & destination & 0xFFFF)
-        own = self._registers[r.LDR] >> 24
-        if Dfr(self._registers[r.DFR]).model == 0xF:
+        own = self._registers[r.LDR >> 4] >> 24
+        if Dfr(self._registers[r.DFR >> 4]).model == 0xF:
             return bool(own & destination & 0xFF)
         return own >> 4 == destination >> 4 & 0xF and bool(own & destination & 0xF)
 
@@ -302,7 +312,7 @@ class LocalApic:
     def _ppr(self) -> int:
         """Processor priority: the higher of task priority and what is in service. Source: figure "PPR"."""
         in_service = _highest(self._isr) & 0xF0 if self._isr else 0
-        task = self._registers[r.TPR]
+        task = self._registers[r.TPR >> 4]
         return task if task & 0xF0 >= in_service else in_service
 
     def acknowledge(self) -> int | None:
@@ -321,7 +331,7 @@ class LocalApic:
             return
         vector = _highest(self._isr)
         self._isr &= ~(1 << vector)
-        if self._tmr >> vector & 1 and not Svr(self._registers[r.SVR]).eoi_suppress:
+        if self._tmr >> vector & 1 and not Svr(self._registers[r.SVR >> 4]).eoi_suppress:
             self.apic_bus.broadcast_eoi(vector)
         self.core.poll_interrupts()
 

@@ -152,4 +152,5 @@ REGISTERS: Mapping[int, Entry] = MappingProxyType(
         **_BITMAP,
     }
 )
+END = 0x400
 LVTS = (LVT_CMCI, LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR)

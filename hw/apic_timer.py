@@ -32,6 +32,11 @@ def divisor(config: int) -> int:
 class ApicTimer:
     """Counts down from the simulated time at `bus_khz` / divisor; calls `fire()` on expiry while not masked."""
 
+    __slots__ = (
+        *("bus_khz", "clock", "divide_config", "initial_count", "masked", "mode", "tsc"),
+        *("_deadline", "_fire", "_generation", "_periods", "_since", "_start"),
+    )
+
     def __init__(self, clock: Clock, tsc: Tsc, bus_khz: int, fire: Callable[[], None]) -> None:
         if bus_khz <= 0:
             raise ValueError(f"APIC timer frequency must be positive, got {bus_khz} kHz")

@@ -21,6 +21,7 @@ from hw.clock import Clock
 from hw.errors import BusError, MachineStopped
 from hw.errors import GeneralProtection as GeneralProtection
 from hw.microcode import Microcode
+from hw.overlay import Overlay
 from hw.tsc import Tsc
 
 RESET_VECTOR = 0xFFFF_FFF0
@@ -91,8 +92,20 @@ class CPU:
     and the microcode revision. `tsc_offset` is the counter at power-on in cycles, `bus_khz` the APIC timer's input
     (None: the crystal of leaf 0x15, else DEFAULT_BUS_KHZ), `x2apic` says that firmware hands the CPU over in x2APIC
     mode, `dead` that the CPU answers nobody. `microcode` is shared by the threads of a core (None: the CPU's own),
-    `startup_delay_ns` passes between a SIPI and the first instruction.
+    `startup_delay_ns` passes between a SIPI and the first instruction. What a CPU has in common with `like` the two
+    hold once.
     """
+
+    __slots__ = (
+        *("apic", "bus", "clock", "code_store", "index", "interrupts_enabled", "is_bsp", "microcode", "rsi"),
+        *("startup_delay_ns", "state", "tsc"),
+        *("_cpuid", "_gates", "_max_basic", "_msrs", "_process", "_wake"),
+    )
+    apic: LocalApic
+    microcode: Microcode
+    tsc: Tsc
+    _cpuid: Overlay[tuple[int, int], CpuidResult]
+    _msrs: Overlay[int, int]
 
     def __init__(
         self,
@@ -116,6 +129,7 @@ class CPU:
         x2apic: bool = False,
         dead: bool = False,
         apic_version: int = DEFAULT_VERSION,
+        like: CPU | None = None,
     ) -> None:
         self.index = index
         self.rsi = 0
@@ -123,10 +137,11 @@ class CPU:
         self.bus = bus
         self.code_store = code_store
         self.is_bsp = is_bsp
-        self._cpuid = {key: _result(*registers) for key, registers in cpuid.items()}
-        self._max_basic = self._cpuid.get((0, 0), NO_LEAF).eax
-        features = self._cpuid.get((1, 0), NO_LEAF)
-        has_adjust = self._max_basic >= 7 and bool(self._cpuid.get((7, 0), NO_LEAF).ebx >> 1 & 1)
+        leaves = {key: _result(*registers) for key, registers in cpuid.items()}
+        self._cpuid = Overlay(leaves, like._cpuid if like else None)
+        self._max_basic = leaves.get((0, 0), NO_LEAF).eax
+        features = leaves.get((1, 0), NO_LEAF)
+        has_adjust = self._max_basic >= 7 and bool(leaves.get((7, 0), NO_LEAF).ebx >> 1 & 1)
         adjust = msrs.get(m.IA32_TSC_ADJUST, 0) if has_adjust else None
         self.tsc = Tsc(clock, tsc_khz, tsc_offset, adjust, tsc_drift_ppb)
         self.microcode = microcode or Microcode.of_msrs(self._vendor(), msrs)
@@ -147,22 +162,22 @@ class CPU:
             has_x2apic=bool(features.ecx >> 21 & 1),
             has_tsc_deadline=bool(features.ecx >> 24 & 1),
             x2apic=x2apic,
-            phys_bits=self._cpuid.get((0x8000_0008, 0), NO_LEAF).eax & 0xFF or 36,
+            phys_bits=leaves.get((0x8000_0008, 0), NO_LEAF).eax & 0xFF or 36,
             version=apic_version,
         )
-        self._readers = self._special_reads()
-        self._writers = self._special_writes()
-        self._msrs = {
-            n: value for n, value in msrs.items() if n not in self._readers and not m.X2APIC_FIRST <= n <= m.X2APIC_LAST
-        }
+        plain = {n: value for n, value in msrs.items() if n not in _READS and not m.X2APIC_FIRST <= n <= m.X2APIC_LAST}
+        self._msrs = Overlay(plain, like._msrs if like else None)
 
     def _vendor(self) -> str:
-        leaf = self._cpuid.get((0, 0), NO_LEAF)
+        leaf = self._leaf(0)
         words = (leaf.ebx, leaf.edx, leaf.ecx)
         return b"".join(word.to_bytes(4, "little") for word in words).decode("latin-1")
 
     def _crystal_khz(self) -> int:
-        return self._cpuid.get((0x15, 0), NO_LEAF).ecx // 1000 if self._max_basic >= 0x15 else 0
+        return self._leaf(0x15).ecx // 1000 if self._max_basic >= 0x15 else 0
+
+    def _leaf(self, leaf: int) -> CpuidResult:
+        return self._cpuid.get((leaf, 0)) or NO_LEAF
 
     # -- identification -----------------------------------------------------------------------------------------------
 
@@ -179,38 +194,18 @@ class CPU:
 
     def _missing_subleaf(self, leaf: int, subleaf: int) -> CpuidResult:
         """Leaves that ignore ECX answer as for 0; past the last topology level the level and the APIC id still show."""
-        first = self._cpuid.get((leaf, 0), NO_LEAF)
+        first = self._leaf(leaf)
         if leaf in TOPOLOGY_LEAVES and first != NO_LEAF:
             return CpuidResult(0, 0, subleaf & 0xFF, first.edx)
         return NO_LEAF if leaf in SUBLEAVES or leaf in EXTENDED_SUBLEAVES else first
 
     # -- model-specific registers -------------------------------------------------------------------------------------
 
-    def _special_reads(self) -> dict[int, Callable[[], int]]:
-        return {
-            m.IA32_TIME_STAMP_COUNTER: self.tsc.read,
-            m.IA32_TSC_ADJUST: self.tsc.read_adjust,
-            m.IA32_APIC_BASE: self.apic.read_base,
-            m.IA32_BIOS_SIGN_ID: self.microcode.sign_id,
-            m.IA32_TSC_DEADLINE: self.apic.read_tsc_deadline,
-        }
-
-    def _special_writes(self) -> dict[int, Callable[[int], None]]:
-        return {
-            m.IA32_TIME_STAMP_COUNTER: self.tsc.write,
-            m.IA32_TSC_ADJUST: self.tsc.write_adjust,
-            m.IA32_APIC_BASE: self.apic.write_base,
-            # Software writes 0 and runs CPUID to have the revision put back; it never goes away here.
-            m.IA32_BIOS_SIGN_ID: lambda value: None,
-            self.microcode.trigger: self._load_microcode,
-            m.IA32_TSC_DEADLINE: self.apic.write_tsc_deadline,
-        }
-
     def rdmsr(self, msr: int) -> int:
         """The RDMSR instruction. Raises GeneralProtection for a register this CPU does not have."""
-        reader = self._readers.get(msr)
+        reader = _READS.get(msr)
         if reader is not None:
-            return reader()
+            return reader(self)
         if m.X2APIC_FIRST <= msr <= m.X2APIC_LAST:
             return self.apic.rdmsr(msr)
         value = self._msrs.get(msr)
@@ -222,9 +217,11 @@ class CPU:
         """The WRMSR instruction. Raises GeneralProtection for an unknown or read-only register, or reserved bits."""
         if not 0 <= value < 1 << 64:
             raise ValueError(f"WRMSR {msr:#x}: {value:#x} is not a 64-bit value")
-        writer = self._writers.get(msr)
+        writer = _WRITES.get(msr)
         if writer is not None:
-            writer(value)
+            writer(self, value)
+        elif msr == self.microcode.trigger:
+            self._load_microcode(value)
         elif m.X2APIC_FIRST <= msr <= m.X2APIC_LAST:
             self.apic.wrmsr(msr, value)
         elif msr in self._msrs and msr not in m.READ_ONLY:
@@ -394,3 +391,21 @@ class CPU:
                 self._wake.succeed()
                 self._wake = None
         handler(self)
+
+
+# Registers that are more than a stored value. Software writes 0 to the revision and runs CPUID to have it put back; it
+# never goes away here. The microcode's trigger differs between vendors.
+_READS: Mapping[int, Callable[[CPU], int]] = {
+    m.IA32_TIME_STAMP_COUNTER: lambda cpu: cpu.tsc.read(),
+    m.IA32_TSC_ADJUST: lambda cpu: cpu.tsc.read_adjust(),
+    m.IA32_APIC_BASE: lambda cpu: cpu.apic.read_base(),
+    m.IA32_BIOS_SIGN_ID: lambda cpu: cpu.microcode.sign_id(),
+    m.IA32_TSC_DEADLINE: lambda cpu: cpu.apic.read_tsc_deadline(),
+}
+_WRITES: Mapping[int, Callable[[CPU, int], None]] = {
+    m.IA32_TIME_STAMP_COUNTER: lambda cpu, value: cpu.tsc.write(value),
+    m.IA32_TSC_ADJUST: lambda cpu, value: cpu.tsc.write_adjust(value),
+    m.IA32_APIC_BASE: lambda cpu, value: cpu.apic.write_base(value),
+    m.IA32_BIOS_SIGN_ID: lambda _cpu, _value: None,
+    m.IA32_TSC_DEADLINE: lambda cpu, value: cpu.apic.write_tsc_deadline(value),
+}

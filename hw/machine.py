@@ -105,7 +105,7 @@ def make_cpus(
     if tables is None:
         tables = cpuid_tables(spec)
     cores: dict[int, Microcode] = {}
-    cpus = []
+    cpus: list[CPU] = []
     for index, (apic_id, leaves) in enumerate(tables):
         msrs = cpu_msrs(spec, index)
         fault = faults[index]
@@ -131,6 +131,7 @@ def make_cpus(
                 startup_delay_ns=fault.startup_delay_ns,
                 tsc_offset=fault.tsc_offset,
                 tsc_drift_ppb=fault.drift_ppb,
+                like=cpus[0] if cpus else None,
             )
         )
     return cpus

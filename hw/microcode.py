@@ -19,6 +19,8 @@ REVISION_OFFSET = 4
 class Microcode:
     """The microcode of one core. AMD keeps the revision in the low half of its register, Intel in the high half."""
 
+    __slots__ = ("amd", "revision")
+
     def __init__(self, revision: int = 0, amd: bool = False) -> None:
         self.revision = revision
         self.amd = amd

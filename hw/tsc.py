@@ -28,6 +28,8 @@ class Tsc:
     `drift_ppb` is by how many cycles in 10^9 this counter runs faster, which no real invariant TSC does.
     """
 
+    __slots__ = ("_adjust", "_offset", "_rate", "clock", "has_adjust", "khz")
+
     def __init__(self, clock: Clock, khz: int, offset: int = 0, adjust: int | None = 0, drift_ppb: int = 0) -> None:
         if khz <= 0:
             raise ValueError(f"TSC frequency must be positive, got {khz} kHz")

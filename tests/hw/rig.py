@@ -32,8 +32,9 @@ class Rig:
         self.apic_bus = ApicBus()
         self.code = CodeStore()
         description = description or CpuDescription()
-        self.cpus = [
-            CPU(
+        self.cpus: list[CPU] = []
+        for index, apic_id in enumerate(apic_ids):
+            cpu = CPU(
                 index,
                 apic_id,
                 build_cpuid(description, apic_id) if cpuid is None else cpuid,
@@ -47,9 +48,9 @@ class Rig:
                 is_bsp=index == 0,
                 x2apic=x2apic,
                 dead=apic_id in dead,
+                like=self.cpus[0] if self.cpus else None,
             )
-            for index, apic_id in enumerate(apic_ids)
-        ]
+            self.cpus.append(cpu)
 
     @property
     def boot(self) -> CPU:
