@@ -168,3 +168,9 @@ def node_of(memblock: Memblock, nid: int, movable_pfn: int = 1 << 52) -> Pglist:
 def pack_page(flags: int, nxt: int, prev: int, mapping: int, index: int, private: int, count: int, ref: int) -> bytes:
     """The 64 bytes of a struct page, field by field."""
     return struct.pack("<QQQQQQiiQ", flags, nxt, prev, mapping, index, private, count, ref, 0)
+
+
+def map_frame(k: FakeKernel, section: int) -> int:
+    """First frame of the memory that one section's map was given."""
+    entry = next(m for m in k.vmemmap.memmaps if m.section <= section < m.section + m.sections)
+    return (entry.phys >> 12) + (section - entry.section) * 512

@@ -5,8 +5,8 @@ Source: mm/sparse.c, mm/sparse-vmemmap.c @ v6.12
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 from hw.errors import MachineStopped
@@ -15,7 +15,7 @@ from minikern.host.backing import choose_backing
 from minikern.mm.map.hugetlb_preinit import hugetlb_vmemmap_init_early
 from minikern.mm.page.mmzone import PAGES_PER_SECTION, SECTION_SIZE_BITS
 from minikern.mm.page.struct_page import PAGES_PER_MEMMAP_PAGE, vmemmap_start
-from minikern.mm.page.vmemmap import SECTION_MAP_SIZE, Memmap, Vmemmap
+from minikern.mm.page.vmemmap import SECTION_MAP_SIZE, Memmap, Vmemmap, joined
 from minikern.state.memblock import Memblock
 
 if TYPE_CHECKING:
@@ -27,24 +27,36 @@ MEM_SECTION_USAGE_SIZE, MEM_SECTION_USAGE_WIDE = 56, 88
 DMA_LIMIT = 16 << 20  # memblock prefers addresses above; Source: mm/sparse.c:__pa(MAX_DMA_ADDRESS)
 MAX_PHYSMEM_BITS_4LEVEL, MAX_PHYSMEM_BITS_5LEVEL = 46, 52  # Source: arch/x86/include/asm/sparsemem.h
 _TABLE_SPANS = (30, 39, 48)  # bytes (log2) of virtual space below one PMD, PUD and P4D table page
+SECTIONS_PER_TABLE = (1 << _TABLE_SPANS[0]) // SECTION_MAP_SIZE
 
 
-class PresentSection(NamedTuple):
-    """A section that holds memory, with the node whose memory was seen there first."""
+class PresentSections(NamedTuple):
+    """``size`` sections from ``first`` on that hold memory, with the node whose memory was seen there first."""
 
-    number: int
+    first: int
+    size: int
     nid: int
 
+    @property
+    def numbers(self) -> range:
+        """The sections."""
+        return range(self.first, self.first + self.size)
 
-def present_sections(memblock: Memblock) -> list[PresentSection]:
+
+def present_sections(memblock: Memblock) -> list[PresentSections]:
     """Sections touched by memory, ascending. Source: mm/sparse.c:memblocks_present() @ v6.12"""
-    first_nid: dict[int, int] = {}
+    found: list[PresentSections] = []
+    next_free = 0  # regions ascend, so a section that was seen before is one of the last region's
     for region in memblock.memory_regions():
         start, end = -(-region.base // PAGE_SIZE), region.end // PAGE_SIZE
-        if start < end:
-            for number in range(start // PAGES_PER_SECTION, (end - 1) // PAGES_PER_SECTION + 1):
-                first_nid.setdefault(number, max(region.nid, 0))
-    return [PresentSection(number, first_nid[number]) for number in sorted(first_nid)]
+        first, after = max(start // PAGES_PER_SECTION, next_free), -(-end // PAGES_PER_SECTION)
+        if start >= end or first >= after:
+            continue
+        nid, next_free = max(region.nid, 0), after
+        if found and found[-1].nid == nid and found[-1].numbers.stop == first:
+            first = found.pop().first
+        found.append(PresentSections(first, after - first, nid))
+    return found
 
 
 def sparse_init(k: Kernel) -> list[Memmap]:
@@ -59,12 +71,13 @@ def sparse_init(k: Kernel) -> list[Memmap]:
     page_ext = k.config.get("CONFIG_PAGE_EXTENSION", True)
     per_root = PAGE_SIZE // (MEM_SECTION_SIZE_PAGE_EXT if page_ext else MEM_SECTION_SIZE)
     _alloc_section_roots(k.memblock, sections, five_level, per_root)
-    memmaps: list[Memmap] = []
     tables = _PageTables(k.memblock, vmemmap_start(five_level), five_level)
-    for nid, group in groupby(sections, key=lambda section: section.nid):
-        memmaps += _sparse_init_nid(k, nid, [section.number for section in group], tables)
-    k.charge("vmemmap_section_map", len(memmaps))
-    k.charge("vmemmap_pte_set", (len(sections) - len(memmaps)) * PAGES_PER_SECTION // PAGES_PER_MEMMAP_PAGE)
+    nodes = groupby(sections, key=lambda run: run.nid)
+    memmaps = list(joined(chain.from_iterable(_sparse_init_nid(k, nid, list(runs), tables) for nid, runs in nodes)))
+    mapped = sum(entry.sections for entry in memmaps)
+    folded = sum(run.size for run in sections) - mapped
+    k.charge("vmemmap_section_map", mapped)
+    k.charge("vmemmap_pte_set", folded * PAGES_PER_SECTION // PAGES_PER_MEMMAP_PAGE)
     return memmaps
 
 
@@ -76,21 +89,25 @@ def _alloc(memblock: Memblock, size: int, align: int, nid: int, what: str, min_a
 
 
 def _alloc_section_roots(
-    memblock: Memblock, sections: list[PresentSection], five_level: bool, sections_per_root: int
+    memblock: Memblock, sections: list[PresentSections], five_level: bool, sections_per_root: int
 ) -> None:
     bits = MAX_PHYSMEM_BITS_5LEVEL if five_level else MAX_PHYSMEM_BITS_4LEVEL
     roots = (1 << (bits - SECTION_SIZE_BITS)) // sections_per_root
     _alloc(memblock, roots * 8, SMP_CACHE_BYTES, -1, "mem_section roots")
-    for _, group in groupby(sections, key=lambda section: section.number // sections_per_root):
-        _alloc(memblock, PAGE_SIZE, SMP_CACHE_BYTES, next(group).nid, "mem_section")
+    made = -1
+    for run in sections:
+        for root in range(max(run.first // sections_per_root, made + 1), run.numbers[-1] // sections_per_root + 1):
+            _alloc(memblock, PAGE_SIZE, SMP_CACHE_BYTES, run.nid, "mem_section")
+            made = root
 
 
-def _sparse_init_nid(k: Kernel, nid: int, numbers: list[int], tables: _PageTables) -> Iterator[Memmap]:
+def _sparse_init_nid(k: Kernel, nid: int, runs: list[PresentSections], tables: _PageTables) -> Iterator[Memmap]:
     memblock: Memblock = k.memblock
     usage = MEM_SECTION_USAGE_WIDE if k.behaviour.pageblock_bits_wide else MEM_SECTION_USAGE_SIZE
-    _alloc(memblock, usage * len(numbers), SMP_CACHE_BYTES, nid, "section usage maps")
+    count = sum(run.size for run in runs)
+    _alloc(memblock, usage * count, SMP_CACHE_BYTES, nid, "section usage maps")
     whole = k.behaviour.sparse_buffer  # releases from 7.x on ask for each section on its own
-    buffer = _SparseBuffer(memblock, SECTION_MAP_SIZE * len(numbers) if whole else 0, nid)
+    buffer = _SparseBuffer(memblock, SECTION_MAP_SIZE * count if whole else 0, nid)
 
     def populate_hvo(head: int, pages: int) -> int:
         first = head // PAGES_PER_SECTION
@@ -108,13 +125,29 @@ def _sparse_init_nid(k: Kernel, nid: int, numbers: list[int], tables: _PageTable
         for entry in k.hugetlb.preinit
         for section in range(entry.head // PAGES_PER_SECTION, (entry.head + entry.pages) // PAGES_PER_SECTION)
     }
-    for number in numbers:
-        if number in preinit:
+    for piece in _by_table(runs, preinit):
+        tables.populate(piece[0], nid)
+        place = buffer.alloc(SECTION_MAP_SIZE, len(piece))
+        if place is not None:
+            yield Memmap(piece[0], len(piece), place)
             continue
-        tables.populate(number, nid)
-        place = buffer.alloc(SECTION_MAP_SIZE)
-        yield section_memmap(memblock, number, nid) if place is None else Memmap(number, 1, place)
+        for number in piece:
+            place = buffer.alloc(SECTION_MAP_SIZE)
+            yield section_memmap(memblock, number, nid) if place is None else Memmap(number, 1, place)
     buffer.fini()
+
+
+def _by_table(runs: Iterable[PresentSections], left_out: set[int]) -> Iterator[range]:
+    """Sections in order, those together whose maps hang below one page of the lowest table."""
+    for run in runs:
+        at, stop = run.first, run.numbers.stop
+        while at < stop:
+            end = min((at // SECTIONS_PER_TABLE + 1) * SECTIONS_PER_TABLE, stop)
+            if left_out.isdisjoint(range(at, end)):
+                yield range(at, end)
+            else:
+                yield from (range(number, number + 1) for number in range(at, end) if number not in left_out)
+            at = end
 
 
 def section_memmap(memblock: Memblock, number: int, nid: int) -> Memmap:
@@ -135,14 +168,14 @@ class _SparseBuffer:
         self._at = place or 0
         self._end = self._at + size if place is not None else 0
 
-    def alloc(self, size: int) -> int | None:
-        """``size`` bytes aligned to it, None if the buffer has no such room."""
+    def alloc(self, size: int, count: int = 1) -> int | None:
+        """``count`` times ``size`` bytes aligned to it, None if the buffer has no such room."""
         place = -(-self._at // size) * size
-        if place + size > self._end:
+        if place + count * size > self._end:
             return None
         if self._at < place:
             self._memblock.phys_free(self._at, place - self._at)
-        self._at = place + size
+        self._at = place + count * size
         return place
 
     def fini(self) -> None:
@@ -180,13 +213,13 @@ def vmemmap_init(k: Kernel, memmaps: Sequence[Memmap]) -> None:
     The map of huge pages in ``k.hugetlb.preinit`` was made folded. ``k.options.vmemmap`` chooses the backing. Raises
     InputError for an unknown one, one that this computer cannot hold, or without any section.
     """
-    sections = [part.section + offset for part in memmaps for offset in range(part.sections)]
+    runs = [range(part.section, part.section + part.sections) for part in memmaps]
     preinit = k.hugetlb.preinit
-    for entry in preinit:
-        sections += range(entry.head // PAGES_PER_SECTION, (entry.head + entry.pages) // PAGES_PER_SECTION)
+    runs += [range(at.head // PAGES_PER_SECTION, (at.head + at.pages) // PAGES_PER_SECTION) for at in preinit]
     looked_at = k.options.page_kernel is not None
-    backing = choose_backing(len(sections), SECTION_MAP_SIZE, k.options.vmemmap, looked_at)
-    k.vmemmap = Vmemmap(sections, vmemmap_start(k.pgtable_l5_enabled()), backing.slots, backing.counted)
+    backing = choose_backing(sum(map(len, runs)), SECTION_MAP_SIZE, k.options.vmemmap, looked_at)
+    start = vmemmap_start(k.pgtable_l5_enabled())
+    k.vmemmap = Vmemmap(chain.from_iterable(runs), start, backing.slots, backing.counted)
     k.vmemmap.memmaps = list(memmaps)
     for entry in preinit:
         k.vmemmap.fold_early(entry)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import weakref
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -93,15 +94,14 @@ class Vmemmap:
         counted: bool = False,
     ) -> None:
         self.start = start
-        self.sections = sorted(set(sections))
-        self.total = len(self.sections) * PAGES_PER_SECTION
-        if not self.sections:
+        self.groups = _groups(np.unique(np.fromiter(sections, dtype=np.int64)))
+        self.total = sum(group.end_pfn - group.start_pfn for group in self.groups)
+        if not self.groups:
             raise InputError("the memory map has no present section: expected some memory, came none")
         if slots is not None and (slots <= 0 or slots % PAGES_PER_SECTION):
             raise InputError(f"window of {slots} struct pages: expected a positive multiple of {PAGES_PER_SECTION}")
         self.slots = self.total if slots is None else min(slots, self.total)
         self.backing = "counted" if counted else "full" if self.slots == self.total else "window"
-        self.groups = _groups(self.sections)
         self._group_starts = [group.start_pfn for group in self.groups]
         self.arena = arena_pool().take(PAGE_SIZE if counted else self.slots * STRUCT_PAGE_SIZE)
         if self.backing == "window":
@@ -123,11 +123,18 @@ class Vmemmap:
         self._closer()
 
     @property
+    def sections(self) -> list[int]:
+        """The numbers of the present sections, ascending."""
+        per = PAGES_PER_SECTION
+        return [number for group in self.groups for number in range(group.start_pfn // per, group.end_pfn // per)]
+
+    @property
     def section_slot(self) -> npt.NDArray[np.int64]:
         """Row of each section's first page, by section number; -1 for absent sections."""
-        table = np.full(self.sections[-1] + 1, -1, dtype=np.int64)
-        indices = np.arange(len(self.sections), dtype=np.int64) * PAGES_PER_SECTION
-        table[self.sections] = indices % self.slots
+        sections = self.sections
+        table = np.full(sections[-1] + 1, -1, dtype=np.int64)
+        indices = np.arange(len(sections), dtype=np.int64) * PAGES_PER_SECTION
+        table[sections] = indices % self.slots
         return table
 
     def pfn_valid(self, pfn: int) -> bool:
@@ -288,18 +295,18 @@ class Vmemmap:
         return group.first_index + pfn - group.start_pfn
 
 
-def _groups(sections: list[int]) -> list[Group]:
-    groups: list[Group] = []
-    for at, section in enumerate(sections):
-        start = section * PAGES_PER_SECTION
-        if groups and groups[-1].end_pfn == start:
-            groups[-1] = groups[-1]._replace(end_pfn=start + PAGES_PER_SECTION)
-        else:
-            groups.append(Group(start, start + PAGES_PER_SECTION, at * PAGES_PER_SECTION))
-    return groups
+def _groups(sections: npt.NDArray[np.int64]) -> list[Group]:
+    """Neighbours of ascending section numbers together."""
+    cuts = [0, *(np.flatnonzero(np.diff(sections) != 1) + 1).tolist(), len(sections)]
+    per = PAGES_PER_SECTION
+    return [
+        Group(int(sections[low]) * per, (int(sections[high - 1]) + 1) * per, low * per)
+        for low, high in pairwise(cuts)
+        if low < high
+    ]
 
 
-def joined(memmaps: list[Memmap]) -> Iterator[Memmap]:
+def joined(memmaps: Iterable[Memmap]) -> Iterator[Memmap]:
     """Neighbouring sections whose maps are neighbours in memory, as one entry."""
     open_entry: Memmap | None = None
     for entry in memmaps:

@@ -7,7 +7,7 @@ from minikern.mm.buddy.memblock_free import (
     reserved_by_node,
 )
 from minikern.verify.page_check import check_memmap
-from tests.mm.fake_kernel import GIB, MIB, booted, fake_kernel
+from tests.mm.fake_kernel import GIB, MIB, booted, fake_kernel, map_frame
 
 PAGE = 4096
 NO_DEFER = {"CONFIG_DEFERRED_STRUCT_PAGE_INIT": False}
@@ -108,9 +108,8 @@ def test_pages_of_the_memory_map_are_marked() -> None:
     k = booted(fake_kernel([(0, 300 * MIB, 0)], config=NO_DEFER))
     memblock_free_all(k)
     assert register_page_bootmem_info(k) == 3 * 512 == k.charges["bootmem_info_page"]
-    section, _, phys = k.vmemmap.memmaps[2]
-    page = k.vmemmap.page((phys >> 12) + 5)
-    assert (int(page["refcount"]), int(page["private"]), int(page["index"])) == (2, section, 12)
+    page = k.vmemmap.page(map_frame(k, 2) + 5)
+    assert (int(page["refcount"]), int(page["private"]), int(page["index"])) == (2, 2, 12)
     assert int(page["flags"]) & 0x3000 == 0x3000
     result = check_memmap(k)
     assert result.ok, result.message

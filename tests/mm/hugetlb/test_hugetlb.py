@@ -15,7 +15,7 @@ from minikern.mm.page.vmemmap import Memmap
 from minikern.mm.page.vmemmap_table import VmemmapPageTable, frame_ranges
 from minikern.state.hugetlb import Hstate, hugetlb_vmemmap_optimizable_size
 from minikern.verify.page_check import check_memmap
-from tests.mm.fake_kernel import GIB, MIB, FakeKernel, booted, fake_kernel
+from tests.mm.fake_kernel import GIB, MIB, FakeKernel, booted, fake_kernel, map_frame
 from tests.naive_mm import VMEMMAP, flags_of, tail_page
 
 GIGANTIC = 1 << 18
@@ -281,8 +281,7 @@ def test_old_frame_is_kept_where_no_new_one_is_taken() -> None:
     k = boot(fake_kernel(SMALL, append=append, behaviour={"hvo_fresh_head": False}))
     head = k.hugetlb.hstates[0].free_pages[0]
     frame = k.hugetlb.page_table.lookup(head).frame
-    section = head // 32768
-    assert frame == next(m.phys for m in k.vmemmap.memmaps if m.section == section) // 4096
+    assert frame == map_frame(k, head // 32768)
 
 
 @given(st.sets(st.integers(0, 60), min_size=1))

@@ -16,7 +16,7 @@ from minikern.mm.hugetlb.hugetlb_alloc import mark_optimized
 from minikern.mm.page.vmemmap import Memmap
 from minikern.mm.page.vmemmap_table import VmemmapPageTable
 from minikern.verify.page_check import check_memmap
-from tests.mm.fake_kernel import GIB, MIB, FakeKernel, fake_kernel
+from tests.mm.fake_kernel import GIB, MIB, FakeKernel, fake_kernel, map_frame
 from tests.mm.hugetlb.test_hugetlb import GIGANTIC, PC_8G, SMALL, boot
 from tests.naive_mm import NaiveMapTable, flags_of, tail_page
 
@@ -155,8 +155,7 @@ def test_without_a_new_head_the_old_one_is_kept(monkeypatch: pytest.MonkeyPatch)
     boot(k)
     head = k.hugetlb.hstates[0].free_pages[0]
     assert head in k.hugetlb.optimized
-    first = next(m.phys for m in k.vmemmap.memmaps if m.section == head // 32768) // 4096
-    assert k.hugetlb.page_table.lookup(head) == (first, True)
+    assert k.hugetlb.page_table.lookup(head) == (map_frame(k, head // 32768), True)
 
 
 def test_a_batch_out_of_memory_frees_what_it_has_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,24 +1,48 @@
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hw.errors import MachineStopped
 from minikern.mm.map.sparse import present_sections, sparse_init
 from minikern.mm.page.vmemmap import Memmap, joined
+from minikern.state.memblock import Memblock
 from tests.mm.fake_kernel import GIB, MIB, fake_kernel
 
 
 def test_sections_touched_by_memory() -> None:
     k = fake_kernel([(1 * MIB, 129 * MIB, 0), (300 * MIB, 301 * MIB, 0), (1 * GIB, 1 * GIB + 1 * MIB, 1)])
-    assert [tuple(section) for section in present_sections(k.memblock)] == [(0, 0), (1, 0), (2, 0), (8, 1)]
+    assert [tuple(run) for run in present_sections(k.memblock)] == [(0, 3, 0), (8, 1, 1)]
+
+
+REGIONS = st.lists(st.tuples(st.integers(1, 3 << 16), st.integers(1, 3 << 16), st.integers(-1, 1)), max_size=5)
+
+
+@given(REGIONS)
+def test_sections_against_one_at_a_time(gaps: list[tuple[int, int, int]]) -> None:
+    memblock, at = Memblock(), 0
+    first_nid: dict[int, int] = {}
+    for gap, pages, nid in gaps:
+        at += gap
+        memblock.memory.add_range(at << 12, pages << 12, nid, 0)
+        for pfn in range(at, at + pages, 512):
+            first_nid.setdefault(pfn // 32768, max(nid, 0))
+        first_nid.setdefault((at + pages - 1) // 32768, max(nid, 0))
+        at += pages
+    found = present_sections(memblock)
+    assert [(number, run.nid) for run in found for number in run.numbers] == sorted(first_nid.items())
+    assert all(one.numbers.stop < other.first or one.nid != other.nid for one, other in pairwise(found))
 
 
 def test_map_memory_lies_on_its_node() -> None:
     k = fake_kernel([(1 * MIB, 1 * GIB, 0), (1 * GIB, 2 * GIB, 1)])
-    assert [(entry.section, entry.phys % (2 * MIB)) for entry in k.vmemmap.memmaps] == [(n, 0) for n in range(16)]
+    assert [entry[:2] for entry in k.vmemmap.memmaps] == [(0, 8), (8, 8)]
     for section, _, phys in k.vmemmap.memmaps:
+        assert phys % (2 * MIB) == 0
         assert (phys >= 1 * GIB) == (section >= 8)
-    assert [entry[:2] for entry in joined(k.vmemmap.memmaps)] == [(0, 8), (8, 8)]
 
 
 def test_as_much_is_reserved_as_a_debug_boot_reserves() -> None:
