@@ -79,10 +79,6 @@ def _check_block(k: Kernel, block: Block) -> None:
         raise Wrong(block.pfn, f"{name}: not aligned to its size")
     if block.pfn < zone.start_pfn or block.end > zone.start_pfn + zone.spanned_pages:
         raise Wrong(block.pfn, f"{name}: outside of node {block.nid} zone {zone.name}, on whose list it is")
-    first, last = block.pfn // PAGEBLOCK, -(-block.end // PAGEBLOCK)
-    types = set(k.page_alloc.pageblock_types[first:last].tolist())
-    if block.order >= 9 and types != {block.migratetype}:
-        raise Wrong(block.pfn, f"{name}: on the list of type {block.migratetype}, its pageblocks have {sorted(types)}")
 
 
 def _check_merging(blocks: Sequence[Block]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -189,56 +190,95 @@ def never_initialised(k: FakeKernel) -> None:
 
 
 KINDS: dict[str, tuple[Callable[[FakeKernel], None], str]] = {
-    "node": (flip(FREE_PFN, 0, 1 << 58), "flags="),
-    "zone": (flip(FREE_PFN, 0, 1 << 55), "flags="),
-    "last cpu": (flip(FREE_PFN, 0, 1 << 45), "flags="),
-    "flag set": (flip(FREE_PFN, 0, 1 << 3), "flags="),
-    "free page reserved": (flip(FREE_PFN, 0, 1 << 12), "expected a free page"),
-    "reserved page not reserved": (flip(RESERVED_PFN, 0, 1 << 12), "expected a reserved page"),
-    "hole not reserved": (flip(HOLE_PFN, 0, 1 << 12), "expected a reserved page"),
-    "list next": (flip(FREE_PFN, 1, 64), "expected a free page"),
-    "list prev": (flip(FREE_PFN, 2, 64), "expected a free page"),
-    "mapping": (flip(FREE_PFN, 3, 1), "expected a free page"),
-    "index": (flip(FREE_PFN, 4, 1), "expected a free page"),
-    "private": (flip(FREE_PFN, 5, 1), "expected a free page"),
-    "map count": (flip(FREE_PFN, 6, 1), "expected a free page"),
-    "reference of a free page": (flip(FREE_PFN, 6, 1 << 32), "expected a free page"),
-    "reference of a reserved page": (flip(RESERVED_PFN, 6, 1 << 32), "expected a reserved page"),
-    "memcg": (flip(FREE_PFN, 7, 1), "expected a free page"),
-    "order on the page": (wrong_order_on_page, "expected a free page"),
-    "huge head lost its bit": (flip(HUGE, 0, 1 << 16), "expected a huge head"),
-    "huge head's state": (flip(HUGE, 5, 1 << 4), "expected a huge head"),
-    "order of the compound": (flip(HUGE + 1, 0, 1), "expected a first huge tail"),
-    "size of the compound": (flip(HUGE + 1, 4, 1), "expected a first huge tail"),
-    "deferred list": (flip(HUGE + 2, 2, 8), "expected a second huge tail"),
-    "tail's head": (flip(HUGE + 30, 1, 64), "expected a huge tail"),
-    "tail's poison": (flip(HUGE + 63, 3, 1), "expected a huge tail"),
-    "tail's reference": (flip(HUGE + 5, 6, 1 << 32), "expected a huge tail"),
-    "never initialised": (never_initialised, "was never initialised"),
-    "block on two lists": (block_on_a_second_list, "on two lists"),
-    "block off its list": (block_off_its_list, "nr_free says"),
-    "block gone": (block_gone, "nobody owns"),
-    "block of another zone": (block_of_another_zone, "outside of node 1"),
-    "block not aligned": (block_not_aligned, "not aligned"),
-    "buddies not merged": (buddies_not_merged, "was not merged"),
-    "stretch too long": (stretch_too_long, "free block"),
-    "stretch twice": (stretch_twice, "on two lists"),
-    "stretch of nothing": (stretch_of_nothing, "a stretch of 0 blocks"),
-    "stretch of another type": (stretch_of_another_type, "on the list of type 0"),
-    "pageblock type": (pageblock_type, "its pageblocks have"),
-    "free count": (free_count, "nr_free says"),
-    "page says other order": (where_says_other_order, "lists have (order, type)"),
-    "managed pages": (managed_pages, "pages managed"),
-    "present pages": (present_pages, "pages present"),
-    "total pages": (totalram, "totalram is"),
-    "lost allocation": (lost_allocation, "pages managed"),
-    "allocation also free": (allocation_also_free, ""),
-    "huge page forgotten": (huge_page_forgotten, "pages managed"),
-    "fold forgotten": (fold_forgotten, "expected a huge"),
-    "fold writable": (fold_writable, "came writable frame"),
-    "fold elsewhere": (fold_elsewhere, "expected a read-only alias"),
-    "head read-only": (head_read_only, "is mapped read-only"),
-    "fold not in the map": (fold_not_in_the_map, "reads its own"),
+    "node": (flip(FREE_PFN, 0, 1 << 58),
+        "pfn 0xc803: expected a free page of node 0 zone 1, came node 1 zone DMA32 no flags"),
+    "zone": (flip(FREE_PFN, 0, 1 << 55),
+        "pfn 0xc803: expected a free page of node 0 zone 1, came node 0 zone DMA no flags"),
+    "last cpu": (flip(FREE_PFN, 0, 1 << 45),
+        "pfn 0xc803: expected a free page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "flag set": (flip(FREE_PFN, 0, 1 << 3),
+        "pfn 0xc803: expected a free page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "free page reserved": (flip(FREE_PFN, 0, 1 << 12),
+        "pfn 0xc803: expected a free page of node 0 zone 1, came node 0 zone DMA32 reserved"),
+    "reserved page not reserved": (flip(RESERVED_PFN, 0, 1 << 12),
+        "pfn 0x3207: expected a reserved page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "hole not reserved": (flip(HOLE_PFN, 0, 1 << 12),
+        "pfn 0x13600: expected a reserved page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "list next": (flip(FREE_PFN, 1, 64),
+        "pfn 0xc803: expected a free page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "list prev": (flip(FREE_PFN, 2, 64),
+        "pfn 0xc803: expected a free page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "mapping": (flip(FREE_PFN, 3, 1),
+        "pfn 0xc803: expected a free page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "index": (flip(FREE_PFN, 4, 1),
+        "pfn 0xc803: expected a free page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "private": (flip(FREE_PFN, 5, 1),
+        "pfn 0xc803: expected a free page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "map count": (flip(FREE_PFN, 6, 1),
+        "pfn 0xc803: expected a free page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "reference of a free page": (flip(FREE_PFN, 6, 1 << 32),
+        "pfn 0xc803: expected a free page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "reference of a reserved page": (flip(RESERVED_PFN, 6, 1 << 32),
+        "pfn 0x3207: expected a reserved page of node 0 zone 1, came node 0 zone DMA32 reserved"),
+    "memcg": (flip(FREE_PFN, 7, 1),
+        "pfn 0xc803: expected a free page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "order on the page": (wrong_order_on_page,
+        "pfn 0x100b: expected a free page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "huge head lost its bit": (flip(HUGE, 0, 1 << 16),
+        "pfn 0x40000: expected a huge head page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "huge head's state": (flip(HUGE, 5, 1 << 4),
+        "pfn 0x40000: expected a huge head page of node 0 zone 1, came node 0 zone DMA32 head"),
+    "order of the compound": (flip(HUGE + 1, 0, 1),
+        "pfn 0x40001: expected a first huge tail page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "size of the compound": (flip(HUGE + 1, 4, 1),
+        "pfn 0x40001: expected a first huge tail page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "deferred list": (flip(HUGE + 2, 2, 8),
+        "pfn 0x40002: expected a second huge tail page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "tail's head": (flip(HUGE + 30, 1, 64),
+        "pfn 0x4001e: expected a huge tail page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "tail's poison": (flip(HUGE + 63, 3, 1),
+        "pfn 0x4003f: expected a huge tail page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "tail's reference": (flip(HUGE + 5, 6, 1 << 32),
+        "pfn 0x40005: expected a huge tail page of node 0 zone 1, came node 0 zone DMA32 no flags"),
+    "never initialised": (never_initialised, "pfn 0xc803: expected a free page, was never initialised"),
+    "block on two lists": (block_on_a_second_list,
+        "free block 0x100b order 0: it is on two lists, or overlaps block 0x100b order 0"),
+    "block off its list": (block_off_its_list,
+        "node 0 zone DMA32 order 0: 0 free blocks on the lists, nr_free says 1"),
+    "block gone": (block_gone, "pfn 0x100b: memory that nobody owns"),
+    "block of another zone": (block_of_another_zone,
+        "free block 0x100b order 0: outside of node 1 zone DMA32, on whose list it is"),
+    "block not aligned": (block_not_aligned, "free block 0x100d order 2: not aligned to its size"),
+    "buddies not merged": (buddies_not_merged,
+        "free block 0x100c order 1: its buddy is free, too, and was not merged with it"),
+    "stretch too long": (stretch_too_long, "node 1 zone DMA32 order 10: 62 free blocks on the lists, nr_free says 61"),
+    "stretch twice": (stretch_twice,
+        "free block 0x1400 order 10: it is on two lists, or overlaps block 0x1400 order 10"),
+    "stretch of nothing": (stretch_of_nothing, "free block 0xc0400 order 10: a stretch of 0 blocks"),
+    "stretch of another type": (stretch_of_another_type,
+        "free block 0x80000 order 10: on the list of type 0, its pageblock has type 1"),
+    "pageblock type": (pageblock_type, "free block 0xc0400 order 10: on the list of type 1, its pageblock has type 2"),
+    "free count": (free_count, "node 0 zone DMA32 order 4: 2 free blocks on the lists, nr_free says 3"),
+    "page says other order": (where_says_other_order,
+        "free block 0x100b: lists have (order, type) (0, 0), its page (1, 0)"),
+    "managed pages": (managed_pages,
+        "node 1 zone DMA32: 64510 pages managed, but free, allocated and huge pages are 64511"),
+    "present pages": (present_pages, "node 0 zone DMA: 3999 pages present, but memory has 3998"),
+    "total pages": (totalram, "totalram is 433826 pages, managed and deferred are 433825"),
+    "lost allocation": (lost_allocation,
+        "node 0 zone DMA32: 365316 pages managed, but free, allocated and huge pages are 365308"),
+    "allocation also free": (allocation_also_free, "pfn 0x1000: free block inside a allocation of pfn 0x1000"),
+    "huge page forgotten": (huge_page_forgotten,
+        "node 0 zone DMA32: 365316 pages managed, but free, allocated and huge pages are 103172"),
+    "fold forgotten": (fold_forgotten,
+        "pfn 0x40000: expected a huge head page of node 0 zone 1, came node 0 zone DMA32 head"),
+    "fold writable": (fold_writable,
+        "memory map of pfn 0x41340: expected a read-only alias of frame 0x1002, came writable frame 0x1002"),
+    "fold elsewhere": (fold_elsewhere,
+        "memory map of pfn 0x418c0: expected a read-only alias of frame 0x1002, came read-only frame 0x1003"),
+    "head read-only": (head_read_only, "pfn 0x40000: the memory map of the head of a huge page is mapped read-only"),
+    "fold not in the map": (fold_not_in_the_map,
+        "pfn 0x3040: its memory map is folded to pfn 0x3000, but reads its own"),
 }
 
 
@@ -249,8 +289,16 @@ def test_damage_is_found(kind: str) -> None:
     damage(k)
     result = check_memmap(k)
     assert not result.ok, f"{kind}: not found"
-    assert told in result.message, result.message
-    assert str(result).startswith("check: wrong: ")
+    assert str(result) == f"check: wrong: {result.message}"
+    page = re.search(r" flags=.* memcg_data=0x0:| flags=.* memcg_data=0x1:", result.message)
+    assert result.message.replace(page[0] if page else "", "") == told
+    if page or "initialised" in told:
+        before = k.vmemmap.valid_ranges(0, result.first_wrong_pfn)
+        assert result.checked + result.skipped == sum(end - start for start, end in before)
+        assert told.startswith(f"pfn {result.first_wrong_pfn:#x}: expected a ")
+    if page:
+        row = k.vmemmap.page(result.first_wrong_pfn)
+        assert f"private={int(row['private']):#x} mapcount={int(row['mapcount']) & 0xFFFFFFFF:#x} " in page[0]
 
 
 def test_there_are_many_kinds() -> None:
