@@ -18,7 +18,7 @@ from minikern.mm.page.struct_page import STRUCT_PAGE, Words, format_page
 from minikern.verify.page_check_lists import Wrong, check_accounting, check_folds, check_free_lists
 from minikern.verify.page_check_owners import check_map_frames, check_owners, check_pageblocks
 from minikern.verify.page_check_state import NO_CONTENT, Place, Span, cut, expected_spans, places
-from minikern.verify.page_check_zones import check_watermarks, check_zonelists, check_zones
+from minikern.verify.page_check_zones import check_nodes, check_watermarks, check_zonelists, check_zones
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -97,6 +97,7 @@ def check_memmap(k: Kernel) -> CheckResult:
         raise InputError("a counted memory map has no pages to check: expected --vmemmap window or full")
     result = CheckResult()
     try:
+        check_nodes(k)
         result.free_blocks = check_free_lists(k)
         where, spans = places(k), expected_spans(k)
         pieces = list(cut(where, spans))

@@ -36,13 +36,18 @@ def memory(k: Kernel) -> list[Memory]:
     return [item for item in ranges if item.start < item.end]
 
 
+def check_nodes(k: Kernel) -> None:
+    """Each node is there once, and there is no memory of a node that is not."""
+    ranges = memory(k)
+    known = {node.nid for node in k.nodes}
+    if len(known) < len(k.nodes) or {item.nid for item in ranges} - known:
+        raise Wrong(ranges[0].start, f"memory of nodes {sorted({r.nid for r in ranges})}, nodes are {sorted(known)}")
+
+
 def check_zones(k: Kernel, where: list[Place]) -> None:
     """Nodes and zones have the spans that memory and the architecture's limits give; ``where`` and links agree."""
     ranges = memory(k)
     check_backed(k, ranges)
-    known = {node.nid for node in k.nodes}
-    if len(known) < len(k.nodes) or {item.nid for item in ranges} - known:
-        raise Wrong(ranges[0].start, f"memory of nodes {sorted({r.nid for r in ranges})}, nodes are {sorted(known)}")
     for node in k.nodes:
         mine = [item for item in ranges if item.nid == node.nid]
         span = (mine[0].start, mine[-1].end) if mine else (0, 0)
