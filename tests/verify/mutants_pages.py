@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.verify.mutants import COUNTS, FLAGS, Rule, huge, memory_pfn, other, row, small_block, zones
+from tests.verify.mutants import COUNTS, FLAGS, PRIVATE, Rule, huge, memory_pfn, other, row, small_block, zones
 
 
 def zone_ids_swapped(k: Any, r: Random) -> str | None:
@@ -208,6 +208,17 @@ def fold(k: Any, r: Random) -> str | None:
     return f"the huge page {head:#x} is folded, and not noted"
 
 
+def preserved(k: Any, r: Random) -> str | None:
+    """Blocks of the kernel before: their order and their mark are on their first page, and nobody has counted them."""
+    if k.kho.incoming is None or not k.kho.incoming.blocks:
+        return None
+    block = r.choice(sorted(k.kho.incoming.blocks))
+    pfn = (block.phys >> 12) + r.randrange(block.count << block.order)
+    word, bit = r.choice(((PRIVATE, 0), (PRIVATE, 36), (COUNTS, 32), (COUNTS, 7), (FLAGS, 12)))
+    row(k, pfn)[word] ^= np.uint64(1 << bit)
+    return f"preserved block {block}: word {word} of page {pfn:#x}"
+
+
 def cma_pages(k: Any, r: Random) -> str | None:
     found = [zone for zone in zones(k) if zone.cma_pages]
     if not found:
@@ -220,5 +231,5 @@ def cma_pages(k: Any, r: Random) -> str | None:
 RULES: tuple[Rule, ...] = (
     zone_ids_swapped, zone_id_of_a_range, wrong_node, pages_swapped, page_copied_from_its_neighbour, reserved_bit,
     reserved_range_shifted, reference_count, never_initialised, allocation, compound_pages_swapped, tail,
-    compound_order, huge_page_listed, alias, frame_shared, fold, cma_pages,
+    compound_order, huge_page_listed, alias, frame_shared, fold, cma_pages, preserved,
 )  # fmt: skip

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
+from minikern.kexec.load import Kexec
+from minikern.kho import sessions
+from minikern.lab.kexec import reboot
 from minikern.verify.page_check import check_memmap
+from tests.kexec.images import make_bzimage
 from tests.support import run
 from tests.verify import mutants_lists, mutants_pages, mutants_sizes
 from tests.verify.mutants import Saved
@@ -22,16 +26,36 @@ MACHINES: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "three nodes": ("tiny", "kho-7.2", "kernelcore=60% kho=on", {"numa": ("128M,cpus=0", "256M", "128M,cpus=1")}),
     "crash kernel": ("tiny", "linux-5.10", "crashkernel=64M hugepages=4", {"memory": "600M"}),
 }
+
+
+def handed_over() -> Any:
+    """A kernel that got a file's pages, a named region and its scratch areas from the kernel before."""
+    first = run("tiny", "", "kho=on liveupdate=on reserve_mem=1M:4096:keep", "kho-7.2")
+    session = sessions.create_session(first.kernel, "vm0")
+    sessions.preserve_memfd(first.kernel, session, 7, sessions.allocate_memfd(first.kernel, 64 * 4096))
+    kernel = bytes(make_bzimage(init_size=0x1000000, version=b"7.2.13-kho (root@vm) #1 SMP PREEMPT_DYNAMIC"))
+    image = Kexec(first.kernel).kexec_file_load(kernel, b"initrd" * 999, first.kernel.cmdline.text)
+    return reboot(first, image).boot.kernel
+
+
+def booted(name: str) -> Any:
+    """One of the machines."""
+    if name == "handed over":
+        return handed_over()
+    machine, release, append, changes = MACHINES[name]
+    return run(machine, "", append, release, **changes).kernel
+
+
+NAMES = (*MACHINES, "handed over")
 RULES = (*mutants_pages.RULES, *mutants_lists.RULES, *mutants_sizes.RULES)
 
 
-@pytest.mark.parametrize("name", MACHINES)
+@pytest.mark.parametrize("name", NAMES)
 def test_every_mutant_is_found(name: str, pytestconfig: pytest.Config) -> None:
-    machine, release, append, changes = MACHINES[name]
-    k = run(machine, "", append, release, **changes).kernel
+    k = booted(name)
     assert check_memmap(k).ok, check_memmap(k).message
     saved, missed, made = Saved(k), [], Counter[str]()
-    wanted = pytestconfig.getoption("--mutants") // len(MACHINES)
+    wanted = pytestconfig.getoption("--mutants") // len(NAMES)
     number = 0
     while made.total() < wanted:
         chance, rule = Random(f"{name} {number}"), RULES[number % len(RULES)]
@@ -49,8 +73,8 @@ def test_every_mutant_is_found(name: str, pytestconfig: pytest.Config) -> None:
 
 def test_each_rule_has_something_to_change_somewhere() -> None:
     used = set()
-    for machine, release, append, changes in MACHINES.values():
-        k = run(machine, "", append, release, **changes).kernel
+    for name in NAMES:
+        k = booted(name)
         saved = Saved(k)
         for rule in RULES:
             if rule not in used and any(rule(k, Random(number)) for number in range(40)):
