@@ -152,8 +152,8 @@ def pageblock_counts(k: Kernel, zone: Zone) -> list[int]:
                 continue
             # After the first, possibly odd, pfn the walk goes on in steps of a block.
             at = part.start + (start - part.start) % PAGEBLOCK_NR_PAGES
-            pfns = np.arange(at, part.end, PAGEBLOCK_NR_PAGES)
-            blocks = k.page_alloc.pageblock_types[pfns // PAGEBLOCK_NR_PAGES]
+            first, steps = at // PAGEBLOCK_NR_PAGES, max(0, -(-(part.end - at) // PAGEBLOCK_NR_PAGES))
+            blocks = k.page_alloc.pageblock_types[first : first + steps]
             for number, count in zip(*np.unique(blocks, return_counts=True), strict=True):
                 counts[int(number)] += int(count)
     return counts

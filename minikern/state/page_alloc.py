@@ -17,7 +17,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from minikern.mm.page.mmzone import (
     MAX_PAGE_ORDER,
@@ -29,6 +28,7 @@ from minikern.mm.page.mmzone import (
     Zone,
 )
 from minikern.mm.page.page_map import PageMap
+from minikern.state.pageblock_types import PageblockTypes
 
 NR_PAGE_ORDERS = MAX_PAGE_ORDER + 1
 MAX_BLOCK = 1 << MAX_PAGE_ORDER
@@ -194,7 +194,7 @@ class PageAlloc:
         self.released: list[tuple[int, int]] = []  # [start, end) pfn of reserved pages that were handed over after all
         self.cma_scratch: list[tuple[int, int]] = []  # [start, end) pfn of pageblocks that are CMA from the beginning
         # Pageblocks are UNMOVABLE until somebody says otherwise: the flags live in zeroed memory.
-        self.pageblock_types: npt.NDArray[np.uint8] = np.zeros(-(-end_pfn // PAGEBLOCK_NR_PAGES), dtype=np.uint8)
+        self.pageblock_types = PageblockTypes(-(-end_pfn // PAGEBLOCK_NR_PAGES))
         for node in nodes:
             for zone in node.zones:
                 if zone.present_pages:
@@ -221,7 +221,7 @@ class PageAlloc:
 
     def migratetype(self, pfn: int) -> int:
         """Migrate type of the page's block."""
-        return int(self.pageblock_types[pfn // PAGEBLOCK_NR_PAGES])
+        return self.pageblock_types[pfn // PAGEBLOCK_NR_PAGES]
 
     # freeing
 

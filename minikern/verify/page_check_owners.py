@@ -83,7 +83,7 @@ def _without(ranges: list[tuple[int, int]], less: list[tuple[int, int]]) -> Iter
 
 def check_pageblocks(k: Kernel) -> None:
     """Types of pageblocks: free blocks are listed by them, CMA is where its areas are, holes are nobody's."""
-    types = k.page_alloc.pageblock_types
+    types = np.asarray(k.page_alloc.pageblock_types)
     for block in listed_blocks(k):
         first, last = block.pfn // PAGEBLOCK, -(-block.end // PAGEBLOCK)
         wrong = np.flatnonzero(types[first:last] != block.migratetype)
@@ -112,10 +112,11 @@ def _cma_pages(k: Kernel) -> list[tuple[int, int]]:
 
 
 def _check_cma(k: Kernel) -> None:
-    expected = np.zeros_like(k.page_alloc.pageblock_types, dtype=np.bool_)
+    types = np.asarray(k.page_alloc.pageblock_types)
+    expected = np.zeros_like(types, dtype=np.bool_)
     for low, high in _cma_pages(k):
         expected[-(-low // PAGEBLOCK) : high // PAGEBLOCK] = True
-    wrong = np.flatnonzero((k.page_alloc.pageblock_types == CMA) != expected)
+    wrong = np.flatnonzero((types == CMA) != expected)
     if len(wrong):
         at = int(wrong[0])
         what = "is kept for CMA, but has another type" if expected[at] else "has type CMA, but is in no area"
@@ -133,7 +134,7 @@ def _check_unused(k: Kernel) -> None:
     # A pageblock that begins in a hole is never made movable, and nobody takes it whole. One that begins in memory is
     # movable as soon as its pages are initialised, which deferred pages are only if they are free; from then on nobody
     # changes it who does not take pages of it.
-    types = k.page_alloc.pageblock_types
+    types = np.asarray(k.page_alloc.pageblock_types)
     inside, used = np.zeros(len(types), dtype=np.bool_), np.zeros(len(types), dtype=np.bool_)
     for item in memory(k):
         inside[-(-item.start // PAGEBLOCK) : -(-item.end // PAGEBLOCK)] = True

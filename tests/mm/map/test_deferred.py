@@ -99,7 +99,7 @@ def test_map_is_as_if_nothing_had_been_deferred() -> None:
         assert [zone.managed_pages for zone in node.zones] == [zone.managed_pages for zone in other.zones]
     assert k.vmemmap.words.tobytes() == plain.vmemmap.words.tobytes()
     # Pageblocks of reserved memory keep their first type when they are deferred; all others end the same.
-    for block in np.flatnonzero(k.page_alloc.pageblock_types != plain.page_alloc.pageblock_types).tolist():
+    for block in np.flatnonzero(k.page_alloc.pageblock_types[:] != plain.page_alloc.pageblock_types[:]).tolist():
         assert int(k.vmemmap.page(block * 512)["flags"]) & 0x1000
     assert k.charges["deferred_page_init"] + k.charges["struct_page_free"] == plain.charges["struct_page_free"]
     assert all(node.first_deferred_pfn is None for node in k.nodes)

@@ -125,7 +125,7 @@ def test_early_page_ext_switches_deferral_off() -> None:
 
 def test_pageblocks_become_movable_where_memory_starts_them() -> None:
     k = booted(fake_kernel([(0x1000, 0x9F000, 0), (1 * MIB, 100 * MIB, 0)], config=NO_DEFER))
-    types = k.page_alloc.pageblock_types
+    types = k.page_alloc.pageblock_types[:]
     assert types[0] == 0, "pfn 0 is no memory"
     assert set(types[1:50].tolist()) == {1}
     assert not types[50:].any()
