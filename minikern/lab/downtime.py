@@ -151,34 +151,27 @@ class Update:
         self.guests = guests
         self.host = host
         self._costs = costs
-        self._running = [True] * guests.count
-        self._resumed = [self.env.event() for _ in range(guests.count)]
-        self._heard = [-1] * guests.count  # when the last packet came, -1: none yet
+        self.paused = [0] * guests.count
+        self.resumed = [0] * guests.count
         self.gaps = [0] * guests.count
         self.spent: list[dict[str, int]] = [{} for _ in range(guests.count)]
-        self._over = False
 
     def run(self) -> list[int]:
         """Longest silence the peer hears from each guest, ns."""
-        for guest in range(self.guests.count):
-            self.env.process(self._guest(guest))
         self.env.run(until=self.env.process(self._host()))
+        self.gaps = [self._gap(guest) for guest in range(self.guests.count)]
         return self.gaps
 
     def _ns(self, kind: str, count: int = 1) -> int:
         return round(count * self._costs[kind].ns)
 
-    def _guest(self, guest: int) -> Process:
-        # Guests do not send in step with each other.
-        yield self.env.timeout(self.guests.packet_ns * guest // self.guests.count)
-        while not self._over:
-            if not self._running[guest]:
-                yield self._resumed[guest]
-            now = int(self.env.now)
-            if self._heard[guest] >= 0:
-                self.gaps[guest] = max(self.gaps[guest], now - self._heard[guest])
-            self._heard[guest] = now
-            yield self.env.timeout(self.guests.packet_ns)
+    def _gap(self, guest: int) -> int:
+        # Guests do not send in step with each other. A packet that is due when the guest is paused is sent before;
+        # packets that were due meanwhile make one, when it is resumed.
+        every = self.guests.packet_ns
+        first = every * guest // self.guests.count
+        last = first + (self.paused[guest] - first) // every * every
+        return max(every, self.resumed[guest] - last)
 
     def _host(self) -> Process:
         yield self.env.timeout(max(WARM_UP_NS, 2 * self.guests.packet_ns))
@@ -187,8 +180,6 @@ class Update:
             yield self.env.timeout(self.host[name])
         yield self.env.timeout(self._ns("vmm_start"))
         yield from self._for_all(self._restore)
-        yield self.env.timeout(2 * self.guests.packet_ns)
-        self._over = True
 
     def _for_all(self, work: Any) -> Process:
         places = simpy.Resource(self.env, self.guests.at_once)
@@ -202,7 +193,7 @@ class Update:
 
     def _save(self, guest: int) -> Process:
         vcpus, gib = self.guests.vcpus, -(-self.guests.memory_bytes // GIB)
-        self._running[guest] = False
+        self.paused[guest] = int(self.env.now)
         yield from self._part(guest, "pause", self._ns("vm_pause") + self._ns("vm_pause_vcpu", vcpus))
         state = self._ns("vm_snapshot") + self._ns("vm_snapshot_vcpu", vcpus)
         yield from self._part(guest, "snapshot", state + self._ns("vm_preserve_gib", gib))
@@ -211,8 +202,7 @@ class Update:
         work = self._ns("vm_restore") + self._ns("vm_restore_vcpu", self.guests.vcpus)
         yield from self._part(guest, "restore", work)
         yield from self._part(guest, "resume", self._ns("vm_resume"))
-        self._running[guest] = True
-        self._resumed[guest].succeed()
+        self.resumed[guest] = int(self.env.now)
 
     def _part(self, guest: int, name: str, ns: int) -> Process:
         yield self.env.timeout(ns)

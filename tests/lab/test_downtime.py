@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,29 @@ def test_guests_that_wait_for_a_place_are_silent_longer() -> None:
 def test_the_silence_counts_from_the_last_packet() -> None:
     coarse, fine = (max(update(Guests(count=1, packet_ns=ns)).gaps) for ns in (40 * MS, 100_000))
     assert 0 <= coarse - fine <= 40 * MS
+
+
+@pytest.mark.parametrize(
+    "guests",
+    [
+        ONE, Guests(count=5, at_once=2), Guests(7, 3, packet_ns=7 * MS + 1, at_once=1),
+        Guests(count=3, packet_ns=900 * MS), Guests(count=4, packet_ns=5000 * MS),
+    ],
+)  # fmt: skip
+def test_the_silence_is_what_a_peer_hears_packet_by_packet(guests: Guests) -> None:
+    done = update(guests)
+    for guest, gap in enumerate(done.gaps):
+        paused, resumed = done.paused[guest], done.resumed[guest]
+        due, heard = guests.packet_ns * guest // guests.count, []
+        while due <= resumed + 2 * guests.packet_ns:
+            due = resumed if paused < due < resumed else due
+            heard.append(due)
+            due += guests.packet_ns
+        assert gap == max(b - a for a, b in pairwise(heard))
+
+
+def test_as_many_guests_as_there_may_be() -> None:
+    assert len(update(Guests(count=4096, packet_ns=10_000, at_once=1)).gaps) == 4096
 
 
 @pytest.mark.big
