@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 
 from minikern.cli import main
+from minikern.commands.numbers import Count, Real
 
 TINY = 'name = "x"\nmemory = "256M"\n[cpus]\ncount = 1\n'
 LONG = "9" * 5000
@@ -33,6 +36,34 @@ def one_line(result: Result) -> None:
 )  # fmt: skip
 def test_words(words: tuple[str, ...]) -> None:
     one_line(CliRunner().invoke(main, ["boot", "tiny", *words]))
+
+
+NUMBERS = ("²", LONG, "inf", "nan", "1e308", str(1 << 63), "1_000", "١٢", "-1", "", " ", "0x10", "1,5", "5\n6")
+
+
+def numbers(command: click.Command, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Parameter]]:
+    """Every option that takes a number, with its command's words."""
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from numbers(inner, (*words, name))
+        return
+    kinds = (click.types.IntParamType, click.types.FloatParamType)
+    yield from ((words, option) for option in command.params if isinstance(option.type, kinds))
+
+
+def test_every_number_has_bounds_and_ascii_digits() -> None:
+    found = list(numbers(main))
+    assert len(found) > 20
+    for words, option in found:
+        assert isinstance(option.type, Count | Real), f"{words}: {option.name}: see commands/numbers.py"
+        for text in NUMBERS:
+            with pytest.raises(click.BadParameter, match=r"is not a (?:whole )?number of \S+ to \S+$"):
+                option.type.convert(text, option, None)
+        assert option.type.convert(option.type.low, option, None) == option.type.low
+        assert option.type.convert(str(option.type.high), option, None) == option.type.high
 
 
 @pytest.mark.parametrize(

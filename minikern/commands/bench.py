@@ -8,9 +8,11 @@ from typing import Any
 import click
 
 from minikern.commands.common import reported
+from minikern.commands.numbers import Count
 from minikern.commands.waiting import Waiting
 
 MAX_THREADS = 256
+MAX_PAGES = 1 << 30  # of 64 bytes: 64 GiB
 
 
 @click.group()
@@ -24,11 +26,11 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--pages", type=click.IntRange(min=1), default=None, metavar="N", help="Struct pages; 2 GiB by default.")
+@click.option("--pages", type=Count(1, MAX_PAGES), default=None, metavar="N", help="Struct pages; 2 GiB by default.")
 @click.option(
-    "--threads", type=click.IntRange(1, MAX_THREADS), default=None, metavar="N", help="Only this many threads."
+    "--threads", type=Count(1, MAX_THREADS), default=None, metavar="N", help="Only this many threads."
 )
-@click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True, help="Rounds; the best counts.")
+@click.option("--rounds", type=Count(1, 1000), default=5, show_default=True, help="Rounds; the best counts.")
 @click.option("--json", "as_json", is_flag=True, help="Print results and raw samples as JSON.")
 @reported
 def pages(pages: int | None, threads: int | None, rounds: int, as_json: bool) -> None:

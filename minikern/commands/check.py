@@ -11,6 +11,7 @@ import click
 
 from hw.errors import InputError
 from minikern.commands.common import EXIT_FAILED, OUTPUT, reported
+from minikern.commands.numbers import SECONDS, Count
 from minikern.commands.waiting import Waiting
 
 LEAST_MEMORY = 256 << 20
@@ -31,10 +32,10 @@ class Asked(NamedTuple):
 @click.option("--new", "kind", default="", metavar="KIND", help="Write a right function of this kind to FILE.py.")
 @click.option("--machine", default="", metavar="MACHINE", help="Struct pages: also try it on this machine's memory.")
 @click.option(
-    "--examples", type=click.IntRange(0, 1_000_000), default=150, show_default=True, help="Inputs to make up."
+    "--examples", type=Count(0, 1_000_000), default=150, show_default=True, help="Inputs to make up."
 )
 @click.option(
-    "--timeout", type=click.FloatRange(min=0.1), default=60.0, show_default=True, help="Seconds one call may take."
+    "--timeout", type=SECONDS, default=60.0, show_default=True, help="Seconds one call may take."
 )
 @click.option("--memory-limit", default="4G", show_default=True, metavar="SIZE", help="Memory it may take beside.")
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import click
 
 from hw.errors import BusError, GeneralProtection, InputError, MachineStopped
+from minikern.commands.numbers import Count
 
 if TYPE_CHECKING:
     from minikern.core.kernel import BootOptions
@@ -57,7 +58,7 @@ def machine_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--cpus", default="", metavar="N[,sockets=S,cores=C,threads=T]", help="CPUs, as QEMU's -smp."),
         click.option("--cpu", default="", metavar="NAME[,guest]", help="Processor, as 'Xeon Gold 6154' or 'Milan'."),
         click.option("--memory", default="", metavar="SIZE", help="Memory size, for instance 4G."),
-        click.option("--nodes", type=click.IntRange(1, 1024), metavar="N", help="NUMA nodes of equal shares."),
+        click.option("--nodes", type=Count(1, 1024), metavar="N", help="NUMA nodes of equal shares."),
         click.option("--numa", multiple=True, metavar="SIZE[,cpus=LIST]", help="One NUMA node; repeat for each."),
         click.option("--numa-distance", multiple=True, metavar="SRC,DST=VAL", help="Distance of two nodes."),
         click.option("--acpi", default="", metavar="FILE|FOLDER", help="ACPI tables: acpidump's text, or .dat files."),

@@ -18,6 +18,7 @@ from minikern.commands.common import (
     show_sheets,
     tell_unmodelled,
 )
+from minikern.commands.numbers import Count, Real
 
 if TYPE_CHECKING:
     from minikern.core.kernel import BootOptions
@@ -34,13 +35,21 @@ PACKERS = ["gzip", "xz", "zstd", "lz4"]
 @click.option("--vm", "vm", multiple=True, metavar="[Nx]SIZE[,...]|FILE",
               help="Guests with memory of their own, e.g. 4x16G,vcpus=8,vfio=1,nics=1,disks=2,pages=2M.")  # fmt: skip
 @click.option("--disk-image", is_flag=True, help="With --vm: also the way over a disk.")
-@click.option("--vms", default=8, show_default=True, metavar="N", help="Guests on the host.")
+@click.option("--vms", type=Count(1, 4096), default=8, show_default=True, metavar="N", help="Guests on the host.")
 @click.option("--vm-memory", default="", metavar="SIZE", help="Memory of a guest; 16G, or a share of 3/4 of RAM.")
-@click.option("--vcpus", default=4, show_default=True, metavar="N", help="CPUs of a guest.")
-@click.option("--at-once", default=8, show_default=True, metavar="N", help="Guests saved or restored side by side.")
-@click.option("--packet-us", default=1000, show_default=True, metavar="N", help="A guest sends a packet every N us.")
+@click.option("--vcpus", type=Count(1, 4096), default=4, show_default=True, metavar="N", help="CPUs of a guest.")
+@click.option(
+    "--at-once", type=Count(1, 4096), default=8, show_default=True, metavar="N", help="Saved or restored side by side."
+)
+@click.option(
+    "--packet-us", type=Count(10, 10_000_000), default=1000, show_default=True, metavar="N",
+    help="A guest sends a packet every N us.",
+)
 @click.option("--packer", type=click.Choice(PACKERS), default="zstd", show_default=True, help="Kernel compression.")
-@click.option("--bandwidth", default=25.0, show_default=True, metavar="GBIT", help="Of a migration's link, Gbit/s.")
+@click.option(
+    "--bandwidth", type=Real(0.001, 1e6), default=25.0, show_default=True, metavar="GBIT",
+    help="Of a migration's link, Gbit/s.",
+)
 @click.option("--dirty-rate", default="512M", show_default=True, metavar="SIZE", help="What a guest dirties a second.")
 @click.option("--variants", default="", metavar="A,B,...", help="Rungs, or files of them, instead of the ladder.")
 @click.option("--plot", type=OUTPUT, metavar="FILE.svg|png", help="Draw the parts of each variant.")

@@ -10,6 +10,7 @@ import click
 
 from hw.numbers import is_count
 from minikern.commands.common import EXIT_FAILED, Progress, reported
+from minikern.commands.numbers import SEED, Count
 
 if TYPE_CHECKING:
     from hw.spec import CpuSpec
@@ -46,8 +47,8 @@ def explore() -> None:
 
 @explore.command("smp")
 @click.option("--cpus", default="4", metavar="N[,sockets=S,cores=C,threads=T]", help="CPUs, two threads a core.")
-@click.option("--seeds", default=1000, type=click.IntRange(1, 1_000_000), show_default=True, help="Timings to try.")
-@click.option("--first-seed", default=0, type=click.IntRange(0), show_default=True, help="Seed of the first one.")
+@click.option("--seeds", default=1000, type=Count(1, 1_000_000), show_default=True, help="Timings to try.")
+@click.option("--first-seed", default=0, type=SEED, show_default=True, help="Seed of the first one.")
 @click.option("--append", "-a", default="", metavar="WORDS", help="Words for the kernel command line.")
 @click.option("--kernel", default="debian-6.12", metavar="RELEASE", show_default=True, help="Kernel release.")
 @click.option("--without-lock", is_flag=True, help="Plant a bug: take the lock of the trampoline's stack away.")
@@ -89,9 +90,9 @@ def _conclude(result: Told, as_json: bool, show: Callable[[Told], None], failed:
 
 @explore.command("acpi")
 @click.argument("sources", nargs=-1, metavar="[MACHINE|FOLDER|acpidump.txt|*.dat]...")
-@click.option("--cpus", default=2, type=click.IntRange(2, 4), show_default=True, help="Processors asked at once.")
-@click.option("--seeds", default=200, type=click.IntRange(1, 1_000_000), show_default=True, help="Orders to try.")
-@click.option("--first-seed", default=0, type=click.IntRange(0), show_default=True, help="Seed of the first one.")
+@click.option("--cpus", default=2, type=Count(2, 4), show_default=True, help="Processors asked at once.")
+@click.option("--seeds", default=200, type=Count(1, 1_000_000), show_default=True, help="Orders to try.")
+@click.option("--first-seed", default=0, type=SEED, show_default=True, help="Seed of the first one.")
 @click.option("--with-lock", is_flag=True, help="Respect ACPICA's interpreter lock.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @reported

@@ -22,6 +22,7 @@ from minikern.commands.common import (
     show_sheets,
     tell_unmodelled,
 )
+from minikern.commands.numbers import Count
 
 if TYPE_CHECKING:
     from minikern.core.experiment import Experiment
@@ -63,7 +64,7 @@ def without(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
 @click.option("--purgatory", default="", metavar="MODE", help="generic, accelerated, file-bytes, parallel or none.")
 @click.option("--no-checks", is_flag=True, help="Let the purgatory check nothing.")
 @click.option("--flip", multiple=True, metavar="SEGMENT:OFFSET[.BIT]", help="Change a bit after loading.")
-@click.option("--times", type=click.IntRange(1, MAX_TIMES), default=1, help="How often to hand over.")
+@click.option("--times", type=Count(1, MAX_TIMES), default=1, help="How often to hand over.")
 @click.option("--trusted-cert", metavar="FILE", multiple=True, help="Verify the kernel's signature against this.")
 @click.option("--sig-enforce", is_flag=True, help="Refuse a kernel without a good signature, with Linux's code.")
 @click.option("--lockdown", is_flag=True, help="Lock the first kernel down: such a kernel is refused with EPERM.")

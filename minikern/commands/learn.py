@@ -12,6 +12,7 @@ import click
 
 from hw.errors import InputError
 from minikern.commands.common import EXIT_FAILED, reported
+from minikern.commands.numbers import SECONDS, SEED
 
 READING_WIDTH = 80
 Show = Callable[[str], None]
@@ -56,7 +57,7 @@ def learn_list(as_json: bool) -> None:
 
 @learn.command("start")
 @click.argument("lesson", metavar="NAME|NUMBER")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Other machines, other numbers.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Other machines, other numbers.")
 @click.option("--answer", multiple=True, metavar="TEXT", help="Answers in order, instead of typing; also hint, skip.")
 @click.option("--solution", is_flag=True, help="Show the answers instead of asking.")
 @click.option("--score", type=click.Path(path_type=Path), metavar="FILE", help="Add what was answered to this file.")
@@ -134,7 +135,7 @@ def task(name: str) -> None:
 @learn.command("judge")
 @click.argument("name", metavar="NAME")
 @click.argument("file", type=click.Path(path_type=Path), metavar="FILE.py")
-@click.option("--timeout", type=click.FloatRange(min=0.1), default=10.0, show_default=True, help="Seconds a call has.")
+@click.option("--timeout", type=SECONDS, default=10.0, show_default=True, help="Seconds a call has.")
 @reported
 def judge_command(name: str, file: Path, timeout: float) -> None:
     """Judge a task's function against the emulator's own; the shortest case that fails is shown.
@@ -239,7 +240,7 @@ def glossary(term: str | None, as_json: bool) -> None:
 
 @learn.command("book")
 @click.option("-o", "--output", type=click.Path(path_type=Path), required=True, metavar="DIR", help="A new folder.")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of the book's questions.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Seed of the book's questions.")
 @click.option("--no-pictures", is_flag=True, help="Leave the pictures out.")
 @reported
 def book(output: Path, seed: int, no_pictures: bool) -> None:
@@ -261,7 +262,7 @@ def book(output: Path, seed: int, no_pictures: bool) -> None:
 
 @learn.command("notebook")
 @click.argument("lesson", metavar="NAME|NUMBER")
-@click.option("--seed", type=click.IntRange(0), default=1, show_default=True, help="Seed of its questions.")
+@click.option("--seed", type=SEED, default=1, show_default=True, help="Seed of its questions.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.ipynb", help="Write it there.")
 @reported
 def notebook(lesson: str, seed: int, output: Path | None) -> None:

@@ -11,6 +11,7 @@ import click
 
 from hw.errors import InputError
 from minikern.commands.common import EXIT_FAILED, reported, show_sheets
+from minikern.commands.numbers import SEED, Count, Real
 
 if TYPE_CHECKING:
     from minikern.lab.sweep.plan import Grid, Plan
@@ -53,15 +54,15 @@ def sweep() -> None:
 @click.option("--kernels", default="", metavar="A,B,...", help="Kernels instead of each machine's own.")
 @click.option("--append", "-a", multiple=True, metavar="WORDS", help="An alternative of words added; repeatable.")
 @click.option("--vary", multiple=True, metavar="NAME=VALUES", help="memory, cpus, nodes or costs.KIND; repeatable.")
-@click.option("--draws", type=click.IntRange(min=0), default=None, metavar="N", help="Boots with drawn unit costs.")
-@click.option("--seed", type=click.IntRange(min=0), default=None, metavar="N", help="Of the draws.")
+@click.option("--draws", type=Count(0, 100_000), default=None, metavar="N", help="Boots with drawn unit costs.")
+@click.option("--seed", type=SEED, default=None, metavar="N", help="Of the draws.")
 @click.option("--metric", default="", metavar="A,B,...", help="Times to keep: total, residue, smp, ...; default all.")
 @click.option("--vmemmap", type=click.Choice(["counted", "window"]), default=None, help="Default: counted.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE.parquet|csv", help="Where rows go.")
 @click.option("--scheduler", default="processes", metavar="ADDRESS", help="A Dask scheduler, tcp://HOST:PORT.")
-@click.option("--workers", type=click.IntRange(1, 1024), default=None, metavar="N", help="Processes on this computer.")
+@click.option("--workers", type=Count(1, 1024), default=None, metavar="N", help="Processes on this computer.")
 @click.option("--resume", is_flag=True, help="Make only the rows that an earlier run did not.")
-@click.option("--row", type=click.IntRange(min=0), default=None, metavar="N", help="Make one row alone, print it.")
+@click.option("--row", type=Count(0, 10**12), default=None, metavar="N", help="Make one row alone, print it.")
 @click.option("--yes", is_flag=True, help=f"Yes, more than {MANY} rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 @reported
@@ -95,7 +96,7 @@ def run(
 
 @sweep.command()
 @click.argument("results", type=click.Path(path_type=Path), metavar="RESULTS.parquet|csv")
-@click.option("--reboots-per-year", type=click.FloatRange(0, 1e6), default=None, help="Of each machine.")
+@click.option("--reboots-per-year", type=Real(0, 1e6), default=None, help="Of each machine.")
 @click.option("--plot", type=click.Path(path_type=Path), metavar="FOLDER", help="Draw the sweep into a new folder.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @reported
@@ -233,7 +234,7 @@ def _run(grid: Grid, there: set[int], store: Store, scheduler: str, workers: int
         return
     pending: list[Row] = []
     since = time.monotonic()
-    with client(scheduler, workers) as on, Rate(len(grid), len(there)) as rate:
+    with client(scheduler, workers, len(todo)) as on, Rate(len(grid), len(there)) as rate:
         try:
             for rows in run_rows(grid, todo, on):
                 pending += rows

@@ -266,6 +266,9 @@ def run_pages(pages: int | None, threads: list[int], rounds: int) -> Report:
     if pages is None:
         room = available_bytes() // 2 // STRUCT_PAGE_SIZE // PAGES_PER_SECTION * PAGES_PER_SECTION
         pages = max(PAGES_PER_SECTION, min(DEFAULT_PAGES, room))
+    elif pages * STRUCT_PAGE_SIZE > available_bytes():
+        most = available_bytes() // STRUCT_PAGE_SIZE
+        raise InputError(f"{pages} struct pages: expected at most {most}, this computer's memory that is available")
     bench = Bench(pages)
     try:
         size = pages * STRUCT_PAGE_SIZE
