@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -25,15 +26,22 @@ if TYPE_CHECKING:
 LOCAL = "processes"  # an embedded cluster of one process a core
 AHEAD = 3  # batches under way for each worker
 BATCH_S, LARGEST_BATCH = 2.0, 256
+WORKERS_A_CPU = 8  # more only wait for each other, and each holds its machines in memory
 CONNECT_S = 5
+MANY_ROWS = 1 << 31
 
 
 @contextlib.contextmanager
-def client(scheduler: str = LOCAL, workers: int | None = None) -> Iterator[Client]:
+def client(scheduler: str = LOCAL, workers: int | None = None, rows: int = MANY_ROWS) -> Iterator[Client]:
     """A Dask client: of the scheduler at an address, or of a cluster of ``workers`` processes on this computer.
 
-    InputError: Dask is not installed, or nobody answers at the address.
+    There are no more of them than ``rows`` to make. InputError: Dask is not installed, nobody answers at the address,
+    or far more workers than CPUs.
     """
+    cpus = os.cpu_count() or 1
+    if workers is not None and workers > WORKERS_A_CPU * cpus:
+        most = f"{WORKERS_A_CPU * cpus}, {WORKERS_A_CPU} for each CPU of this computer"
+        raise InputError(f"--workers: {workers}: expected at most {most}")
     try:
         import dask
         from distributed import Client, LocalCluster
@@ -46,8 +54,8 @@ def client(scheduler: str = LOCAL, workers: int | None = None) -> Iterator[Clien
         stack.enter_context(dask.config.set(quiet))
         if scheduler == LOCAL:
             cluster: Any = LocalCluster(
-                n_workers=workers, threads_per_worker=1, dashboard_address=None, host="127.0.0.1",
-                silence_logs=logging.CRITICAL,
+                n_workers=min(workers or cpus, rows), threads_per_worker=1, dashboard_address=None, host="127.0.0.1",
+                silence_logs=logging.CRITICAL, scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             )  # fmt: skip
             yield stack.enter_context(Client(stack.enter_context(cluster)))
             return

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
-from minikern.commands.sweep import sweep
+from minikern.cli import main
 from minikern.lab.sweep.plan import grid, read_plan
 from minikern.lab.sweep.rows import make_row
 from minikern.report.sweep_store import column, flat
@@ -153,8 +153,9 @@ MANY = tuple(word for kind in ("struct_page_init", "struct_page_free", "aml_term
     ("words", "said"),
     [
         (("plan.toml", "--draws", "99999", "--vary", "cpus=1..900:lin:900"), "--yes"),
-        (("plan.toml", "--draws", "999999999"), "<= 100000"),
+        (("plan.toml", "--draws", "999999999"), "of 0 to 100000"),
         (("plan.toml", "--draws", "99999", *MANY), "rows: expected at most"),
+        (("plan.toml", "--workers", "1024"), "--workers: 1024: expected at most"),
         (("plan.toml", "--scheduler", "tcp://127.0.0.1:9"), "nobody answers"),
         (("plan.toml", "--scheduler", "somewhere"), "expected tcp://"),
         (("plan.toml", "-o", "rows.txt"), "ending in .parquet or .csv"),
@@ -182,7 +183,7 @@ def test_one_line_for_what_cannot_be(plan: Path, words: tuple[str, ...], said: s
     for name in ("queue.toml", "queue.csv"):
         os.mkfifo(plan.parent / name)
     named = [str(plan.parent / word) if word.endswith((".toml", ".csv", ".txt", "folder")) else word for word in words]
-    done = CliRunner().invoke(sweep, named)
+    done = CliRunner().invoke(main, ["sweep", *named])
     assert done.exit_code == 2
     (line,) = done.stderr.splitlines()
     assert said in line
