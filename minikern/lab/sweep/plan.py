@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
@@ -28,6 +29,7 @@ AS_IS = "as-is"  # the boot a machine has without any variant
 MAX_DRAWS = 100_000
 MAX_ROWS = 10**12  # far more than anybody boots; what is counted in the end fits a machine word
 MAX_SEED = (1 << 62) - 1
+MAX_MACHINES = 1_000_000  # of one pattern: then it is not a fleet but a whole disk
 METRICS = ("total", "residue", "early memory", "smp", "deferred", "acpi", "pci", "hugepages", "rest")
 _MAGIC = re.compile(r"[*?[]")
 
@@ -181,6 +183,16 @@ def _placed(text: str, folder: Path | None) -> str:
 def _matching(pattern: str, folder: Path | None) -> list[str]:
     path = Path(pattern)
     if path.is_absolute():
-        return sorted(map(str, Path(path.anchor).glob(str(path.relative_to(path.anchor)))))
-    found = sorted(map(str, folder.glob(pattern))) if folder is not None else []
-    return found or sorted(map(str, Path().glob(pattern)))
+        return _glob(Path(path.anchor), str(path.relative_to(path.anchor)))
+    found = _glob(folder, pattern) if folder is not None else []
+    return found or _glob(Path(), pattern)
+
+
+def _glob(folder: Path, pattern: str) -> list[str]:
+    try:
+        found = list(islice(folder.glob(pattern), MAX_MACHINES + 1))
+    except (ValueError, NotImplementedError, OSError, RecursionError) as error:
+        raise InputError(f"machines: {pattern!r:.80}: no pattern of names: {error}") from error
+    if len(found) > MAX_MACHINES:
+        raise InputError(f"machines: {pattern!r:.80}: expected at most {MAX_MACHINES} names")
+    return sorted(map(str, found))

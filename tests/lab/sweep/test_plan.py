@@ -100,6 +100,7 @@ def test_a_plans_files_are_looked_for_beside_it(tmp_path: Path) -> None:
         ('machines = ["tiny"]\nmetrics = ["totl"]\n', "total"),
         ('machines = ["nothing-*.toml"]\n', "at least one"),
         ("machines = []\n", "at least one"),
+        ('machines = ["a**b"]\n', "no pattern of names"),
         ('machines = ["tiny"]\ndraws = -1\n', "draws"),
         ('machines = ["tiny"\n', "not TOML"),
     ],
