@@ -55,11 +55,13 @@ def convert(tree: object, kind: type[T], where: str) -> T:
 def _check_numbers(tree: object, where: str, path: str) -> None:
     if isinstance(tree, dict):
         for key, value in tree.items():
-            _check_numbers(value, where, f"{path}.{key}".lstrip("."))
+            if not isinstance(value, str):  # most are, and need no path
+                _check_numbers(value, where, f"{path}.{key}".lstrip("."))
     elif isinstance(tree, list):
         for index, value in enumerate(tree):
-            _check_numbers(value, where, f"{path}[{index}]")
-    else:
+            if not isinstance(value, str):
+                _check_numbers(value, where, f"{path}[{index}]")
+    elif not isinstance(tree, bool):
         check_number(tree, f"{where}: {path}")
 
 
