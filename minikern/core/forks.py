@@ -57,10 +57,19 @@ def load_forks() -> tuple[Fork, ...]:
 
 def behaviour_at(version: str, forks: Iterable[Fork] | None = None) -> Behaviour:
     """What kernel ``version`` does, by the rows alone. InputError: no version, or the rows contradict each other."""
+    return _by_our_rows(version) if forks is None else _by_rows(version, forks)
+
+
+@lru_cache(maxsize=64)
+def _by_our_rows(version: str) -> Behaviour:
+    return _by_rows(version, load_forks())
+
+
+def _by_rows(version: str, forks: Iterable[Fork]) -> Behaviour:
     at = parse_version(version)
     values: dict[str, Value] = {}
     last: dict[str, Fork] = {}
-    for fork in load_forks() if forks is None else forks:
+    for fork in forks:
         before = last.get(fork.field)
         _check_chain(fork, before)
         values.setdefault(fork.field, fork.old)

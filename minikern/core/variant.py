@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Annotated, Any
 
 import msgspec
@@ -74,15 +75,16 @@ def read_variant(source: Source) -> Variant:
 
 
 Find = Callable[[Source, str, str], Source]  # the file that a key of another one names
+Read = Callable[[Source], Variant]
 
 
-def resolve(source: Source, find: Find, seen: tuple[str, ...] = ()) -> Variant:
+def resolve(source: Source, find: Find, read: Read, seen: tuple[str, ...] = ()) -> Variant:
     """The variant with what it extends. InputError when that, or what it is held against, does not exist."""
-    variant = read_variant(source)
+    variant = read(source)
     if source.name in seen:
         raise InputError(f"{source.where}: variant {source.name!r} extends itself through {' -> '.join(seen)}")
     if variant.extends:
-        parent = resolve(find(source, "extends", variant.extends), find, (*seen, source.name))
+        parent = resolve(find(source, "extends", variant.extends), find, read, (*seen, source.name))
         variant = variant.over(parent)
     if variant.against:
         find(source, "against", variant.against)
@@ -92,21 +94,22 @@ def resolve(source: Source, find: Find, seen: tuple[str, ...] = ()) -> Variant:
 def load_variants() -> dict[str, Variant]:
     """All variants by name, minikern's and the user's, in ladder order. InputError: one of them is wrong."""
     known = known_files("variants")
-    found = [_named(source, known) for source in known.values()]
+    read = cache(read_variant)  # each file once, however many others extend it
+    found = [_named(source, known, read) for source in known.values()]
     return {one.name: one for one in sorted(found, key=lambda one: (one.order, one.name))}
 
 
 def load_variant(text: str) -> Variant:
     """The variant called ``text``, or the one a TOML file describes. InputError: there is none, or it is wrong."""
     known = known_files("variants")
-    return _named(find_source(text, known, "variant"), known)
+    return _named(find_source(text, known, "variant"), known, read_variant)
 
 
-def _named(source: Source, known: Mapping[str, Source]) -> Variant:
+def _named(source: Source, known: Mapping[str, Source], read: Read) -> Variant:
     def find(file: Source, key: str, name: str) -> Source:
         found = known.get(name) or beside(file, name)
         if found is None:
             raise unknown(f"{file.where}: {key}", "variant", name, known)
         return found
 
-    return resolve(source, find)
+    return resolve(source, find, read)
