@@ -6,17 +6,17 @@ import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# A boot makes about a million objects that live until its end: looking them over for garbage every 700 finds none, and
-# takes a quarter of the time.
-OBJECTS_BETWEEN_LOOKS = (50_000, 10, 10)
+# A boot's objects live until its end, a few hundred thousand of them: looking them over for garbage every 700 finds
+# none, and takes a quarter of the time. Finished kernels are garbage; after a few of them everything is looked at.
+OBJECTS_BETWEEN_LOOKS = (1_000_000, 1, 1)
 
 
 @contextmanager
 def rare_looks() -> Iterator[None]:
     """Look less often while a boot runs; who has switched the looking off, or made it rarer, keeps that."""
     before = gc.get_threshold()
-    if before[0]:
-        gc.set_threshold(*map(max, before, OBJECTS_BETWEEN_LOOKS))
+    if 0 < before[0] < OBJECTS_BETWEEN_LOOKS[0]:
+        gc.set_threshold(*OBJECTS_BETWEEN_LOOKS)
     try:
         yield
     finally:
