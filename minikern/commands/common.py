@@ -17,6 +17,8 @@ from hw.errors import BusError, GeneralProtection, InputError, MachineStopped
 from minikern.commands.numbers import Count
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as RichProgress
+
     from minikern.core.kernel import BootOptions
     from minikern.core.variant import Variant
     from minikern.describe.case import Case
@@ -295,35 +297,42 @@ class Progress:
     """A bar on stderr for steps that are named as they begin, once a second has passed and where somebody waits."""
 
     def __init__(self, what: str, steps: int) -> None:
+        from minikern.commands.waiting import somebody_waits
+
+        self._what = what
+        self._steps = steps
+        self._begun = time.monotonic()
+        self._named = 0
+        self._shown = somebody_waits()
+        self._bar: RichProgress | None = None
+
+    def __call__(self, name: str) -> None:
+        self._named += 1
+        if not self._shown or time.monotonic() - self._begun < SILENT_SECONDS:
+            return
+        if self._bar is None:
+            self._bar = self._drawn()
+        # No refresh thread: boots are forked beside the bar.
+        self._bar.update(self._bar.task_ids[0], description=f"{self._what} {name}", completed=self._named - 1)
+        self._bar.refresh()
+
+    def _drawn(self) -> RichProgress:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
-        from minikern.commands.waiting import somebody_waits
         from minikern.host.terminal import console
 
-        self._bar = RichProgress(
+        bar = RichProgress(
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), console=console(stderr=True),
             transient=True, auto_refresh=False,
         )  # fmt: skip
-        self._task = self._bar.add_task(what, total=steps)
-        self._what = what
-        self._shown = somebody_waits()
-        self._started = self._drawn = False
-        self._begun = time.monotonic()
-
-    def __call__(self, name: str) -> None:
-        self._bar.update(self._task, description=f"{self._what} {name}", advance=1 if self._started else 0)
-        self._started = True
-        if not self._shown or time.monotonic() - self._begun < SILENT_SECONDS:
-            return
-        if not self._drawn:
-            self._bar.start()
-            self._drawn = True
-        self._bar.refresh()  # no refresh thread: boots are forked beside the bar
+        bar.add_task(self._what, total=self._steps)
+        bar.start()
+        return bar
 
     def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._drawn:
+        if self._bar is not None:
             self._bar.stop()
