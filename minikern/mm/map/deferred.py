@@ -27,7 +27,7 @@ from minikern.mm.page.page_map import PageMap, Task
 from minikern.state.page_alloc import MAX_BLOCK, PageAlloc
 
 if TYPE_CHECKING:
-    from concurrent.futures import Future
+    from concurrent.futures import Future, ThreadPoolExecutor
 
     from minikern.core.kernel import Kernel
 
@@ -138,16 +138,20 @@ class HostPool:
     def __init__(
         self, pages: PageMap, threads: int | None = None, nodes: Sequence[frozenset[int]] | None = None
     ) -> None:
-        from concurrent.futures import ThreadPoolExecutor  # loads logging, which a boot without a pool does not need
-
         self._pages = pages
         self._nodes = host_nodes() if nodes is None else nodes
-        share = threads // len(self._nodes) if threads else 0
-        self._executors = [
-            ThreadPoolExecutor(max(1, share if threads else len(cpus)), initializer=bind, initargs=(cpus,))
+        self._threads = threads
+        self._executors: list[ThreadPoolExecutor] = []
+        self._flying: list[tuple[int, int, Future[None]]] = []
+
+    def _begin(self) -> list[ThreadPoolExecutor]:
+        from concurrent.futures import ThreadPoolExecutor  # loads logging, which counted boots need not
+
+        share = self._threads // len(self._nodes) if self._threads else 0
+        return [
+            ThreadPoolExecutor(max(1, share if self._threads else len(cpus)), initializer=bind, initargs=(cpus,))
             for cpus in self._nodes
         ]
-        self._flying: list[tuple[int, int, Future[None]]] = []
 
     def submit(self, start: int, end: int) -> list[Future[None]]:
         """Begin to initialise and free the pages of [start, end)."""
@@ -159,6 +163,8 @@ class HostPool:
             if other_low < high and low < other_high:
                 future.result()
         self._flying = [entry for entry in self._flying if not entry[2].done() or entry[2].exception()]
+        if not self._executors:
+            self._executors = self._begin()
         executor = self._executors[node_of(low, self._nodes)]
         future = executor.submit(self._pages.run_task, task)
         self._flying.append((low, high, future))
