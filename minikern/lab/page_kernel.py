@@ -14,8 +14,6 @@ import numpy as np
 
 from hw.errors import InputError
 from minikern.host.arena import Arena
-from minikern.lab.algorithms import Found, load_algorithms
-from minikern.lab.supervise import Steps
 from minikern.mm.page.struct_page import (
     FIELDS,
     VMEMMAP_START_4LEVEL,
@@ -23,10 +21,11 @@ from minikern.mm.page.struct_page import (
     Words,
     as_pages,
 )
-from minikern.verify.page_check import check_memmap, first_wrong
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
+    from minikern.lab.algorithms import Found
+    from minikern.lab.supervise import Steps
 
 HOOK = "memmap_init_range"
 COUNTS = 0x1_FFFFFFFF  # _refcount 1, _mapcount -1
@@ -93,6 +92,8 @@ class PageKernel:
 
     def verify(self, k: Kernel) -> None:
         """Look over the whole memory map, as far as it is held: rows beside those given may have been written to."""
+        from minikern.verify.page_check import check_memmap
+
         result = check_memmap(k)
         if not result.ok:
             raise PageKernelError(f"after the boot: {result.message}")
@@ -112,6 +113,8 @@ class PageKernel:
                 self._steps.end()
 
     def _check(self, words: Words, flags: np.uint64, lru: np.uint64) -> None:
+        from minikern.verify.page_check import first_wrong
+
         want = self._want.copy()
         want[:, 0] = flags
         row = first_wrong(words, want, lru, True, 0, 0, -1)
@@ -135,6 +138,8 @@ def load_page_kernel(name: str, steps: Steps) -> PageKernel:
 
     InputError: it has not one function for initialising pages. PageKernelError: that fails on the first few.
     """
+    from minikern.lab.algorithms import load_algorithms
+
     steps.begin(f"loading {name}")
     found = [item for item in load_algorithms(name) if item.hook.name == HOOK]
     steps.end()
