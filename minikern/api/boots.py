@@ -17,6 +17,7 @@ from minikern.api.records import Records, html_table, make_frame
 from minikern.core.kernel import BootOptions, Kernel
 from minikern.core.variant import load_variant
 from minikern.lab import run
+from minikern.lab.own import on_machine
 from minikern.report.dmesg import format_dmesg
 from minikern.report.trace import recorder_of
 
@@ -177,9 +178,10 @@ def boot(
 ) -> Boot:
     """Boot a machine: a preset, a TOML file, a captured folder or archive, a boot log, or a :class:`Machine`.
 
-    ``variant`` boots it as a rung of the ladder, ``append`` adds words to the kernel's command line, ``kernel`` takes
-    another release; the rest changes the machine as :func:`machine` does. InputError: something asked for is not
-    there. BootStopped: the machine cannot go on; its ``kernel`` has the log so far.
+    ``variant`` boots it as a rung of the ladder, a log's machine with what that rung changes over the one before;
+    ``append`` adds words to the kernel's command line, ``kernel`` takes another release; the rest changes the machine
+    as :func:`machine` does. InputError: something asked for is not there. BootStopped: the machine cannot go on; its
+    ``kernel`` has the log so far.
 
     >>> b = boot("tiny", append="hugepages=4")
     >>> b.log[-1].text
@@ -196,5 +198,5 @@ def boot(
     True
     """
     of = machine(on, cpus=cpus, memory=memory, numa=numa, numa_distance=numa_distance, fit=fit)
-    rung = load_variant(fspath(variant)) if variant else None
+    rung = on_machine(of.spec, kernel, load_variant(fspath(variant))) if variant else None
     return Boot(of, run.boot(of.spec, rung, kernel, append, BootOptions(record=True)))

@@ -12,6 +12,7 @@ import msgspec
 from minikern.api.machines import MachineLike, machine
 from minikern.api.records import Records, html_table
 from minikern.lab.compare import PHASES, Ladder, LinePoint, Rung, choose_variants, run_ladder, run_own_ladder
+from minikern.lab.own import is_own
 from minikern.lab.verdict import Payoff
 
 
@@ -111,6 +112,6 @@ def compare(
     """
     spec = machine(on, cpus=cpus, memory=memory, numa=numa, fit=fit).spec
     chosen = choose_variants(spec, [fspath(name) for name in variants])
-    if spec.banner and not kernel:
+    if is_own(spec, kernel):
         return Comparison(*run_own_ladder(spec, chosen if variants else [], append))
     return Comparison(*run_ladder(spec, chosen, kernel, append))

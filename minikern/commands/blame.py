@@ -9,18 +9,18 @@ import click
 from minikern.commands.common import (
     fit_options,
     load_machine_fields,
-    load_named_variant,
     machine_options,
     reported,
     show_sheets,
     tell_unmodelled,
+    variant_of,
 )
 
 
 @click.command()
 @machine_options
 @fit_options
-@click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung of the ladder.")
+@click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung; a log's machine with its change.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--json", "as_json", is_flag=True, help="Print the rows as JSON.")
 @reported
@@ -36,7 +36,7 @@ def blame(variant: str, markdown: bool, as_json: bool, append: str, kernel: str,
     from minikern.report import tables
 
     spec, options = load_machine_fields(machine)
-    chosen = load_named_variant(variant)
+    chosen = variant_of(spec, kernel, variant)
     tell_unmodelled(spec, [chosen], append, kernel)
     done = run(spec, chosen, kernel, append, options)
     rows = tables.blame(done.kernel.ledger.entries())

@@ -13,13 +13,13 @@ from minikern.commands.common import (
     OUTPUT,
     fit_options,
     load_machine_fields,
-    load_named_variant,
     machine_options,
     reported,
     tell,
     tell_differences,
     tell_skipped,
     tell_unmodelled,
+    variant_of,
 )
 from minikern.commands.page_kernel import guarded, page_kernel_option
 from minikern.commands.waiting import Waiting
@@ -41,7 +41,7 @@ class Asked(NamedTuple):
 @click.command()
 @machine_options
 @fit_options
-@click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung of the ladder.")
+@click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung; a log's machine with its change.")
 @click.option("--check", is_flag=True, help="Verify the whole memory map after the boot.")
 @page_kernel_option
 @click.option("--json", "as_json", is_flag=True, help="Lines with their times, phases and the ledger as JSON.")
@@ -88,7 +88,7 @@ def _boot(own: Any, asked: Asked, machine: dict[str, Any]) -> None:
         from minikern.report.lanes import check_plot_path
 
         check_plot_path(plot)
-    chosen = load_named_variant(variant)
+    chosen = variant_of(spec, kernel, variant)
     tell_unmodelled(spec, [chosen], append, kernel)
     try:
         with Waiting(f"booting {spec.name}") as waiting:
@@ -131,7 +131,7 @@ def _further_boots(machine: dict[str, Any], variant: str, kernel: str, append: s
 
     for name in further_boots(machine["machine"]):
         spec, options = load_machine_fields({**machine, "machine": name})
-        done = run(spec, load_named_variant(variant), kernel, append, options)
+        done = run(spec, variant_of(spec, kernel, variant), kernel, append, options)
         click.echo(_explained(done) if explain else format_dmesg(done.kernel), nl=False)
         tell_differences(done)
 

@@ -275,6 +275,18 @@ def load_named_variant(name: str) -> Variant | None:
     return load_variant(name) if name else None
 
 
+def variant_of(spec: Case, kernel: str, name: str) -> Variant | None:
+    """The variant called ``name`` as this machine boots it: where its own boot is on record, a change to that."""
+    from minikern.lab.own import is_own, on_machine
+
+    chosen = load_named_variant(name)
+    if chosen is None:
+        return None
+    if is_own(spec, kernel) and chosen.against:
+        tell(f"{chosen.name}: what it changes over {chosen.against}, on the kernel and the words of the log")
+    return on_machine(spec, kernel, chosen)
+
+
 def show_sheets(sheets: list[Any], markdown: bool) -> None:
     if markdown:
         click.echo("\n".join(sheet.markdown() for sheet in sheets), nl=False)

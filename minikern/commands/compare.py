@@ -78,6 +78,7 @@ def compare(
 
 def _ladder(page_kernel: Any, asked: Asked, machine: dict[str, Any]) -> None:
     from minikern.lab.compare import choose_variants, run_ladder, run_own_ladder
+    from minikern.lab.own import is_own
 
     variants, plot, markdown, as_json, append, kernel = asked
     spec, options = load_machine_fields(machine)
@@ -86,7 +87,7 @@ def _ladder(page_kernel: Any, asked: Asked, machine: dict[str, Any]) -> None:
     if plot is not None:
         _check_plot_target(plot)
     tell_unmodelled(spec, chosen, append, kernel)
-    own = bool(spec.banner and not kernel)
+    own = is_own(spec, kernel)
     with Progress("booting", len(chosen)) as step:
         if own:  # a real boot: what each change would do to it
             ladder, logs = run_own_ladder(spec, chosen if variants else [], append, options, step)

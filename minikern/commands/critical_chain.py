@@ -9,18 +9,18 @@ import click
 from minikern.commands.common import (
     fit_options,
     load_machine_fields,
-    load_named_variant,
     machine_options,
     reported,
     show_sheets,
     tell_unmodelled,
+    variant_of,
 )
 
 
 @click.command("critical-chain")
 @machine_options
 @fit_options
-@click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung of the ladder.")
+@click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung; a log's machine with its change.")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 @click.option("--json", "as_json", is_flag=True, help="Print every stretch as JSON.")
 @reported
@@ -42,7 +42,7 @@ def critical_chain(variant: str, markdown: bool, as_json: bool, append: str, ker
 
     spec, options = load_machine_fields(machine)
     options.record = True
-    chosen = load_named_variant(variant)
+    chosen = variant_of(spec, kernel, variant)
     tell_unmodelled(spec, [chosen], append, kernel)
     done = run(spec, chosen, kernel, append, options)
     chain = chain_of(done, recorder_of(done))

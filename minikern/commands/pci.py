@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from minikern.commands.common import load_machine_fields, load_named_variant, machine_options, reported, tell_unmodelled
+from minikern.commands.common import load_machine_fields, machine_options, reported, tell_unmodelled, variant_of
 
 
 @click.command()
 @machine_options
-@click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung of the ladder.")
+@click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung; a log's machine with its change.")
 @click.option("--needed", default="", metavar="WORD,...", help="Mark what a boot needs: disk, nvme, 8086:1533.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @reported
@@ -33,7 +33,7 @@ def pci(variant: str, needed: str, as_json: bool, append: str, kernel: str, **ma
     from minikern.report.pci import tree_json, tree_lines
 
     spec, options = load_machine_fields(machine)
-    chosen = load_named_variant(variant)
+    chosen = variant_of(spec, kernel, variant)
     tell_unmodelled(spec, [chosen], append, kernel)
     roots = pci_tree(boot(spec, chosen, kernel, append, options), needed)
     if as_json:

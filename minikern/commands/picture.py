@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from minikern.commands.common import fit_options, load_machine_fields, load_named_variant, machine_options, reported
+from minikern.commands.common import fit_options, load_machine_fields, machine_options, reported, variant_of
 
 
 @click.command()
 @click.argument("kind", metavar="KIND")
 @machine_options
 @fit_options
-@click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung of the ladder.")
+@click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung; a log's machine with its change.")
 @click.option("--variants", default="", metavar="A,B,...", help="Rungs of the ladder's picture.")
 @click.option("--dark", is_flag=True, help="Light on dark.")
 @click.option(
@@ -56,18 +56,19 @@ def picture(
         if kind == OF_A_LADDER:
             figure = _ladder(spec, variants, kernel, append, look)
         elif kind in OF_A_BOOT:
-            figure = OF_A_BOOT[kind](run(spec, load_named_variant(variant), kernel, append, options), look)
+            figure = OF_A_BOOT[kind](run(spec, variant_of(spec, kernel, variant), kernel, append, options), look)
         else:
-            figure = _image(run(spec, load_named_variant(variant), kernel, append, options), look)
+            figure = _image(run(spec, variant_of(spec, kernel, variant), kernel, append, options), look)
         save(figure, output)
 
 
 def _ladder(spec: Any, variants: str, kernel: str, append: str, look: Any) -> Any:
     from minikern.lab.compare import choose_variants, run_ladder, run_own_ladder
+    from minikern.lab.own import is_own
     from minikern.report.pictures.handover import draw_ladder
 
     chosen = choose_variants(spec, [name for name in variants.split(",") if name])
-    if spec.banner and not kernel:
+    if is_own(spec, kernel):
         return draw_ladder(run_own_ladder(spec, chosen if variants else [], append)[0], look)
     return draw_ladder(run_ladder(spec, chosen, kernel, append)[0], look)
 

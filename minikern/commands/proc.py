@@ -10,10 +10,10 @@ import click
 from minikern.commands.common import (
     OUTPUT,
     load_machine_fields,
-    load_named_variant,
     machine_options,
     reported,
     tell_unmodelled,
+    variant_of,
 )
 
 VIEW_NAMES = ("buddyinfo", "zoneinfo", "meminfo", "pagetypeinfo", "kpageflags")
@@ -22,7 +22,7 @@ VIEW_NAMES = ("buddyinfo", "zoneinfo", "meminfo", "pagetypeinfo", "kpageflags")
 @click.command()
 @click.argument("view", type=click.Choice(VIEW_NAMES))
 @machine_options
-@click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung of the ladder.")
+@click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung; a log's machine with its change.")
 @click.option("--output", "-o", type=OUTPUT, help="File to write; needed for kpageflags.")
 @reported
 def proc(view: str, variant: str, output: Path | None, append: str, kernel: str, **machine: Any) -> None:
@@ -43,7 +43,7 @@ def proc(view: str, variant: str, output: Path | None, append: str, kernel: str,
     if view == "kpageflags" and output is None:
         raise InputError("kpageflags is binary: expected -o FILE")
     spec, options = load_machine_fields(machine)
-    chosen = load_named_variant(variant)
+    chosen = variant_of(spec, kernel, variant)
     tell_unmodelled(spec, [chosen], append, kernel)
     done = boot(spec, chosen, kernel, append, options)
     if view == "kpageflags" and output is not None:

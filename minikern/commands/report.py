@@ -12,9 +12,9 @@ from minikern.commands.common import (
     Progress,
     fit_options,
     load_machine_fields,
-    load_named_variant,
     machine_options,
     reported,
+    variant_of,
 )
 from minikern.commands.two_logs import read_two_boots, refuse_options
 
@@ -53,6 +53,7 @@ def report(
     """
     from minikern.host.output import check_place, write_file
     from minikern.lab.compare import choose_variants, run_ladder, run_own_ladder
+    from minikern.lab.own import is_own
     from minikern.lab.run import boot
     from minikern.lab.what_if import curves
     from minikern.lab.what_if_machine import machine_what_if
@@ -71,10 +72,10 @@ def report(
     named = machine["machine"]
     spec, options = load_machine_fields(machine)
     options.record = True
-    rung = load_named_variant(variant)
+    rung = variant_of(spec, kernel, variant)
     chosen = choose_variants(spec, [name for name in variants.split(",") if name])
     with Progress("booting", len(chosen) + STEPS) as step:
-        if spec.banner and not kernel:
+        if is_own(spec, kernel):
             ladder, _ = run_own_ladder(spec, chosen if variants else [], append, on_rung=step)
         else:
             ladder, _ = run_ladder(spec, chosen, kernel, append, on_rung=step)

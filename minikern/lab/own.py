@@ -12,7 +12,8 @@ from typing import NamedTuple
 import msgspec
 
 from minikern.core.release import Release
-from minikern.core.variant import Variant
+from minikern.core.variant import Variant, load_variants
+from minikern.describe.case import Case
 from minikern.lab.verdict import changes, has
 
 AS_LOGGED = "as logged"
@@ -24,6 +25,21 @@ class Offers(NamedTuple):
 
     to_boot: list[Variant]
     there: list[str]
+
+
+def is_own(spec: Case, kernel: str) -> bool:
+    """True where a boot of the machine is on record and no other kernel is asked for: a variant is a change to it."""
+    return bool(spec.banner and not kernel)
+
+
+def on_machine(spec: Case, kernel: str, variant: Variant) -> Variant:
+    """``variant`` as this machine boots it: a change to its own boot, or where none is on record the whole rung."""
+    return as_change(variant) if is_own(spec, kernel) else variant
+
+
+def as_change(variant: Variant) -> Variant:
+    """``variant`` less everything that the one it is held against has, too."""
+    return over_own(variant, load_variants().get(variant.against, NOTHING))
 
 
 def own_boot() -> Variant:

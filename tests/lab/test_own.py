@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
+import minikern
 from minikern.cli import main
 from minikern.core.release import load_release
 from minikern.core.variant import Variant, load_variants
@@ -60,6 +63,23 @@ def test_a_saving_is_no_larger_than_the_time_that_was_there(logged: Path) -> Non
         assert width >= 0.05 * abs(rung["saved_ms"])  # over all phases in which it saves something
         if rung["variant"] == "parallel-smp":
             assert 0 < rung["saved_ms"] <= own["phases_ms"]["smp"]
+
+
+def test_a_variant_is_the_same_change_whoever_boots_it(tmp_path: Path) -> None:
+    """A kernel with parallel bring-up keeps it when a sweep, a boot or a program asks for another change."""
+    new = tmp_path / "new.log"
+    new.write_text(log_of("laptop", "--kernel", "linux-6.8", "--append", "nokaslr"))
+
+    def told(*words: str) -> Any:
+        return json.loads(CliRunner().invoke(main, [*words]).stdout)
+
+    _, *rungs = told("compare", str(new), "--variants", "deferred-one-thread,acpi-lazy-cst", "--json")["rungs"]
+    for name, total_ns in ((rung["variant"], round(rung["total_ms"] * 1e6)) for rung in rungs):
+        assert told("boot", str(new), "--variant", name, "--json")["total_ns"] == pytest.approx(total_ns, abs=1000)
+        row = told("sweep", str(new), "--variants", f"as-is,{name}", "--row", "1")
+        assert row["total_ns"] == pytest.approx(total_ns, abs=1000)
+        assert minikern.boot(str(new), variant=name).total_ms * 1e6 == pytest.approx(total_ns, abs=1000)
+    assert len(rungs) == 2
 
 
 def test_a_rung_that_cannot_boot_costs_its_own_row(logged: Path) -> None:

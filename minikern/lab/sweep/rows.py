@@ -16,6 +16,7 @@ from minikern.core.kernel import BootOptions
 from minikern.core.user_files import is_file_name
 from minikern.core.variant import Variant, load_variant
 from minikern.lab.bands import EIGHTY_PERCENT, boot_bands, deviations, doubts_of
+from minikern.lab.own import as_change, is_own
 from minikern.lab.run import Boot, boot, choose_release
 from minikern.lab.spent import spent_in
 from minikern.lab.sweep.draws import drawn
@@ -75,7 +76,7 @@ def _booted(point: Point) -> Row:
     spec = varied(machine.spec, point.vary)
     if point.draw is not None:
         spec = drawn(spec, machine.digest, point.seed, point.draw)
-    variant = None if point.variant == AS_IS else _variant(point.variant)
+    variant = None if point.variant == AS_IS else _variant(point.variant, is_own(spec, point.kernel))
     kernel = point.kernel if is_file_name(point.kernel) else choose_release(spec, point.kernel).name
     done = boot(spec, variant, point.kernel, point.words, BootOptions(vmemmap=point.vmemmap))
     band = boot_bands(done).get("total")
@@ -100,8 +101,8 @@ def _booted(point: Point) -> Row:
 
 
 @lru_cache(maxsize=256)
-def _variant(name: str) -> Variant:
-    return load_variant(name)
+def _variant(name: str, own: bool) -> Variant:
+    return as_change(load_variant(name)) if own else load_variant(name)
 
 
 def _name(text: str) -> str:
