@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from minikern.lab.sweep.summary import Change, Level, Machine, Summary
+from minikern.lab.sweep.summary import Change, Level, Machine, Spread, Summary
 from minikern.report.tables import Sheet
 
 MOST_LEVELS = 60  # rows of varied values that are still a table
@@ -22,17 +22,17 @@ def _changes(found: Summary) -> Sheet:
     failed = f", {found.failed} without a boot" if found.failed else ""
     title = f"{found.rows} rows, {found.machines} machines{failed}: saved ms of {found.metric}, over the machines"
     yearly = any(change.saved_hours_a_year is not None for change in found.changes)
-    heads = ["change", "against", "machines", "p10", "median", "p90", "of", "pays on"]
+    heads = ["change", "against", "machines", "p10", "median", "p90", "of", "pays on", "no difference"]
     sheet = Sheet(title, [*heads, *(["hours a year", "boots a year"] if yearly else [])], left=2)
     for change in sorted(found.changes, key=lambda one: -one.saved_ms.median):
-        saved = change.saved_ms
         row = [
             f"{change.axis} {change.name}" if change.axis != "variant" else change.name,
             change.against or "none",
             str(change.machines),
-            *map(_ms, (saved.p10, saved.median, saved.p90)),
+            *_spread(change.saved_ms),
             f"{change.share.median:.0%}",
             f"{change.pays} of {change.machines}",
+            str(change.no_difference or "-"),
         ]
         if yearly:
             row += [f"{change.saved_hours_a_year or 0:.2f}", f"{change.saved_boots_a_year or 0:.1f}"]
@@ -41,10 +41,15 @@ def _changes(found: Summary) -> Sheet:
 
 
 def _losers(changes: list[Change]) -> Sheet:
-    sheet = Sheet("where a change does not pay (its median, ms)", ["change", "machine", "saved"], left=2)
+    title = "where a change costs time, or may: saved ms over the draws"
+    sheet = Sheet(title, ["change", "machine", "p10", "median", "p90"], left=2)
     for change in changes:
-        sheet.rows += [[change.name, machine.name, _ms(machine.value)] for machine in change.does_not_pay]
+        sheet.rows += [[change.name, one.name, *_spread(one.saved_ms)] for one in change.does_not_pay]
     return sheet
+
+
+def _spread(spread: Spread) -> list[str]:
+    return [_ms(value) for value in (spread.p10, spread.median, spread.p90)]
 
 
 def _levels(found: Summary) -> Sheet:
@@ -53,8 +58,7 @@ def _levels(found: Summary) -> Sheet:
     title = f"{found.metric}, ms, by varied parameter{cut}"
     sheet = Sheet(title, ["parameter", "value", "rows", "p10", "median", "p90"], left=2)
     for level in levels:
-        spread = map(_ms, (level.ms.p10, level.ms.median, level.ms.p90))
-        sheet.rows.append([level.name, level.value, str(level.rows), *spread])
+        sheet.rows.append([level.name, level.value, str(level.rows), *_spread(level.ms)])
     return sheet
 
 

@@ -38,6 +38,13 @@ class Machine(msgspec.Struct):
     value: float
 
 
+class Unsure(msgspec.Struct):
+    """One machine on which a change does not save something in nine draws of ten."""
+
+    name: str
+    saved_ms: Spread  # over the draws
+
+
 class Change(msgspec.Struct):
     """What one change saves over the machines of the sweep."""
 
@@ -48,9 +55,10 @@ class Change(msgspec.Struct):
     saved_ms: Spread
     share: Spread  # of the time it is held against
     pays: int  # machines where at least nine draws of ten save something
+    no_difference: int  # machines where no draw saves or costs anything: they have it, or nothing it works on
     saved_hours_a_year: float | None
     saved_boots_a_year: float | None  # boots that the saved time is as long as
-    does_not_pay: list[Machine]  # ms saved, least first
+    does_not_pay: list[Unsure]  # least sure first
 
 
 class Level(msgspec.Struct):
@@ -163,8 +171,8 @@ def _change(table: Table, which: tuple[str, str, str], paired: list[tuple[int, i
         before.setdefault(table.unit(row), []).append(times[first] / NS_PER_MS)
     middle = {unit: float(np.median(values)) for unit, values in saved.items()}
     whole = {unit: float(np.median(values)) for unit, values in before.items()}
-    sure = {unit: float(np.quantile(values, 0.1)) for unit, values in saved.items()}
-    losers = sorted((value, unit) for unit, value in sure.items() if value <= 0)
+    differs = {unit: _spread(values) for unit, values in saved.items() if any(values)}
+    losers = sorted((spread.p10, unit) for unit, spread in differs.items() if spread.p10 <= 0)
     a_year = sum(middle.values()) * reboots if reboots else None
     mean = float(np.mean(list(whole.values())))
     return Change(
@@ -172,10 +180,11 @@ def _change(table: Table, which: tuple[str, str, str], paired: list[tuple[int, i
         machines=len(middle),
         saved_ms=_spread(list(middle.values())),
         share=_spread([middle[unit] / whole[unit] if whole[unit] else 0.0 for unit in middle]),
-        pays=len(middle) - len(losers),
+        pays=len(differs) - len(losers),
+        no_difference=len(middle) - len(differs),
         saved_hours_a_year=None if a_year is None else round(a_year / HOUR_MS, 3),
         saved_boots_a_year=None if a_year is None or not mean else round(a_year / mean, 1),
-        does_not_pay=[Machine(unit, round(middle[unit], 3)) for _, unit in losers[:NAMED]],
+        does_not_pay=[Unsure(unit, differs[unit]) for _, unit in losers[:NAMED]],
     )
 
 

@@ -34,7 +34,8 @@ def test_a_fleet_of_two() -> None:
     assert (change.name, change.against, change.machines, change.pays) == ("fast", "as-is", 2, 1)
     assert change.saved_ms.median == pytest.approx((40 - 5) / 2)
     assert change.does_not_pay[0].name == "b"
-    assert change.does_not_pay[0].value == pytest.approx(-5)
+    assert change.does_not_pay[0].saved_ms.median == pytest.approx(-5)
+    assert change.no_difference == 0
     assert change.saved_hours_a_year == pytest.approx(35 * 10 / 3_600_000, abs=1e-3)
     assert change.saved_boots_a_year == pytest.approx(35 * 10 / 75, abs=0.1)
     assert [one.name for one in found.widest] == ["b", "a"]
@@ -47,6 +48,11 @@ def test_draws_are_held_against_their_own_kind() -> None:
     (change,) = summarise(fleet(rows)).changes
     assert (change.saved_ms.p10, change.saved_ms.median, change.saved_ms.p90) == (10, 10, 10)
     assert change.pays == 1
+
+
+def test_a_machine_that_has_it_already_is_no_loss() -> None:
+    (change,) = summarise(fleet([("a", name, None, 100) for name in ("as-is", "has-it")])).changes
+    assert (change.pays, change.no_difference, change.does_not_pay) == (0, 1, [])
 
 
 def test_a_saving_that_is_not_sure_does_not_pay() -> None:
