@@ -10,8 +10,9 @@ MOST_LEVELS = 60  # rows of varied values that are still a table
 
 def summary_sheets(found: Summary) -> list[Sheet]:
     """What each change saves, where it does not pay, times by varied parameter, the machines to measure next."""
-    sheets = [_changes(found), _losers(found.changes), _levels(found), _widest(found.widest)]
-    return [sheet for sheet in sheets if sheet.rows] or [_nothing(found)]
+    compared = [_changes(found), _losers(found.changes), _levels(found)]
+    sheets = [sheet for sheet in compared if sheet.rows] or [_boots(found)]
+    return [*sheets, _widest(found.widest)] if found.widest else sheets
 
 
 def _ms(value: float) -> str:
@@ -74,7 +75,10 @@ def _widest(machines: list[Machine]) -> Sheet:
     return sheet
 
 
-def _nothing(found: Summary) -> Sheet:
-    sheet = Sheet("the sweep", ["rows", "without a boot", "machines"], left=0)
-    sheet.rows.append([str(found.rows), str(found.failed), str(found.machines)])
+def _boots(found: Summary) -> Sheet:
+    """Where nothing is held against anything: how long the boots take, over the draws."""
+    failed = f", {found.failed} without a boot" if found.failed else ""
+    sheet = Sheet(f"{found.metric}, ms{failed}", ["machine", "boot", "rows", "p10", "median", "p90"], left=2)
+    for boot in found.boots[:MOST_LEVELS]:
+        sheet.rows.append([boot.name, boot.value, str(boot.rows), *_spread(boot.ms)])
     return sheet

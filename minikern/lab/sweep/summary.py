@@ -62,7 +62,7 @@ class Change(msgspec.Struct):
 
 
 class Level(msgspec.Struct):
-    """All boots of one value of a varied parameter."""
+    """All boots of one value of a varied parameter, or of one machine."""
 
     name: str
     value: str
@@ -79,6 +79,7 @@ class Summary(msgspec.Struct):
     metric: str
     changes: list[Change]
     levels: list[Level]
+    boots: list[Level]  # of each machine and what it is booted with
     widest: list[Machine]  # width of the 80 % band over the time: whose logs to capture next
 
 
@@ -131,6 +132,7 @@ def summarise(columns: Mapping[str, Sequence[Any]], reboots_per_year: float | No
         metric=table.metric.removesuffix("_ns").replace("_", " "),
         changes=changes,
         levels=list(_levels(table)) if table.metric else [],
+        boots=list(_boots(table)) if table.metric else [],
         widest=_widest(table) if table.metric == "total_ns" else [],
     )
 
@@ -202,6 +204,16 @@ def _levels(table: Table) -> Iterator[Level]:
         if len(by_value) > 1:
             for value, found in by_value.items():
                 yield Level(name, shown(name, value), len(found), _spread(found))
+
+
+def _boots(table: Table) -> Iterator[Level]:
+    times = table.columns[table.metric]
+    found: dict[tuple[str, str], list[float]] = {}
+    for row in range(table.rows):
+        booted = " ".join(str(table.columns[axis][row]) for axis in AXES if table.columns[axis][row])
+        found.setdefault((table.unit(row), booted), []).append(times[row] / NS_PER_MS)
+    for (unit, booted), spent in found.items():
+        yield Level(unit, booted, len(spent), _spread(spent))
 
 
 def _widest(table: Table) -> list[Machine]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from minikern.lab.sweep.summary import summarise
+from minikern.report.sweep_summary import summary_sheets
 
 MS = 1_000_000
 
@@ -61,6 +62,14 @@ def test_a_saving_that_is_not_sure_does_not_pay() -> None:
     (change,) = summarise(fleet(rows)).changes
     assert change.saved_ms.median == 10
     assert change.pays == 0
+
+
+def test_boots_that_are_held_against_nothing_have_their_spread() -> None:
+    found = summarise(fleet([("a", "as-is", draw, 100 + draw) for draw in range(11)]))
+    (boot,) = found.boots
+    assert (boot.name, boot.value, boot.rows, boot.ms.median) == ("a", "as-is k", 11, 105)
+    sheet, widest = summary_sheets(found)
+    assert sheet.rows == [["a", "as-is k", "11", "101", "105", "109"]] and "widest" in widest.title
 
 
 def test_rows_without_a_boot_are_counted_and_left_out() -> None:
