@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from hw.units import PAGE_SHIFT, PAGE_SIZE
 from minikern.mm.page.mmzone import PAGES_PER_SECTION, Zone
 from minikern.mm.page.vmemmap import Memmap, PreinitMap
-from minikern.state.hugetlb import hugetlb_vmemmap_optimizable_size
 
 if TYPE_CHECKING:
     from minikern.core.kernel import Kernel
@@ -25,9 +24,8 @@ def qualifies(k: Kernel, page: BootPage) -> bool:
 
     Source: mm/hugetlb_vmemmap.c:vmemmap_should_optimize_bootmem_page() @ v6.15
     """
-    if not k.hugetlb.vmemmap_optimize or not hugetlb_vmemmap_optimizable_size(page.h.order):
-        return False
-    return page.pfn % PAGES_PER_SECTION == 0 and page.pages % PAGES_PER_SECTION == 0
+    whole = page.pfn % PAGES_PER_SECTION == page.pages % PAGES_PER_SECTION == 0  # more than one page of map to fold
+    return k.hugetlb.vmemmap_optimize and whole
 
 
 def hugetlb_vmemmap_init_early(k: Kernel, nid: int, populate: Callable[[int, int], int]) -> Iterator[PreinitMap]:
