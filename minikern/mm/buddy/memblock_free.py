@@ -79,7 +79,7 @@ def _nomap_regions(k: Kernel) -> list[Region]:
 def reserved_by_node(k: Kernel) -> list[Region]:
     """Reserved ranges that want their pages initialised, cut at memory of different nodes, each with its node.
 
-    Parts outside memory keep the node they were reserved for, or get that of the memory at their start, or the first.
+    Parts outside memory get the node that their range was reserved for, if it begins outside, too, or else the first.
     """
     memory: list[Region] = k.memblock.memory_regions()
     ends = [region.end for region in memory]
