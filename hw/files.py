@@ -21,6 +21,16 @@ _KINDS = (
 )  # fmt: skip
 
 
+def is_file(name: str | Path) -> bool:
+    """True for a file of that name; False too for what no file can be called, of which ``Path.is_file()`` raises."""
+    return os.path.isfile(name)  # noqa: PTH113
+
+
+def is_folder(name: str | Path) -> bool:
+    """True for a folder of that name; False too for what none can be called."""
+    return os.path.isdir(name)  # noqa: PTH112
+
+
 def read_input(path: Path, limit: int = MAX_BYTES) -> bytes:
     """All bytes of a file. InputError: no file, unreadable, or more than ``limit`` bytes; the line names it."""
     with open_input(path, limit) as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hw.errors import InputError
+from hw.files import is_file, is_folder
 from minikern.commands.common import EXIT_FAILED, reported, show_sheets
 from minikern.commands.numbers import SEED, Count, Real
 
@@ -152,16 +154,16 @@ def _check_place(name: str) -> None:
     """InputError: what stands where a plan or a machine is expected can be neither, and no row could be made."""
     from minikern.describe.presets import machine_names
 
-    path = Path(name)
     if name in machine_names():
         return
+    path = Path(name)
     expected = "expected a plan (a TOML file with machines), or a machine's file or folder"
-    if path.is_dir():
+    if is_folder(path):
         from minikern.describe.machine_files import is_machine_folder
 
         if not is_machine_folder(path):
             raise InputError(f"{path}: a folder, but no captured machine: {expected}")
-    elif path.exists() and not path.is_file():
+    elif os.path.lexists(path) and not is_file(path):
         raise InputError(f"{path}: neither a file nor a folder: {expected}")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from hw.errors import InputError
+from hw.files import is_file
 from hw.spelling import suggestion
 from hw.toml_file import read_bytes
 from minikern.core.user_files import is_file_name, refuse_taken, user_files
@@ -63,7 +64,7 @@ def find_source(text: str, known: Mapping[str, Source], what: str) -> Source:
     """The file called ``text``, by name or path. InputError: there is none; a name that was perhaps meant."""
     if is_file_name(text):
         path = Path(text)
-        if not path.is_file():
+        if not is_file(path):
             raise InputError(f"{text}: no such file: expected the name of a {what}, or a TOML file")
         source = read_source(path)
         refuse_taken(path, source.name, [name for name, other in known.items() if not other.own])
@@ -76,4 +77,4 @@ def find_source(text: str, known: Mapping[str, Source], what: str) -> Source:
 def beside(source: Source, name: str) -> Source | None:
     """The user's file ``name``.toml in the folder of ``source``, which may extend it; None if there is none."""
     path = Path(source.where).parent / f"{name}.toml"
-    return read_source(path) if source.own and path.is_file() else None
+    return read_source(path) if source.own and is_file(path) else None

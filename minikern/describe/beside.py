@@ -4,13 +4,14 @@ what systemd-analyze printed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from hw.acpi.spec import AcpiSpec, RawTable
 from hw.errors import InputError
-from hw.files import read_text_input
+from hw.files import is_file, is_folder, read_text_input
 from minikern.core.captured_build import CapturedBuild
 from minikern.describe.acpi_places import placed_acpi
 from minikern.describe.acpidump import read_acpidump, read_dat_folder
@@ -63,8 +64,8 @@ def lay_startup(spec: Case, path: Path) -> None:
 
 def read_beside(path: Path) -> str:
     """The text of a file beside a machine. InputError: none, unreadable, too long."""
-    if not path.is_file():
-        raise InputError(f"{path}: neither a file nor a folder" if path.exists() else f"{path}: no such file")
+    if not is_file(path):
+        raise InputError(f"{path}: neither a file nor a folder" if os.path.lexists(path) else f"{path}: no such file")
     return read_text_input(path)
 
 
@@ -82,7 +83,7 @@ def _lay_config(spec: Case, path: Path, of_its_own: bool) -> None:
 
 def acpi_tables(path: Path) -> Tables:
     """The tables of an acpidump text or of a folder of .dat files. InputError: it holds none."""
-    if path.is_dir():
+    if is_folder(path):
         by_name = read_dat_folder(path if any(path.glob("*.dat")) else path / "acpi")
         found = [(name, data) for name in sorted(by_name) for data in by_name[name]]
     else:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hw.errors import InputError
+from hw.files import is_file, is_folder
 from hw.numbers import is_count
 from minikern.core.families import costs_of, family_of
 from minikern.describe.alone import (
@@ -36,12 +37,12 @@ def case_from_file(name: str, preset: Preset) -> Case | None:
     if "\0" in name:
         raise InputError(f"{name!r}: no name of a file")
     path = Path(name)
-    if path.is_dir():
+    if is_folder(path):
         return _from_folder(path, preset)
-    if path.is_file():
+    if is_file(path):
         return _from_file(path, preset)
     log, colon, which = name.rpartition(":")
-    if colon and is_count(which) and len(which) < 4 and Path(log).is_file():
+    if colon and is_count(which) and len(which) < 4 and is_file(log):
         return spec_from_dmesg(Path(log), preset, int(which))
     return None
 
@@ -95,17 +96,17 @@ def is_log(name: str) -> bool:
     if "\0" in name:
         return False
     path = Path(name)
-    if not path.is_file():
+    if not is_file(path):
         log, colon, which = name.rpartition(":")
         path = Path(log) if colon and is_count(which) and len(which) < 4 else path
-    known = path.is_file() and not _is_toml(path) and not is_archive(path)
+    known = is_file(path) and not _is_toml(path) and not is_archive(path)
     return known and not is_tables(path) and not is_resource_tree(path) and not is_functions(path)
 
 
 def further_boots(name: str) -> list[str]:
     """How to name the other boots of a log that holds several, as kexec and kdump leave them; empty for the rest."""
     path = Path(name)
-    if "\0" in name or not path.is_file() or _is_toml(path) or is_archive(path):
+    if "\0" in name or not is_file(path) or _is_toml(path) or is_archive(path):
         return []
     return [f"{name}:{number}" for number in range(2, len(boots(read_log(path))) + 1)]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hw.acpi.layout import HEADER
 from hw.errors import InputError
-from hw.files import read_input
+from hw.files import is_file, is_folder, read_input
 from minikern.acpi.acpi_init import acpi_initialize_objects
 from minikern.acpi.aml_load import acpi_load_tables
 from minikern.acpi.interpreter import Interpreter
@@ -69,9 +69,9 @@ def _is_table_source(source: str) -> bool:
     path = Path(source)
     if source in preset_names() or "\0" in source:
         return False
-    if path.is_dir():
+    if is_folder(path):
         return not is_capture(path) and any(path.glob("*.[dD][aA][tT]"))
-    return path.is_file() and _kind(_head(path)) != "machine"
+    return is_file(path) and _kind(_head(path)) != "machine"
 
 
 def _kind(data: bytes) -> str:
@@ -99,10 +99,10 @@ def read_packed(path: Path) -> bytes:
 
 def _tables_of(source: str) -> list[DumpedTable]:
     path = Path(source)
-    if path.is_dir():
+    if is_folder(path):
         files = [file for file in path.iterdir() if file.suffix.lower() == ".dat"]
         return [_binary(file) for file in sorted(files, key=_file_order)]
-    if not path.is_file():
+    if not is_file(path):
         raise InputError(f"{source}: no such file: expected an acpidump, a folder of .dat files or .dat files")
     data = read_packed(path)
     kind = _kind(data[: 1 << 16])

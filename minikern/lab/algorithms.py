@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from hw.errors import InputError
+from hw.files import is_file
 from minikern.host.jit import teach_numba
 from minikern.lab.kinds.kind import Hook
 from minikern.lab.kinds.registry import HOOKS
@@ -60,7 +61,7 @@ def load_algorithms(name: str) -> list[Found]:
 
     InputError when there is no such thing, when it fails to load, or when a function has the wrong arguments.
     """
-    found = _from_file(Path(name)) if Path(name).is_file() else _from_entry_point(name)
+    found = _from_file(Path(name)) if is_file(name) else _from_entry_point(name)
     for item in found:
         _check_arguments(item)
     return found

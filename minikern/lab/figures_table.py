@@ -83,9 +83,9 @@ def figure_names() -> list[str]:
 
 def load_figures(name: str) -> Figures:
     """The figures called ``name``; InputError if there are none."""
+    if name not in figure_names():
+        raise InputError(f"no published figures called {name!r:.80}")
     path = resources.files("minikern.lab").joinpath("figures").joinpath(f"{name}.toml")
-    if not path.is_file():
-        raise InputError(f"no published figures called {name!r}")
     return decode_toml(path.read_bytes(), Figures, f"figures {name}")
 
 

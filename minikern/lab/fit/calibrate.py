@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from hw.errors import InputError
+from hw.files import is_file
 from hw.numbers import is_count
 from minikern.core.cost_table import cost_groups, machine_costs
 from minikern.core.costs import Cost
@@ -40,7 +41,7 @@ MOVED, LEAST_WAIT_SHARE = 0.3, 0.01  # of a logarithm; of the boot
 def split_name(name: str) -> tuple[Path, int]:
     """A log's file and which boot of it: ``FILE`` or ``FILE:N``."""
     path, colon, which = name.rpartition(":")
-    if colon and is_count(which) and len(which) < 4 and not Path(name).is_file():
+    if colon and is_count(which) and len(which) < 4 and not is_file(name):
         return Path(path), int(which)
     return Path(name), 0
 
