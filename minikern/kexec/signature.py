@@ -22,6 +22,7 @@ from minikern.kexec.pefile import digested_ranges, pefile_parse_binary, pefile_s
 SPC_INDIRECT_DATA = "1.3.6.1.4.1.311.2.1.4"
 HASHES: dict[str, Any] = {"sha256": SHA256, "sha384": SHA384, "sha512": SHA512}
 MAX_CHAIN = 8
+UNSOUND = (ValueError, TypeError, KeyError, IndexError, AttributeError)  # what asn1crypto raises for damaged bytes
 
 
 class _SpcIndirectData(core.Sequence):  # type: ignore[misc]
@@ -35,7 +36,7 @@ def load_certificate(data: bytes, name: str) -> x509.Certificate:
             _, _, data = pem.unarmor(data)
         certificate = x509.Certificate.load(data, strict=True)
         certificate.native  # noqa: B018 - parsing is lazy; this does it
-    except (ValueError, TypeError) as error:
+    except UNSOUND as error:
         raise InputError(f"{name}: expected an X.509 certificate (DER or PEM): {error}") from error
     return certificate
 
@@ -43,7 +44,10 @@ def load_certificate(data: bytes, name: str) -> x509.Certificate:
 def certificates_of(image: bytes) -> list[x509.Certificate]:
     """The certificates a signed image carries. KexecError as verify_pefile_signature()."""
     signed, _ = _signed_data(pefile_strip_sig_wrapper(image, pefile_parse_binary(image)))
-    return _bundle(signed)
+    try:
+        return _bundle(signed)
+    except UNSOUND as error:
+        raise KexecError("EBADMSG", "PKCS#7 certificates", "sound ones", str(error).split("\n")[0]) from error
 
 
 def verify_pefile_signature(image: bytes, trusted: Sequence[x509.Certificate]) -> x509.Certificate:
@@ -59,7 +63,7 @@ def verify_pefile_signature(image: bytes, trusted: Sequence[x509.Certificate]) -
         name, expected = _content_digest(content)
     except KexecError:
         raise
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+    except UNSOUND as error:
         raise KexecError("EBADMSG", "PKCS#7 message", "a sound one", str(error).split("\n")[0]) from error
     state = hashlib.new(_hash(name))
     for start, end in digested_ranges(pe, len(image)):
@@ -101,7 +105,7 @@ def _signed_data(message: bytes) -> tuple[Any, Any]:
         signed = info["content"]
         encapsulated = signed["encap_content_info"]
         kind, content = encapsulated["content_type"].dotted, encapsulated["content"].parsed
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except UNSOUND as error:
         raise KexecError("EBADMSG", "PKCS#7 message", "signed data", str(error).split("\n")[0]) from error
     if kind != SPC_INDIRECT_DATA:
         raise KexecError("EBADMSG", "PKCS#7 content", f"{SPC_INDIRECT_DATA} (a digest of a PE file)", str(kind))

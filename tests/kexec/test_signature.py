@@ -103,6 +103,19 @@ def test_a_certificate_that_is_none() -> None:
             load_certificate(data, "ca.pem")
 
 
+def test_a_certificate_with_other_numbers_is_one_or_none() -> None:
+    good, draw, refused = certificate("signer", "authority").dump(), random.Random(1), 0
+    for _ in range(2000):
+        data = bytearray(good)
+        data[draw.randrange(len(data))] ^= 1 << draw.randrange(8)
+        try:
+            load_certificate(bytes(data), "ca.der")
+        except InputError as error:
+            refused += 1
+            assert "expected an X.509 certificate" in str(error)
+    assert 0 < refused < 2000
+
+
 def test_the_option(tmp_path: Path) -> None:
     good, bad, ca = tmp_path / "good", tmp_path / "bad", tmp_path / "ca.der"
     good.write_bytes(sign(unsigned()))
