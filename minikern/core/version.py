@@ -6,13 +6,14 @@ A release candidate counts for what it holds: 6.5-rc1 has all of the merge windo
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from hw.errors import InputError
 
-_WORD = re.compile(r"(?:Linux version )?(\d+)\.(\d+)(?:\.(\d+))?(?:-rc(\d+))?")
+_WORD = re.compile(r"(?:Linux version )?([0-9]{1,6})\.([0-9]{1,6})(?:\.([0-9]{1,6}))?(?:-rc([0-9]{1,6}))?")
 _TAKEN_IN = re.compile(r"(?:Debian |Ubuntu \S+ )(\d+\.\d+\.\d+)")
-_NEXT = re.compile(r"Linux version \d+\.\d+\.0(?:-rc(\d+))?-next-\d{8}")
+_NEXT = re.compile(r"Linux version \d+\.\d+\.0(?:-rc([0-9]{1,6}))?-next-\d{8}")
 LATE_CANDIDATE = 5
 LAST_MINOR = {4: 20, 5: 19, 6: 19}  # after which the major number changes
 FINAL = 1 << 16  # a candidate's number once it is none any more
@@ -32,6 +33,7 @@ class Version(NamedTuple):
         return self.major, self.minor
 
 
+@lru_cache(maxsize=1024)
 def parse_version(text: str) -> Version:
     """The version a word like ``6.5-rc1``, ``6.12.117+deb12-amd64`` or ``5.15.0-107-generic`` begins with.
 
@@ -77,6 +79,7 @@ def kernel_release(text: str) -> str:
     return f"{version.major}.{version.minor}.{version.patch}{candidate}"
 
 
+@lru_cache(maxsize=1024)
 def parse_since(text: str) -> Version:
     """The first version of a row: ``6.5`` is its merge window, that is 6.5-rc1; ``5.13-rc6`` came later."""
     version = parse_version(text)

@@ -35,6 +35,10 @@ def test_what_a_kernel_calls_itself(text: str, word: str) -> None:
     assert kernel_release(text) == word
 
 
+def test_numbers_have_an_end() -> None:
+    assert parse_version("6." + "9" * 5000) == parse_version("6.999999")
+
+
 @pytest.mark.parametrize("text", ["", "six", "6", "v6.1", ".5"])
 def test_what_is_no_version(text: str) -> None:
     with pytest.raises(InputError, match="no kernel version"):
