@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from functools import lru_cache
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -48,8 +49,14 @@ def convert(tree: object, kind: type[T], where: str) -> T:
     try:
         return msgspec.convert(tree, kind)
     except msgspec.ValidationError as error:
-        _check_words(tree, msgspec.inspect.type_info(kind), where, "")
+        of: Any = kind
+        _check_words(tree, _type_info(of), where, "")
         raise InputError(f"{where}: {error}") from error
+
+
+@lru_cache(maxsize=64)
+def _type_info(kind: Any) -> msgspec.inspect.Type:
+    return msgspec.inspect.type_info(kind)
 
 
 def _check_numbers(tree: object, where: str, path: str) -> None:
