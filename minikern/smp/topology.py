@@ -294,7 +294,7 @@ def _possible_new(k: Kernel, maps: CpuMaps, registry: Registry, shifts: Shifts) 
 def _limit_possible(k: Kernel, maps: CpuMaps, limit: int) -> int:
     asked = maps.asked.possible_cpus
     up = maps.setup_max_cpus == 0 or maps.apic.disabled
-    possible = min(1 if up else limit, asked or limit)
+    possible = min(1 if up else limit, (asked or limit) & 0xFFFF_FFFF)  # an unsigned number there: -1 limits nothing
     if possible < limit:
         k.printk(f"CPU topo: Limiting to {possible} possible CPUs")
     return possible

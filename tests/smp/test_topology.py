@@ -116,6 +116,7 @@ def test_slots_beyond_the_limit_are_rejected() -> None:
         ("noapic", 8, ["CPU topo: Allowing 8 present CPUs plus 0"]),
         ("nolapic", 1, ["CPU topo: Limiting to 1 possible CPUs", "CPU topo: Max. logical packages:   1"]),
         ("possible_cpus=2", 2, ["CPU topo: Limiting to 2 possible CPUs"]),
+        ("possible_cpus=-3", 8, []),
         ("nosmp", 1, ["CPU topo: Limiting to 1 possible CPUs", "CPU topo: Allowing 1 present"]),
         ("maxcpus=0", 1, ["CPU topo: Limiting to 1 possible CPUs"]),
         ("maxcpus=3", 8, ["CPU topo: Allowing 8 present CPUs plus 0"]),
