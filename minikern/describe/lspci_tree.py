@@ -100,6 +100,8 @@ class _Line:
         self.at = found.end()
         if bridge is None:
             bus = TreeBus(int(found[1] or "0", 16), first, LAST_BUS)
+            if any((other.segment, other.number) == (bus.segment, bus.number) for other in self.roots):
+                raise InputError(f"{self.where}: root bus {found[0]} a second time")
             self.roots.append(bus)
             return bus
         assert above is not None

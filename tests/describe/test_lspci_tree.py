@@ -65,6 +65,7 @@ def test_names_and_ids_behind_functions() -> None:
         ("-[0000:00]-+-00.0\n    \\-01.0\n", "tree:2: '    .*hangs on no branch"),
         ("-[0000:00]-+-01.0-[01-00]----00.0\n", "tree:1: bus .01-00. behind bus 00: expected larger numbers"),
         ("-[0000:00]-+-02.0\n           \\-01.0\n", "tree:2: function 0000:00:01.0 after 0000:00:02.0"),
+        ("-+-[0000:80]---01.0\n \\-[0000:80]---02.0\n", "tree:2: root bus .0000:80. a second time"),
         ("-[0000:00]-+-01.0x\n", "tree:1: 'x': expected a name or a bus"),
         ("-[0000:00]-+-zz.0\n", "tree:1: 'zz.0': expected a bus .01. or a function 00.0"),
     ],
