@@ -102,7 +102,7 @@ def test_misspellings_are_named_with_file_and_key(write: Write, text: str, says:
 
 @pytest.mark.parametrize("name", ["x" * 3000, "a\\u0000b", "a/" * 2000])
 def test_what_no_file_can_be_called_is_no_variant(write: Write, name: str) -> None:
-    with pytest.raises(InputError, match="unknown variant|extends"):
+    with pytest.raises(InputError, match=r"extends: "):
         load_variant(write(f'extends = "{name}"'))
     with pytest.raises(InputError, match="no such file"):
         load_variant(f"{name}/x.toml")

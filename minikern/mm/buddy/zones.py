@@ -84,7 +84,8 @@ def free_area_init(k: Kernel, bounds: Bounds) -> None:
     """Nodes, zones and their lines. Source: mm/mm_init.c:free_area_init() @ v6.12"""
     movable = find_zone_movable_pfns(k, bounds)
     _print_ranges(k, bounds, movable)
-    online = sorted({region.nid for region in k.memblock.memory_regions()})
+    # Memory beyond all nodes has none: the table of unaccepted memory that a crash kernel is told of.
+    online = sorted({region.nid for region in k.memblock.memory_regions()} - {NUMA_NO_NODE})
     k.nodes = []
     # Before 5.18 nodes without memory come later, and only those with CPUs.
     late = k.behaviour.memoryless == "late"

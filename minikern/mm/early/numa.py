@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hw.errors import MachineStopped
 from hw.units import PAGE_SIZE, SMP_CACHE_BYTES
 from minikern.acpi.srat import SratCpu, SratMemory, parse_slit, parse_srat
 from minikern.core.moduleparam import Parameter, Words, early_param, needs_value
@@ -54,7 +55,10 @@ def numa_init(k: Kernel) -> None:
     k.printk(f"Faking a node at [mem {0:#018x}-{(k.totals.max_pfn << 12) - 1:#018x}]")
     k.numa.parsed.add(0)
     k.numa.memblks.append(Memblk(0, k.totals.max_pfn << 12, 0))
-    _cleanup_and_register(k)
+    try:
+        _cleanup_and_register(k)
+    except SratError:  # the kernel goes on without a node, and has no memory then
+        raise MachineStopped("a megabyte or more of memory lies beyond the map, and no node has it") from None
 
 
 def _flat(k: Kernel) -> None:

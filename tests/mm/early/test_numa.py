@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hw.errors import MachineStopped
 from hw.spec import MemoryRange
 from minikern.core.build_facts import with_kernel_facts
 from minikern.core.config import Config
@@ -117,6 +118,18 @@ def test_node_without_cpus() -> None:
     log = lines(numa=("1G,cpus=0-1", "1G", "1G"))
     assert any(line.startswith("Built 3 zonelists") for line in log)
     assert "Fallback order for Node 0: 0 1 2 " in log
+
+
+@pytest.mark.parametrize("start", [0x1000_0000, 0x2000_0000, 0x104E_9B23_BC])
+def test_memory_beyond_the_map_has_no_node(start: int) -> None:
+    spec = load_preset("tiny")
+    spec.boot.efi_unaccepted = start
+    k = boot(spec).kernel
+    assert [pglist.nid for pglist in k.nodes] == [0]
+    spec.boot.efi_unaccepted_bytes = 1 << 21
+    if start > 0x1000_0000:
+        with pytest.raises(MachineStopped, match="lies beyond the map"):
+            boot(spec)
 
 
 def test_movable_zone_by_percent() -> None:
