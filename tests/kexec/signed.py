@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -39,9 +40,8 @@ def unsigned() -> bytearray:
 
 @cache
 def key(name: str) -> Any:
-    """An RSA key for a name; the same for the whole run."""
-    del name
-    return RSA.generate(1024)
+    """An RSA key for a name; the same in every run, so that what fails once fails again."""
+    return RSA.generate(1024, randfunc=random.Random(name).randbytes)
 
 
 def certificate(subject: str, issuer: str, key_of: str = "") -> x509.Certificate:
