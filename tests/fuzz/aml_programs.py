@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from random import Random
 from typing import Any
-
-from hypothesis import strategies as st
 
 from hw.acpi import aml
 from hw.acpi.layout import TableIds, sdt
@@ -15,14 +14,15 @@ from minikern.core.kernel import Kernel
 from minikern.describe.acpidump import DumpedTable
 from minikern.lab.acpi_source import bare_kernel
 from tests.acpi.mutations import loaded
+from tests.fuzz.mutations import one_in
 
 PATIENCE = 20_000
+ENDLESS = 400  # loops to one that may not end: they take their whole patience
 COUNTED = aml.increment(aml.name_path("DONE"))
-NUMBERS = st.one_of(st.integers(0, 20), st.sampled_from((0xFF, 0x100, 0xFFFFFFFF, 1 << 32, (1 << 64) - 1)))
-LITERALS = st.one_of(NUMBERS.map(aml.integer), st.sampled_from(("", "a", "0x1F", "beef")).map(aml.string),
-                     st.binary(min_size=1, max_size=9).map(aml.buffer))  # fmt: skip
-NAMES = st.sampled_from(("INT0", "STR0", "BUF0", "PKG0", "FLD0", "FLD1")).map(aml.name_path)
-PLACES = st.one_of(NAMES, st.integers(0, 7).map(aml.local))
+NUMBERS = (0xFF, 0x100, 0xFFFFFFFF, 1 << 32, (1 << 64) - 1)
+NAMES = ("INT0", "STR0", "BUF0", "PKG0", "FLD0", "FLD1")
+TEXTS = ("", "a", "0x1F", "beef")
+BINARY: tuple[Callable[..., bytes], ...] = (aml.add, aml.and_, aml.or_, aml.shift_left, aml.equal, aml.less)
 DECLARED = b"".join([
     aml.name("DONE", aml.ZERO), aml.name("INT0", aml.integer(5)), aml.name("STR0", aml.string("text")),
     aml.name("BUF0", aml.buffer(bytes(range(9)))), aml.name("PKG0", aml.package([aml.ONE, aml.string("x")])),
@@ -34,41 +34,58 @@ DECLARED = b"".join([
 ])  # fmt: skip
 
 
-def _values() -> st.SearchStrategy[bytes]:
-    binary: st.SearchStrategy[Callable[..., bytes]] = st.sampled_from((aml.add, aml.and_, aml.or_, aml.shift_left,
-                                                                       aml.equal, aml.less))  # fmt: skip
-    return st.recursive(
-        st.one_of(LITERALS, PLACES),
-        lambda inner: st.one_of(
-            st.builds(lambda op, a, b: op(a, b), binary, inner, inner),
-            st.builds(aml.not_, inner),
-            st.builds(lambda a, b: aml.deref_of(aml.index(a, b)), NAMES, inner),
-            st.builds(lambda a, b: aml.call("\\ADD2", a, b), inner, inner),
-        ),
-        max_leaves=6,
-    )
+def _literal(chance: Random) -> bytes:
+    match chance.randrange(3):
+        case 0:
+            return aml.integer(chance.choice(NUMBERS) if one_in(chance, 2) else chance.randint(0, 20))
+        case 1:
+            return aml.string(chance.choice(TEXTS))
+    return aml.buffer(bytes(chance.randrange(256) for _ in range(chance.randint(1, 9))))
 
 
-def _terms() -> st.SearchStrategy[list[bytes]]:
-    one = st.one_of(
-        st.builds(aml.store, _values(), PLACES), st.builds(aml.increment, PLACES), st.builds(aml.return_, _values()),
-        st.builds(lambda value: aml.call("\\DEEP", value), _values()),
-    )  # fmt: skip
-    nested = st.recursive(
-        one,
-        lambda inner: st.one_of(
-            st.builds(aml.if_, _values(), st.lists(inner, max_size=3)),
-            st.builds(lambda value, body: aml.while_(value, [*body, COUNTED]), _values(), st.lists(inner, max_size=2)),
-        ),
-        max_leaves=5,
-    )
-    return st.lists(nested, min_size=1, max_size=8)
+def _place(chance: Random) -> bytes:
+    return aml.name_path(chance.choice(NAMES)) if one_in(chance, 2) else aml.local(chance.randint(0, 7))
 
 
-def programs() -> st.SearchStrategy[bytes]:
+def _value(chance: Random, depth: int = 3) -> bytes:
+    kind = chance.randrange(8) if depth else 0
+    if kind < 4:
+        return _literal(chance) if one_in(chance, 2) else _place(chance)
+    first = _value(chance, depth - 1)
+    match kind:
+        case 4:
+            return chance.choice(BINARY)(first, _value(chance, depth - 1))
+        case 5:
+            return aml.not_(first)
+        case 6:
+            return aml.deref_of(aml.index(aml.name_path(chance.choice(NAMES)), first))
+    return aml.call("\\ADD2", first, _value(chance, depth - 1))
+
+
+def _term(chance: Random, depth: int = 2) -> bytes:
+    match chance.randrange(6) if depth else chance.randrange(4):
+        case 0:
+            return aml.store(_value(chance), _place(chance))
+        case 1:
+            return aml.increment(_place(chance))
+        case 2:
+            return aml.return_(_value(chance))
+        case 3:
+            return aml.call("\\DEEP", _value(chance))
+        case 4:
+            return aml.if_(_value(chance), [_term(chance, depth - 1) for _ in range(chance.randint(0, 3))])
+    inner = [_term(chance, depth - 1) for _ in range(chance.randint(0, 2))]
+    if one_in(chance, ENDLESS):
+        return aml.while_(_value(chance), [*inner, COUNTED])
+    turns = aml.local(chance.randint(0, 7))
+    return aml.while_(aml.less(turns, aml.integer(chance.randint(0, 9))), [*inner, aml.increment(turns), COUNTED])
+
+
+def program(chance: Random) -> bytes:
     """A DSDT whose method MAIN begins and goes on with counting."""
-    return _terms().map(lambda terms: sdt("DSDT", 2, DECLARED + aml.method("MAIN", 0, [
-        COUNTED, *(part for term in terms for part in (term, COUNTED))]), TableIds()))  # fmt: skip
+    terms = [part for _ in range(chance.randint(1, 8)) for part in (_term(chance), COUNTED)]
+    main = aml.method("MAIN", 0, [COUNTED, *terms])
+    return sdt("DSDT", 2, DECLARED + main, TableIds())
 
 
 @cache

@@ -1,24 +1,15 @@
-"""Inputs that are nearly right: what a reader expects, with the mistakes that people, disks and strangers make."""
+"""Inputs that are nearly right: what a reader expects, with the mistakes that people, disks and strangers make.
+
+Everything is drawn from a ``random.Random``: hypothesis' own in the tests, one that is seeded by a number in a night's
+run. The same numbers give the same input.
+"""
 
 from __future__ import annotations
 
-import copy
 import re
-import tomllib
-from collections.abc import Iterator
-from functools import cache
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import msgspec
-import tomli_w
-from hypothesis import strategies as st
-
-from minikern.core.parameters import listed
-from minikern.describe.case import Case
-from minikern.describe.presets import load_machine
-from minikern.report.machine_files import spec_toml
+from random import Random
 
 CAPTURES = Path(__file__).parents[1] / "data" / "captures"
 EDGES = (-1, 0, 1, 255, 256, 65535, 65536, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**48, 2**52, 2**63 - 1, 2**63, 2**64)
@@ -26,145 +17,103 @@ WORDS = ("", "x", "²", "\x00", "\x1b[31m", "9" * 5000, "é", "0-9999999", "%s",
 SIZES = ("0", "1", "4K", "1M", "64M", "1G", "4T", "0x10000", "-1", "2E", "18446744073709551615", "5%")
 SHAPES = ("on", "off", "auto", "nr", "all", "ttyS0", "node", "", "high")
 REALS = (-1.0, 0.0, 1e-300, 1e9, 1e100, 1e308, float("inf"), float("nan"))
+PATTERNS = (b"\xff" * 4, bytes(4), b"\0\0\0\x80", b"\xff\xff\xff\x7f")
 
 _NUMBER = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{16}\b|\d+")
-_SEPARATE = re.compile(r"([,:@$!\-+=])")
 
 
-def edge_numbers() -> st.SearchStrategy[int]:
-    return st.one_of(st.sampled_from(EDGES), st.integers(-(2**64), 2**65), st.integers(0, 300))
+def one_in(chance: Random, count: int) -> bool:
+    """True once in ``count`` times."""
+    return not chance.randrange(count)
 
 
-@cache
-def places() -> tuple[tuple[tuple[Any, ...], str], ...]:
-    """Every field of a description, as (key path, kind)."""
-    return tuple(_places(msgspec.inspect.type_info(Case), ()))
+def edge_number(chance: Random) -> int:
+    """A number: small, anywhere, or where a field ends."""
+    match chance.randrange(3):
+        case 0:
+            return chance.choice(EDGES)
+        case 1:
+            return chance.randint(-(2**64), 2**65)
+    return chance.randint(0, 300)
 
 
-def _places(kind: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str]]:
-    if isinstance(kind, msgspec.inspect.Metadata):
-        kind = kind.type
-    if isinstance(kind, msgspec.inspect.UnionType):
-        for choice in kind.types:
-            yield from _places(choice, path)
-    elif isinstance(kind, msgspec.inspect.StructType):
-        for field in kind.fields:
-            yield from _places(field.type, (*path, field.encode_name))
-    elif isinstance(kind, msgspec.inspect.ListType | msgspec.inspect.VarTupleType):
-        yield from _places(kind.item_type, (*path, 0))
-    elif isinstance(kind, msgspec.inspect.DictType):
-        yield from _places(kind.value_type, (*path, "*"))
-    elif isinstance(kind, msgspec.inspect.IntType | msgspec.inspect.FloatType | msgspec.inspect.StrType):
-        yield path, type(kind).__name__
+def number_within(chance: Random, low: int, high: int) -> int:
+    """A number mostly within bounds, at them, and one beyond."""
+    if one_in(chance, 4):
+        return chance.choice((low - 1, low, low + 1, high - 1, high, high + 1))
+    return chance.randint(low, min(high, low + 300)) if one_in(chance, 2) else chance.randint(low, high)
 
 
-def put(tree: Any, path: tuple[Any, ...], value: object) -> None:
-    """Set one field of a description that was read from TOML, making what it lies in."""
-    for key, following in pairwise(path):
-        if isinstance(tree, list):
-            if not tree:
-                tree.append([] if isinstance(following, int) else {})
-            tree = tree[0]
-        else:
-            name = next(iter(tree), "x") if key == "*" else key
-            tree = tree.setdefault(name, [] if isinstance(following, int) else {})
-    if isinstance(tree, list):
-        tree[:1] = [value]
-    elif isinstance(tree, dict):
-        tree[next(iter(tree), "x") if path[-1] == "*" else path[-1]] = value
-
-
-@cache
-def _tree(name: str) -> dict[str, Any]:
-    return tomllib.loads(spec_toml(load_machine(name)))
-
-
-@st.composite
-def descriptions(draw: st.DrawFn) -> bytes:
-    """A preset as TOML with some fields set to what they should not be; at times damaged as text."""
-    tree = copy.deepcopy(_tree(draw(st.sampled_from(("tiny", "laptop")))))
-    for _ in range(draw(st.integers(0, 3))):
-        path, kind = draw(st.sampled_from(places()))
-        values = {"IntType": edge_numbers(), "FloatType": st.sampled_from(REALS), "StrType": st.sampled_from(WORDS)}
-        value: object = draw(values[kind]) if draw(st.integers(0, 9)) else draw(st.sampled_from(([], {}, "x", 1, True)))
-        try:
-            put(tree, path, value)
-        except (AttributeError, TypeError):
-            continue
-    data = tomli_w.dumps(tree).encode("utf-8", "replace")
-    return draw(damaged(data)) if not draw(st.integers(0, 7)) else data
-
-
-@st.composite
-def damaged(draw: st.DrawFn, data: bytes, most: int = 6) -> bytes:
+def damaged(chance: Random, data: bytes, most: int = 6, least: int = 0) -> bytes:
     """``data`` with bytes changed, cut out, doubled or cut off; at first, as it is."""
     found = bytearray(data)
-    for _ in range(draw(st.integers(0, most))):
-        at = draw(st.integers(0, max(0, len(found) - 1)))
-        what = draw(st.integers(0, 9))
-        if what < 6 and found:
-            found[at] = draw(st.integers(0, 255))
-        elif what == 6:
-            found[at : at + 4] = draw(st.sampled_from((b"\xff" * 4, bytes(4), b"\0\0\0\x80", b"\xff\xff\xff\x7f")))
-        elif what == 7:
-            del found[at : at + draw(st.integers(1, 64))]
-        elif what == 8:
-            found[at:at] = found[at : at + draw(st.integers(1, 64))]
+    for _ in range(chance.randint(least, most)):
+        at = chance.randint(0, max(0, len(found) - 1))
+        what = chance.randrange(20)
+        if what < 12 and found:
+            found[at] = chance.randrange(256) if one_in(chance, 2) else found[at] ^ 1 << chance.randrange(8)
+        elif what < 15:
+            found[at : at + 4] = chance.choice(PATTERNS)
+        elif what < 17:
+            del found[at : at + chance.randint(1, 64)]
+        elif what < 19:
+            found[at:at] = found[at : at + chance.randint(1, 64)]
         else:
             del found[at:]
     return bytes(found)
 
 
-@cache
-def logs() -> tuple[tuple[str, ...], ...]:
-    paths = sorted(CAPTURES.glob("*/dmesg.txt"))
-    return tuple(tuple(path.read_text("utf-8", "replace").splitlines()) for path in paths)
+def overwritten(chance: Random, data: bytes, most: int = 4, start: int = 0, end: int = 0) -> bytes:
+    """``data`` of the same length with one to ``most`` numbers of 1, 2, 4 or 8 bytes changed in [start, end)."""
+    found, stop = bytearray(data), end or len(data)
+    for _ in range(chance.randint(1, most)):
+        size = chance.choice((1, 1, 2, 4, 4, 8))
+        if stop - start < size:
+            continue
+        at = chance.randrange(start, stop - size + 1)
+        old = int.from_bytes(found[at : at + size], "little")
+        value = chance.choice((old ^ 1 << chance.randrange(8 * size), old + 1, old - 1, old << 1, edge_number(chance)))
+        found[at : at + size] = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
+    return bytes(found)
 
 
-@st.composite
-def boot_logs(draw: st.DrawFn) -> bytes:
-    """A real log with lines lost, doubled, swapped or cut, and numbers that no machine has."""
-    lines = list(draw(st.sampled_from(logs())))
-    for _ in range(draw(st.integers(0, 8))):
-        at = draw(st.integers(0, len(lines) - 1))
-        what = draw(st.integers(0, 9))
-        if what < 6:
-            lines[at] = draw(_other_number(lines[at]))
-        elif what == 6 and len(lines) > 1:
-            del lines[at : at + draw(st.integers(1, 30))]
-        elif what == 7:
-            lines[at:at] = lines[at : at + 3] * draw(st.sampled_from((1, 2, 500)))
-        elif what == 8:
-            lines[at] = lines[at][: draw(st.integers(0, 80))]
-        else:
-            lines[at] += draw(st.sampled_from(WORDS))
-        lines = lines or [""]
-    return "\n".join(lines).encode("utf-8", "replace")
-
-
-@st.composite
-def _other_number(draw: st.DrawFn, line: str) -> str:
+def other_number(chance: Random, line: str) -> str:
+    """A line with one of its numbers changed."""
     found = list(_NUMBER.finditer(line))
     if not found:
         return line
-    one = draw(st.sampled_from(found))
-    value = abs(draw(edge_numbers()))
+    one = chance.choice(found)
+    base = 10 if not one[0].startswith("0x") and len(one[0]) != 16 else 16
+    near = one_in(chance, 2) and len(one[0]) < 20
+    value = max(0, int(one[0], base) + chance.choice((-1, 1, 0x1000))) if near else abs(edge_number(chance))
     text = f"{value:#x}" if one[0].startswith("0x") else f"{value:016x}" if len(one[0]) == 16 else str(value)
-    return line[: one.start()] + draw(st.sampled_from((text, text, "9" * 5000, "²"))) + line[one.end() :]
+    text = chance.choice(("9" * 5000, "²")) if one_in(chance, 12) else text
+    return line[: one.start()] + text + line[one.end() :]
 
 
-@cache
-def names() -> tuple[str, ...]:
-    return tuple(sorted({name.rstrip("=") for kind in listed().values() for name in kind}))
+def edited(chance: Random, lines: Sequence[str], most: int = 8, first: int = 0) -> list[str]:
+    """Lines lost, doubled, swapped or cut, and numbers that no machine has; the ``first`` ones are left alone."""
+    found = list(lines) or [""]
+    for _ in range(chance.randint(0, most)):
+        at = chance.randint(min(first, len(found) - 1), len(found) - 1)
+        what = chance.randrange(20)
+        if what < 12:
+            found[at] = other_number(chance, found[at])
+        elif what < 14 and len(found) > 1:
+            del found[at : at + chance.randint(1, 30)]
+        elif what < 16:
+            found[at:at] = found[at : at + 3] * chance.choice((1, 2, 2, 500))
+        elif what < 17:
+            other = chance.randrange(len(found))
+            found[at], found[other] = found[other], found[at]
+        elif what < 19:
+            found[at] = found[at][: chance.randint(0, 80)]
+        else:
+            found[at] += chance.choice(WORDS)
+        found = found or [""]
+    return found
 
 
-@st.composite
-def command_lines(draw: st.DrawFn, modelled: tuple[str, ...] = ()) -> str:
-    """Words of the kernel's own table with values of the shapes that its parsers know."""
-    part = st.one_of(st.sampled_from(SIZES), edge_numbers().map(str), st.sampled_from((*SHAPES, *WORDS[:5])))
-    joined = st.lists(st.one_of(part, st.sampled_from(tuple(",:@$!-%#"))), max_size=6).map("".join)
-    lines = []
-    for _ in range(draw(st.integers(1, 6))):
-        name = draw(st.sampled_from(modelled) if modelled and draw(st.integers(0, 4)) else st.sampled_from(names()))
-        lines.append(name if not draw(st.integers(0, 5)) else f"{name}={draw(joined)}")
-    return " ".join(lines)
+def text_of(lines: Sequence[str]) -> bytes:
+    """Lines as a file's bytes."""
+    return ("\n".join(lines) + "\n").encode("utf-8", "replace")

@@ -1,0 +1,40 @@
+"""Every reader there is: how its inputs are made, how it takes one, and how large its share of a night's run is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import Any, NamedTuple
+
+from minikern.acpi.values import AmlError
+from tests.fuzz import aml_programs, handed_on
+
+
+class Reader(NamedTuple):
+    """What is fed: inputs, and the function that takes one. ``place`` is a folder to write in.
+
+    ``share`` is how many of a million inputs are this reader's, ``few`` how many a test run gives it.
+    """
+
+    name: str
+    make: Callable[[Random], Any]
+    read: Callable[[Path, Any], object]
+    share: int
+    few: int = 60
+
+
+def _aml_program(place: Path, data: bytes) -> None:
+    with suppress(AmlError):  # that is an end in ACPICA's words, after the program ran
+        aml_programs.run_program(data)
+
+
+READERS = (
+    # what others hand on
+    Reader("aml programs", aml_programs.program, _aml_program, 20_000, 40),
+    Reader("cpio and microcode", handed_on.archive, handed_on.read_archive, 40_000),
+    Reader("elf kernel", handed_on.kernel, handed_on.read_kernel, 40_000),
+    Reader("kexec handover", handed_on.handover, handed_on.take_over, 25_000),
+    Reader("device tree", handed_on.device_tree, handed_on.read_tree, 40_000),
+)
