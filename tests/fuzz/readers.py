@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from minikern.acpi.values import AmlError
-from tests.fuzz import aml_programs, handed_on
+from tests.fuzz import aml_programs, handed_on, images
 
 
 class Reader(NamedTuple):
@@ -32,6 +32,11 @@ def _aml_program(place: Path, data: bytes) -> None:
 
 READERS = (
     # what others hand on
+    Reader("bzimage", images.kernel_files, images.load_files, 20_000),
+    Reader("payload", images.payload, images.unpack_payload, 60_000),
+    Reader("pe and pkcs7", images.signed_file, images.verify_file, 12_000),
+    Reader("certificate", images.certificate_file, images.read_certificate, 40_000),
+    Reader("unified image", images.unified_image, images.take_apart, 40_000),
     Reader("aml programs", aml_programs.program, _aml_program, 20_000, 40),
     Reader("cpio and microcode", handed_on.archive, handed_on.read_archive, 40_000),
     Reader("elf kernel", handed_on.kernel, handed_on.read_kernel, 40_000),
