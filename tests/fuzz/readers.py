@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from minikern.acpi.values import AmlError
-from tests.fuzz import aml_programs, handed_on, images
+from tests.fuzz import aml_programs, handed_on, images, written
 
 
 class Reader(NamedTuple):
@@ -42,4 +42,11 @@ READERS = (
     Reader("elf kernel", handed_on.kernel, handed_on.read_kernel, 40_000),
     Reader("kexec handover", handed_on.handover, handed_on.take_over, 25_000),
     Reader("device tree", handed_on.device_tree, handed_on.read_tree, 40_000),
+    # what people write
+    Reader("unit costs", written.costs, written.read_costs, 30_000),
+    Reader("variant", written.variant, written.read_variant, 12_000),
+    Reader("release", written.release, written.read_release, 12_000),
+    Reader("sweep plan", written.plan, written.read_plan, 10_000, 40),
+    Reader("sweep results", written.results, written.show_results, 10_000),
+    Reader("algorithm", written.algorithm_file, written.read_algorithms, 6000),
 )
