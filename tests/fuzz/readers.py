@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from minikern.acpi.values import AmlError
-from tests.fuzz import aml_programs, handed_on, images, written
+from tests.fuzz import aml_programs, handed_on, images, logs, machines, parsed, written
 
 
 class Reader(NamedTuple):
@@ -31,6 +31,21 @@ def _aml_program(place: Path, data: bytes) -> None:
 
 
 READERS = (
+    # whole boots
+    Reader("toml", machines.description, parsed.boot_description, 2500, 40),
+    Reader("log", logs.boot_log, parsed.boot_log, 500, 15),
+    Reader("capture folder", logs.captured_folder, parsed.boot_folder, 600, 15),
+    Reader("command line", machines.command_line, parsed.boot_with_words, 3000, 30),
+    # what is read before a boot
+    Reader("toml, read", machines.description, parsed.read_description, 80_000),
+    Reader("log, its forms", logs.kept_log, parsed.read_kept_log, 15_000),
+    Reader("log, its machine", logs.kept_log, parsed.read_machine_log, 3000, 20),
+    Reader("folder, its machine", logs.captured_folder, parsed.read_folder, 5000, 30),
+    Reader("log with files beside it", logs.collected_files, parsed.read_collected, 1500, 15),
+    Reader("file beside a log", logs.side_text, parsed.read_side_text, 80_000),
+    Reader("line of a log", parsed.log_line, parsed.explain_line, 60_000),
+    Reader("command line, handlers", machines.command_line, parsed.read_words, 108_950),
+    Reader("options", machines.option_word, parsed.read_option, 150_000),
     # what others hand on
     Reader("bzimage", images.kernel_files, images.load_files, 20_000),
     Reader("payload", images.payload, images.unpack_payload, 60_000),
