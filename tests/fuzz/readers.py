@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from minikern.acpi.values import AmlError
-from tests.fuzz import aml_programs, handed_on, images, logs, machines, parsed, written
+from tests.fuzz import aml_programs, handed_on, images, logs, machines, parsed, tables, written
 
 
 class Reader(NamedTuple):
@@ -36,6 +36,8 @@ READERS = (
     Reader("log", logs.boot_log, parsed.boot_log, 500, 15),
     Reader("capture folder", logs.captured_folder, parsed.boot_folder, 600, 15),
     Reader("command line", machines.command_line, parsed.boot_with_words, 3000, 30),
+    Reader("acpi tables", tables.tables, tables.boot_with_tables, 5000),
+    Reader("pci dump", tables.dump, tables.boot_with_dump, 1000, 30),
     # what is read before a boot
     Reader("toml, read", machines.description, parsed.read_description, 80_000),
     Reader("log, its forms", logs.kept_log, parsed.read_kept_log, 15_000),
@@ -46,6 +48,9 @@ READERS = (
     Reader("line of a log", parsed.log_line, parsed.explain_line, 60_000),
     Reader("command line, handlers", machines.command_line, parsed.read_words, 108_950),
     Reader("options", machines.option_word, parsed.read_option, 150_000),
+    Reader("affinity tables", tables.affinity_table, tables.read_affinity, 50_000),
+    Reader("pci dump, read", tables.dump, tables.read_dump, 8000),
+    Reader("lspci in words", tables.words, tables.read_words, 8000, 40),
     # what others hand on
     Reader("bzimage", images.kernel_files, images.load_files, 20_000),
     Reader("payload", images.payload, images.unpack_payload, 60_000),
