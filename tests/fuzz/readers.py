@@ -9,7 +9,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from minikern.acpi.values import AmlError
-from tests.fuzz import aml_programs, handed_on, images, logs, machines, parsed, tables, written
+from tests.fuzz import aml_programs, command, handed_on, images, logs, machines, parsed, tables, written
 
 
 class Reader(NamedTuple):
@@ -38,6 +38,7 @@ READERS = (
     Reader("command line", machines.command_line, parsed.boot_with_words, 3000, 30),
     Reader("acpi tables", tables.tables, tables.boot_with_tables, 5000),
     Reader("pci dump", tables.dump, tables.boot_with_dump, 1000, 30),
+    Reader("commands", command.words, command.run, 800, 15),
     # what is read before a boot
     Reader("toml, read", machines.description, parsed.read_description, 80_000),
     Reader("log, its forms", logs.kept_log, parsed.read_kept_log, 15_000),
