@@ -47,6 +47,7 @@ class Tally:
     reader: str
     counts: Counter[str] = field(default_factory=Counter)
     unforeseen: dict[str, Any] = field(default_factory=dict)
+    longest_s: float = 0.0  # of computing, for one input
 
     def feed(self, read: Callable[[Any], object], given: Any) -> None:
         """Give one input to ``read`` and keep what became of it."""
