@@ -38,7 +38,7 @@ READERS = (
     Reader("command line", machines.command_line, parsed.boot_with_words, 3000, 30),
     Reader("acpi tables", tables.tables, tables.boot_with_tables, 5000),
     Reader("pci dump", tables.dump, tables.boot_with_dump, 1000, 30),
-    Reader("commands", command.words, command.run, 800, 15),
+    Reader("commands", command.words, command.run, 800, 6),
     # what is read before a boot
     Reader("toml, read", machines.description, parsed.read_description, 80_000),
     Reader("log, its forms", logs.kept_log, parsed.read_kept_log, 15_000),
