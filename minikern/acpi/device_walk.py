@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 STA_PRESENT, STA_ENABLED, STA_FUNCTIONING = 1 << 0, 1 << 1, 1 << 3  # Source: ACPI 6.5 clause 6.3.7
 STA_DEFAULT = 0x0F
 DEEPEST = 64
+_DEVICE, _WITHOUT_DEVICES = frozenset({Kind.DEVICE}), frozenset({Kind.METHOD})
 
 
 def status(run: Interpreter, device: Node) -> int:
@@ -33,23 +34,50 @@ def is_there(flags: int) -> bool:
     return bool(flags & (STA_PRESENT | STA_FUNCTIONING))
 
 
+class Descent:
+    """Objects of ``kinds`` below ``root``, each before what is below it: that is looked up when the next is asked for.
+
+    Source: drivers/acpi/acpica/nswalk.c:acpi_ns_walk_namespace() @ v6.12
+    """
+
+    def __init__(self, root: Node, kinds: frozenset[Kind]) -> None:
+        self._levels = [iter(list(root.children.values()))]
+        self._kinds = kinds
+        self._passed_over = False
+
+    def pass_over(self) -> None:
+        """Leave out what is below the object given last."""
+        self._passed_over = True
+
+    def __iter__(self) -> Iterator[Node]:
+        levels, kinds = self._levels, self._kinds
+        while levels:
+            for node in levels[-1]:
+                if node.kind in kinds:
+                    self._passed_over = False
+                    yield node
+                    if self._passed_over:
+                        continue
+                if node.children and node.kind not in _WITHOUT_DEVICES and len(levels) <= DEEPEST:
+                    levels.append(iter(list(node.children.values())))
+                    break
+            else:
+                levels.pop()
+
+
 def get_devices(run: Interpreter, wanted: str) -> Iterator[Node]:
     """Devices with that id that are there, in namespace order.
 
     Every device is asked for its _HID, and for its _CID where that is another one; only those that match are asked
     for their _STA, and what lies below one that is not there is not looked at.
     """
-    yield from _below(run, run.namespace.root, wanted, 0)
-
-
-def _below(run: Interpreter, parent: Node, wanted: str, depth: int) -> Iterator[Node]:
-    for node in list(parent.children.values()):
-        if node.kind is Kind.DEVICE and "_HID" in node.children and _has_id(run, node, wanted):
-            if not is_there(status(run, node)):
-                continue
-            yield node
-        if node.children and node.kind is not Kind.METHOD and depth < DEEPEST:
-            yield from _below(run, node, wanted, depth + 1)
+    devices = Descent(run.namespace.root, _DEVICE)
+    for node in devices:
+        if "_HID" in node.children and _has_id(run, node, wanted):
+            if is_there(status(run, node)):
+                yield node
+            else:
+                devices.pass_over()
 
 
 def _has_id(run: Interpreter, node: Node, wanted: str) -> bool:

@@ -17,12 +17,15 @@ if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter
 
 
+_LATE = frozenset({Kind.PACKAGE, Kind.REGION, Kind.BUFFER_FIELD, Kind.BUFFER})
+
+
 def init_packages(run: Interpreter) -> None:
     """Resolve the names in every named package, and complain of objects whose operands could not be computed."""
-    for node in list(run.namespace.walk()):
-        if node.kind is Kind.PACKAGE:
+    for node in list(run.namespace.walk(kinds=_LATE)):
+        if isinstance(node.value, list):
             init_elements(run, node.value)
-        elif node.value is None and node.kind in (Kind.REGION, Kind.BUFFER_FIELD, Kind.BUFFER):
+        elif node.value is None:
             what = f"[{node.name}] ({node.kind.value})"
             error(run.k, f"AE_TYPE, Opcode is not deferred {what}", {"": "nsinit-426"})
             error(run.k, f"AE_TYPE, Could not execute arguments for {what}", {"": "nsinit-434"})
@@ -31,11 +34,11 @@ def init_packages(run: Interpreter) -> None:
 def init_elements(run: Interpreter, elements: list[Any]) -> None:
     """Resolve the names among the elements, also of packages within."""
     for position, item in enumerate(elements):
-        if isinstance(item, NamePath):
-            if item.node is None and item.value is None:
-                elements[position] = _resolved(run, item)
-        elif isinstance(item, list):
+        kind = type(item)
+        if kind is list:
             init_elements(run, item)
+        elif kind is NamePath and item.node is None and item.value is None:
+            elements[position] = _resolved(run, item)
 
 
 def _resolved(run: Interpreter, item: NamePath) -> Any:

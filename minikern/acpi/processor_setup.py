@@ -25,6 +25,7 @@ Work = list[tuple[str, int]]
 PDC_BUFFER = bytes([1, 0, 0, 0, 1, 0, 0, 0, 0xBF, 0x0B, 0, 0])  # revision 1, one capability word
 OSC_UUID = bytes.fromhex("16a6774029be479ebdd870587139538a")
 """Processor _OSC, 4077A616-290C-47BE-9EBD-D87058713953. Source: drivers/acpi/acpi_processor.c @ v6.12"""
+_PROCESSOR = frozenset({Kind.PROCESSOR})
 UNLOCKED = ("aml_sleep_us", "acpi_processor_control", "acpi_processor_idle")
 """Done without the interpreter lock. Source: drivers/acpi/acpica/exsystem.c:acpi_ex_system_do_sleep() @ v6.12"""
 
@@ -35,7 +36,7 @@ def processors(run: Interpreter) -> list[Node]:
     Source: drivers/acpi/processor_pdc.c:acpi_early_processor_osc() @ v6.12
     """
     run.account.book("acpi_node_walk", 2 * run.objects)
-    statements = [node for node in run.namespace.devices() if node.kind is Kind.PROCESSOR]
+    statements = list(run.namespace.walk(kinds=_PROCESSOR))
     run.look_at(*statements)
     return [*statements, *get_devices(run, PROCESSOR_ID)]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from minikern.acpi import resources
 from minikern.acpi.cmos import RTC_IDS, acpi_install_cmos_rtc
-from minikern.acpi.device_walk import DEEPEST, STA_ENABLED, is_there, status
+from minikern.acpi.device_walk import STA_ENABLED, Descent, is_there, status
 from minikern.acpi.ec_driver import EC_ID
 from minikern.acpi.ids import hardware_ids as hardware_ids
 from minikern.acpi.interpreter import Interpreter
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 NEEDS_WITHOUT_ID = ("_ADR", "_PR0", "_PRW", "_CCA")  # address, power, wake-up, coherence
 NEEDS = ("_UID", "_DEP", *NEEDS_WITHOUT_ID)
 PCI_ROOT_ID, PCI_LINK_ID = "PNP0A03", "PNP0C0F"
-ASKED_WHEN_FOUND = (Kind.DEVICE, Kind.PROCESSOR, Kind.POWER)
+ATTACHED = DEVICES - {Kind.POWER}
+ASKED_WHEN_FOUND = frozenset({Kind.DEVICE, Kind.PROCESSOR, Kind.POWER})
 """A power resource is asked whether it is on. Source: drivers/acpi/scan.c, power.c @ v6.12"""
 
 
@@ -44,22 +45,15 @@ def scanned_devices(k: Kernel, run: Interpreter) -> Iterator[Node]:
 
     Source: drivers/acpi/scan.c:acpi_bus_check_add(), acpi_scan_init_status() @ v6.12
     """
-    yield from _scanned(k, run, run.namespace.root, 0)
-
-
-def _scanned(k: Kernel, run: Interpreter, parent: Node, depth: int) -> Iterator[Node]:
-    for node in list(parent.children.values()):
-        if node.kind in DEVICES:
-            run.look_at(node)
-            k.charge("acpi_device_scan")
-            if node.kind in ASKED_WHEN_FOUND:
-                status(run, node)
-            if node.kind is Kind.POWER:
-                k.charge("acpi_evaluate")  # its level and order
-            else:
-                yield node
-        if node.children and node.kind is not Kind.METHOD and depth < DEEPEST:
-            yield from _scanned(k, run, node, depth + 1)
+    for node in Descent(run.namespace.root, DEVICES):
+        run.look_at(node)
+        k.charge("acpi_device_scan")
+        if node.kind in ASKED_WHEN_FOUND:
+            status(run, node)
+        if node.kind is Kind.POWER:
+            k.charge("acpi_evaluate")  # its level and order
+        else:
+            yield node
 
 
 def attached_devices(run: Interpreter) -> Iterator[Node]:
@@ -68,17 +62,12 @@ def attached_devices(run: Interpreter) -> Iterator[Node]:
     Nothing below one that is not there is looked at.
     Source: drivers/acpi/scan.c:acpi_bus_attach() @ v6.12
     """
-    yield from _attached(run, run.namespace.root, 0)
-
-
-def _attached(run: Interpreter, parent: Node, depth: int) -> Iterator[Node]:
-    for node in list(parent.children.values()):
-        if node.kind in DEVICES and node.kind is not Kind.POWER:
-            if not is_there(status(run, node)):
-                continue
+    devices = Descent(run.namespace.root, ATTACHED)
+    for node in devices:
+        if is_there(status(run, node)):
             yield node
-        if node.children and node.kind is not Kind.METHOD and depth < DEEPEST:
-            yield from _attached(run, node, depth + 1)
+        else:
+            devices.pass_over()
 
 
 def acpi_bus_scan(k: Kernel, scan_root: Callable[[PciRoot], None]) -> None:

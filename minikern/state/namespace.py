@@ -49,8 +49,10 @@ def shown(scope: str, name: str = "") -> str:
     return _PADDING.sub("", path)
 
 
+ALL_KINDS = frozenset(Kind)
 CONTAINERS = frozenset({Kind.DEVICE, Kind.PROCESSOR, Kind.THERMAL, Kind.POWER, Kind.SCOPE})
 DEVICES = frozenset({Kind.DEVICE, Kind.PROCESSOR, Kind.THERMAL, Kind.POWER})
+_ALIAS = Kind.ALIAS  # up to Python 3.11 a member's own name is looked up by a function of Python's
 
 
 class Node:
@@ -92,7 +94,7 @@ class Node:
 def resolve(node: Node | None) -> Node | None:
     """The object behind an alias (or the node itself)."""
     for _ in range(8):
-        if node is None or node.kind is not Kind.ALIAS:
+        if node is None or node.kind is not _ALIAS:
             return node
         node = node.value
     return node
@@ -148,12 +150,15 @@ class Namespace:
             node = resolve(below) or below
         return node
 
-    def walk(self, start: Node | None = None, depth: int = 64) -> Iterator[Node]:
-        """Every object below ``start`` (default the root), each before its children, in order of creation."""
+    def walk(
+        self, start: Node | None = None, depth: int = 64, kinds: frozenset[Kind] = ALL_KINDS
+    ) -> Iterator[Node]:
+        """Objects of ``kinds`` below ``start`` (default the root), each before its children, in order of creation."""
         stack = [iter(list((start or self.root).children.values()))]
         while stack:
             for node in stack[-1]:
-                yield node
+                if node.kind in kinds:
+                    yield node
                 if node.children and len(stack) < depth:
                     stack.append(iter(list(node.children.values())))
                     break
@@ -162,7 +167,7 @@ class Namespace:
 
     def devices(self) -> Iterator[Node]:
         """Devices, processors, thermal zones and power resources in order."""
-        return (node for node in self.walk() if node.kind in DEVICES)
+        return self.walk(kinds=DEVICES)
 
     def check(self) -> None:
         """Invariants: every child knows its parent and its own name."""
