@@ -44,26 +44,28 @@ NO_VALUE = frozenset(_each(
     "",
 ))  # fmt: skip
 """Names that are methods and return nothing."""
+_WANTED = dict.fromkeys((*RETURNS, *NO_VALUE), "") | ARGUMENTS
+_METHOD = Kind.METHOD
 
 
 def check_arguments(run: Interpreter, node: Node, args: list[Any]) -> None:
     """Complain of a declaration or a call that the specification does not know; nothing follows from it."""
     if node.warned:
         return
-    name = node.name
-    predefined = name in RETURNS or name in NO_VALUE or name in ARGUMENTS
-    if predefined:
-        _declaration(run, node)
-        _count(run, node, len(args), len(ARGUMENTS.get(name, "")), "ACPI")
-        _types(run, node, args)
-    elif node.kind is Kind.METHOD:
-        _count(run, node, len(args), node.value.arguments, "method")
+    wanted = _WANTED.get(node.name)
+    if wanted is None:
+        if node.kind is _METHOD:
+            _count(run, node, len(args), node.value.arguments, "method")
+        return
+    _declaration(run, node, len(wanted))
+    _count(run, node, len(args), len(wanted), "ACPI")
+    if args:
+        _types(run, node, args, wanted)
 
 
-def _declaration(run: Interpreter, node: Node) -> None:
+def _declaration(run: Interpreter, node: Node, wanted: int) -> None:
     """Source: drivers/acpi/acpica/nsarguments.c:acpi_ns_check_acpi_compliance() @ v6.12"""
-    wanted = len(ARGUMENTS.get(node.name, ""))
-    if node.kind is not Kind.METHOD:
+    if node.kind is not _METHOD:
         if not wanted and node.name not in NO_VALUE:
             return
         what = f"{shown(node.path)}: Object ({node.kind.value}) must be a control method with "
@@ -92,9 +94,9 @@ def _count(run: Interpreter, node: Node, given: int, wanted: int, who: str) -> N
         info(run.k, f"{shown(node.path)}: Excess {text}", {"": line})
 
 
-def _types(run: Interpreter, node: Node, args: list[Any]) -> None:
+def _types(run: Interpreter, node: Node, args: list[Any], types: str) -> None:
     """Source: drivers/acpi/acpica/nsarguments.c:acpi_ns_check_argument_types() @ v6.12"""
-    for number, (wanted, value) in enumerate(zip(ARGUMENTS.get(node.name, ""), args, strict=False), 1):
+    for number, (wanted, value) in enumerate(zip(types, args, strict=False), 1):
         if wanted != "*" and type_name(value) != _LETTERS[wanted]:
             text = f"Found [{type_name(value)}], ACPI requires [{_LETTERS[wanted]}]"
             text = f"{shown(node.path)}: Argument #{number} type mismatch - {text}"

@@ -6,8 +6,6 @@ Source: drivers/acpi/acpica/nseval.c, nsxfeval.c @ v6.12
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from minikern.acpi.arguments import check_arguments
@@ -16,7 +14,7 @@ from minikern.acpi.methods import ReturnSignal
 from minikern.acpi.operands import behind, element, load_node, resolve
 from minikern.acpi.repair import check_return_value
 from minikern.acpi.sync import Thread
-from minikern.acpi.values import AmlError, IndexRef, NamePath, RefOf, Slot, TableHandle
+from minikern.acpi.values import SCALARS, AmlError, IndexRef, NamePath, RefOf, Slot, TableHandle
 from minikern.state.namespace import Kind, Node, shown
 
 if TYPE_CHECKING:
@@ -27,6 +25,7 @@ RECURSION = 60_000
 _NO_DATA = frozenset({
     Kind.UNTYPED, Kind.DEVICE, Kind.EVENT, Kind.MUTEX, Kind.REGION, Kind.THERMAL, Kind.SCOPE, Kind.ALIAS,
 })  # fmt: skip
+_METHOD = Kind.METHOD
 
 
 def evaluate(run: Interpreter, node: Node, args: list[Any]) -> Any:
@@ -39,8 +38,9 @@ def evaluate(run: Interpreter, node: Node, args: list[Any]) -> Any:
         text = f"{shown(node.path)}: This object type [{node.kind.value}] never contains data and cannot be evaluated"
         error(run.k, text, {"": "nseval-183"})
         raise AmlError("AE_TYPE", text)
-    value = _execute(run, node, args) if node.kind is Kind.METHOD else load_node(run, node)
-    return external(run, resolved_references(run, check_return_value(run, node, value)))
+    value = _execute(run, node, args) if node.kind is _METHOD else load_node(run, node)
+    value = check_return_value(run, node, value)
+    return value if type(value) in SCALARS else external(run, resolved_references(run, value))
 
 
 def _execute(run: Interpreter, node: Node, args: list[Any]) -> Any:
@@ -48,22 +48,26 @@ def _execute(run: Interpreter, node: Node, args: list[Any]) -> Any:
     given = (args + [None] * count)[:count]
     if run.depth:
         return _called(run, node, given)
-    with fresh_thread(run):
+    with FreshThread(run):
         return _called(run, node, given)
 
 
-@contextmanager
-def fresh_thread(run: Interpreter) -> Iterator[None]:
+class FreshThread:
     """AML that begins: nothing is held, and terms may nest deeply; what it holds at its end is released."""
-    thread, run.thread = run.thread, Thread()
-    limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(max(limit, RECURSION))
-    try:
-        yield
-    finally:
-        sys.setrecursionlimit(limit)
-        run.thread.release_all()
-        run.thread = thread
+
+    def __init__(self, run: Interpreter) -> None:
+        self._run, self._outer, self._limit = run, run.thread, sys.getrecursionlimit()
+
+    def __enter__(self) -> None:
+        self._run.thread = Thread()
+        if self._limit < RECURSION:
+            sys.setrecursionlimit(RECURSION)
+
+    def __exit__(self, *problem: object) -> None:
+        if self._limit < RECURSION:
+            sys.setrecursionlimit(self._limit)
+        self._run.thread.release_all()
+        self._run.thread = self._outer
 
 
 def _called(run: Interpreter, node: Node, args: list[Any]) -> Any:
@@ -96,12 +100,12 @@ def external(run: Interpreter, value: Any) -> Any:
     for item in value if isinstance(value, list) else (value,):
         if isinstance(item, list):
             external(run, item)
-        elif isinstance(item, IndexRef | RefOf | TableHandle):
+        elif type(item) in _CLASSES:
             raise _no_external(run, item)
     return value
 
 
-_CLASSES = {RefOf: "[RefOf] 0x2", IndexRef: "[Index] 0x3", TableHandle: "[DdbHandle] 0x4"}
+_CLASSES: dict[type, str] = {RefOf: "[RefOf] 0x2", IndexRef: "[Index] 0x3", TableHandle: "[DdbHandle] 0x4"}
 
 
 def _no_external(run: Interpreter, value: IndexRef | RefOf | TableHandle) -> AmlError:

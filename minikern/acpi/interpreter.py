@@ -22,7 +22,7 @@ from minikern.acpi import (
 from minikern.acpi.account import Account
 from minikern.acpi.declarations import declare
 from minikern.acpi.deferred import Deferred
-from minikern.acpi.evaluate import evaluate, fresh_thread
+from minikern.acpi.evaluate import FreshThread, evaluate
 from minikern.acpi.loops import PATIENCE, LoopGuard
 from minikern.acpi.messages import bios_error, error, skipped_block
 from minikern.acpi.methods import ReturnSignal, call
@@ -116,7 +116,7 @@ class Interpreter:
         if data[:4] == b"DSDT":
             self.width = 4 if data[8] < 2 else 8  # the DSDT's revision sets the integer width of all tables
         frame = Frame(data, start, len(data), scope or self.namespace.root, self.width)
-        with fresh_thread(self):
+        with FreshThread(self):
             while frame.pos < frame.end:
                 self._run_on(frame)
 

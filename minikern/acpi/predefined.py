@@ -15,6 +15,14 @@ Shape = Literal[
 ]  # fmt: skip
 
 
+class Unfit(Exception):  # noqa: N818 - a status of the check, not an error of the program
+    """The value is not what was expected and cannot be made so; ``status`` is ACPICA's."""
+
+    def __init__(self, status: str = "AE_AML_OPERAND_TYPE") -> None:
+        super().__init__(status)
+        self.status = status
+
+
 class PackageInfo(NamedTuple):
     """Contents of a package: ``groups`` of (types, how many), or the types of each element."""
 

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 from minikern.acpi import convert
 from minikern.acpi.messages import error, warning
 from minikern.acpi.operands import element
-from minikern.acpi.predefined import RETURNS, ReturnInfo, expected_words
+from minikern.acpi.predefined import RETURNS, ReturnInfo, Unfit, expected_words
+from minikern.acpi.repair_names import NAMES_REPAIRED, complex_repair
+from minikern.acpi.repair_package import check_package
 from minikern.acpi.values import AmlError, NamePath, NodeRef, RefOf, type_name
 from minikern.state.namespace import Node, shown
 
@@ -19,19 +21,15 @@ if TYPE_CHECKING:
 
 NO_INDEX = -1
 """Stands for the value itself, where others are elements of a package."""
-_LETTERS: dict[type, str] = {int: "I", str: "S", bytearray: "B", list: "P", type(None): "N"}
-
-
-class Unfit(Exception):  # noqa: N818 - a status of the check, not an error of the program
-    """The value is not what was expected and cannot be made so; ``status`` is ACPICA's."""
-
-    def __init__(self, status: str = "AE_AML_OPERAND_TYPE") -> None:
-        super().__init__(status)
-        self.status = status
+_SCALARS: dict[type, str] = {int: "I", str: "S", bytearray: "B"}
+_LETTERS: dict[type, str] = {**_SCALARS, list: "P", type(None): "N"}
 
 
 def check_return_value(run: Interpreter, node: Node, value: Any) -> Any:
     """The value as the kernel gets it. Source: drivers/acpi/acpica/nspredef.c:acpi_ns_check_return_value() @ v6.12"""
+    found = _SCALARS.get(type(value))
+    if found is not None and found in _AS_IT_IS.get(node.name, "ISB"):
+        return value
     value = plain(run, value)
     info = RETURNS.get(node.name)
     return value if info is None else Check(run, node, info).value(value)
@@ -95,9 +93,6 @@ class Check:
 
     def value(self, value: Any) -> Any:
         """Check the value and repair it; what cannot be repaired stays as it is."""
-        from minikern.acpi.repair_names import complex_repair
-        from minikern.acpi.repair_package import check_package
-
         try:
             value = self.object(value, self.info.types, NO_INDEX)
             if value is not None:
@@ -256,3 +251,7 @@ _SPECIAL: dict[str, tuple[str, int, str]] = {
 }
 """Types that need a repair of their own, the element concerned, and the repair."""
 _SPECIAL_REPAIRS = {"resource": _resource, "named": _named, "unicode": _unicode}
+_AS_IT_IS = {
+    name: "" if name in _SPECIAL or name in NAMES_REPAIRED else info.types for name, info in RETURNS.items()
+}
+"""Types, by name, of which a value has nothing about it that could need a repair."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from minikern.acpi.repair import Unfit
+from minikern.acpi.predefined import Unfit
 
 if TYPE_CHECKING:
     from minikern.acpi.repair import Check
@@ -166,3 +166,5 @@ _REPAIRS: dict[str, Callable[[Check, Any], Any]] = {
     "_PSS": _pss,
     "_TSS": _tss,
 }
+NAMES_REPAIRED = frozenset(_REPAIRS)
+"""Names whose values are looked at whatever their type is."""

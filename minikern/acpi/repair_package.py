@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from minikern.acpi.predefined import PackageInfo
-from minikern.acpi.repair import Unfit
+from minikern.acpi.predefined import PackageInfo, Unfit
 
 if TYPE_CHECKING:
     from minikern.acpi.repair import Check
