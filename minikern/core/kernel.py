@@ -160,20 +160,24 @@ class Kernel:
 
     def printk(self, text: str, level: Level = Level.INFO) -> None:
         """Record a log line."""
-        with self._line(text.rpartition("\n")[2]):
-            self.log.printk(text, level)
+        main = self._before_line(text.rpartition("\n")[2])
+        self.log.printk(text, level)
+        self._after_line(main)
 
     def open_line(self, text: str) -> None:
         """Record a line that may still grow; consoles get it with the next one."""
-        with self._line(text):
-            self.log.open(text)
+        main = self._before_line(text)
+        self.log.open(text)
+        self._after_line(main)
 
-    @contextmanager
-    def _line(self, text: str) -> Iterator[None]:
+    def _before_line(self, text: str) -> bool:
+        """True where the main thread writes the line; the unexplained time before it passes."""
         main = not self.machine.clock.beside
         if main and self.pacer is not None:
             self.pacer.before(self, text)
-        yield
+        return main
+
+    def _after_line(self, main: bool) -> None:
         if self.meter is not None:
             self.meter.line(len(self.log.lines) - 1, main, self.consoles.serial_share(1) > 0)
 
@@ -229,9 +233,10 @@ class Kernel:
         # Fractions of a nanosecond are carried over, so that many small charges cost what one large one does.
         if count < 0:
             raise ValueError(f"charge of {count} pieces of {kind}: expected a count of at least 0")
-        exact = count * self._costs[kind].ns + self._fraction.get((cpu, kind), 0.0)
+        who = cpu, kind
+        exact = count * self._costs[kind].ns + self._fraction.get(who, 0.0)
         whole = int(exact)
-        self._fraction[(cpu, kind)] = exact - whole
+        self._fraction[who] = exact - whole
         return whole
 
     def release_memory(self) -> None:

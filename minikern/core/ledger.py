@@ -54,19 +54,25 @@ class Entry(NamedTuple):
 
 
 class Ledger:
-    """Booked work, summed by key in the order of first booking. ``running`` says whether the log's clock runs."""
+    """Booked work, summed by key in the order of first booking. ``running`` says whether the log's clock runs.
+
+    Once it does, it is not asked again: no log's clock stops.
+    """
 
     def __init__(self, running: Callable[[], bool] = lambda: True) -> None:
         self._running = running
+        self._before = True
         self._rows: dict[Key, Row] = {}
         self._residue: set[str] = set()
 
     def book(self, phase: str, cpu: int, kind: str, count: int, total_ns: int) -> None:
         """Add ``count`` pieces of ``kind`` that took ``total_ns`` simulated ns on ``cpu`` during ``phase``."""
+        if self._before:
+            self._before = not self._running()
         # Looked up by a plain tuple, which is equal to the key it would make.
-        row = self._rows.get((phase, cpu, kind, before := not self._running()))  # type: ignore[call-overload]
+        row = self._rows.get((phase, cpu, kind, self._before))  # type: ignore[call-overload]
         if row is None:
-            row = self._rows[Key(phase, cpu, kind, before)] = Row()
+            row = self._rows[Key(phase, cpu, kind, self._before)] = Row()
         row.count += count
         row.total_ns += total_ns
 
