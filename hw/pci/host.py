@@ -20,7 +20,7 @@ from hw.pci.vtd import REGISTER_BYTES, RemappingUnit
 CONFIG_ADDRESS, CONFIG_DATA = 0xCF8, 0xCFC
 ENABLE = 1 << 31
 ADDRESS_BITS = 0x80FF_FFFC
-BUS_NUMBERS = range(0x18, 0x1B)  # primary, secondary and subordinate bus number registers
+FIRST_BUS_NUMBER, LAST_BUS_NUMBER = 0x18, 0x1A  # primary, secondary and subordinate bus number registers
 
 
 @dataclass
@@ -46,7 +46,7 @@ class PciTopology:
 
     def __init__(self, roots: list[RootBus]) -> None:
         self.roots = roots
-        self._routes: dict[tuple[int, int], dict[int, Function] | None] = {}
+        self._answering: dict[tuple[int, int, int], Function | None] = {}  # as bridges' bus numbers are now
 
     def functions(self) -> Iterator[Function]:
         """Every function, bridges before what is behind them."""
@@ -57,14 +57,12 @@ class PciTopology:
                 yield function
                 pending[:0] = [function.children[devfn] for devfn in sorted(function.children)]
 
-    def on_bus(self, segment: int, bus: int) -> dict[int, Function] | None:
-        """Functions that answer on a bus now, None if no bridge forwards to it."""
-        key = (segment, bus)
-        try:
-            return self._routes[key]
-        except KeyError:
-            found = self._routes[key] = self._route(segment, bus)
-            return found
+    def _find(self, segment: int, bus: int, devfn: int) -> Function | None:
+        """The function that answers there now; looked for until a bridge's bus numbers change."""
+        functions = self._route(segment, bus)
+        found = None if functions is None else functions.get(devfn)
+        self._answering[segment, bus, devfn] = found
+        return found
 
     def _route(self, segment: int, bus: int) -> dict[int, Function] | None:
         for root in self.roots:
@@ -74,20 +72,23 @@ class PciTopology:
 
     def read(self, segment: int, bus: int, devfn: int, offset: int, size: int) -> int:
         """Configuration read; all ones where nothing answers."""
-        found = self.on_bus(segment, bus)
-        if found is None or devfn not in found:
-            return (1 << 8 * size) - 1
-        return found[devfn].config.read(offset, size)
+        try:
+            function = self._answering[segment, bus, devfn]
+        except KeyError:
+            function = self._find(segment, bus, devfn)
+        return (1 << 8 * size) - 1 if function is None else function.config.read(offset, size)
 
     def write(self, segment: int, bus: int, devfn: int, offset: int, size: int, value: int) -> None:
         """Configuration write; lost where nothing answers."""
-        found = self.on_bus(segment, bus)
-        if found is None or devfn not in found:
+        try:
+            function = self._answering[segment, bus, devfn]
+        except KeyError:
+            function = self._find(segment, bus, devfn)
+        if function is None:
             return
-        function = found[devfn]
         function.config.write(offset, size, value)
-        if function.config.is_bridge and offset < BUS_NUMBERS.stop and offset + size > BUS_NUMBERS.start:
-            self._routes.clear()
+        if offset <= LAST_BUS_NUMBER and offset + size > FIRST_BUS_NUMBER and function.config.is_bridge:
+            self._answering.clear()
 
 
 def _descend(root: RootBus, bus: int) -> dict[int, Function] | None:

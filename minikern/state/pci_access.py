@@ -34,13 +34,10 @@ class ConfigAccess:
         """Value of ``size`` (1, 2, 4) bytes at ``register``."""
         self.reads += 1
         if self.conf1 and segment == 0 and register < 256:
-            cpu = self._cpu
-            cpu.outl(ADDRESS_PORT, ENABLE | bus << 16 | devfn << 8 | register & 0xFC)
-            if size == 4:
-                return int(cpu.inl(DATA_PORT))
-            if size == 2:
-                return int(cpu.inw(DATA_PORT + (register & 2)))
-            return int(cpu.inb(DATA_PORT + (register & 3)))
+            ports = self._cpu.bus
+            ports.port_out(ADDRESS_PORT, 4, ENABLE | bus << 16 | devfn << 8 | register & 0xFC)
+            value: int = ports.port_in(DATA_PORT + (register & 4 - size), size)
+            return value
         address = self._ecam(segment, bus, devfn, register)
         return (1 << 8 * size) - 1 if address is None else int(self._cpu.read(address, size))
 
@@ -49,14 +46,9 @@ class ConfigAccess:
         self.writes += 1
         value &= (1 << 8 * size) - 1
         if self.conf1 and segment == 0 and register < 256:
-            cpu = self._cpu
-            cpu.outl(ADDRESS_PORT, ENABLE | bus << 16 | devfn << 8 | register & 0xFC)
-            if size == 4:
-                cpu.outl(DATA_PORT, value)
-            elif size == 2:
-                cpu.outw(DATA_PORT + (register & 2), value)
-            else:
-                cpu.outb(DATA_PORT + (register & 3), value)
+            ports = self._cpu.bus
+            ports.port_out(ADDRESS_PORT, 4, ENABLE | bus << 16 | devfn << 8 | register & 0xFC)
+            ports.port_out(DATA_PORT + (register & 4 - size), size, value)
             return
         address = self._ecam(segment, bus, devfn, register)
         if address is not None:
