@@ -34,8 +34,9 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
 
     def matches(self, dev: PciDev) -> bool:
         """True if the row is about ``dev``."""
-        listed = not self.devices or any(_in(dev.device, span) for span in self.devices)
-        return listed and dev.vendor == int(self.vendor, 16)
+        if dev.vendor != int(self.vendor, 16):
+            return False
+        return not self.devices or any(_in(dev.device, span) for span in self.devices)
 
 
 class AcsQuirk(_Row, frozen=True):
