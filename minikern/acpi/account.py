@@ -111,6 +111,7 @@ class Account:
         self._terms, self._objects, self.method_bytes = run.opcodes, run.objects, 0
 
     def _book_accesses(self) -> None:
-        for kind, count in self._accesses.items():
-            self.book(kind, count)
-        self._accesses.clear()
+        if self._accesses:
+            for kind, count in self._accesses.items():
+                self.book(kind, count)
+            self._accesses.clear()

@@ -165,12 +165,12 @@ class _Reader:
         if op <= 0x01:
             return op
         if op == 0xFF:
-            return (1 << 8 * frame.width) - 1
+            return frame.mask
         if op == 0x0D:
             return frame.text()
         if op not in INTEGER_BYTES:
             raise _NotPlain
-        return frame.number(INTEGER_BYTES[op]) & ((1 << 8 * frame.width) - 1)
+        return frame.number(INTEGER_BYTES[op]) & frame.mask
 
     def _integer(self) -> int:
         value = self._constant()

@@ -27,6 +27,8 @@ def hardware_ids(run: Interpreter, device: Node) -> list[str]:
     """_HID and _CID of a device, most specific first."""
     ids = []
     for name in ("_HID", "_CID"):
+        if name not in device.children:
+            continue
         value = run.evaluate(device, name)
         for item in value if isinstance(value, list) else [value]:
             text = hardware_id(item)

@@ -54,6 +54,8 @@ def truth(run: Interpreter, frame: Frame) -> bool:
         error(run.k, "AE_AML_NO_RETURN_VALUE, GetPredicate Failed", {"": "psloop-247"})
         raise AmlError("AE_AML_NO_RETURN_VALUE", "a predicate without a value")
     value = slot_value(run, operand) if isinstance(operand, Slot) else operand
+    if type(value) is int:
+        return value & ((1 << 8 * run.width) - 1) != 0
     return convert.to_integer(value, run.width) & ((1 << 8 * run.width) - 1) != 0
 
 

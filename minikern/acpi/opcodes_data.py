@@ -22,7 +22,7 @@ from minikern.acpi.operands import (
 from minikern.acpi.package_init import init_elements
 from minikern.acpi.store import By, store
 from minikern.acpi.stream import Frame, sized
-from minikern.acpi.values import AmlError, NamePath, type_name
+from minikern.acpi.values import SCALARS, AmlError, NamePath, type_name
 from minikern.state.namespace import Kind
 
 if TYPE_CHECKING:
@@ -32,11 +32,6 @@ MAX_ELEMENTS = 0xFFFF
 MAX_BYTES = 4 << 20  # that an operator can get for what it makes. Source: include/linux/slab.h:KMALLOC_MAX_SIZE @ v6.12
 COPIED_A_TERM = 512  # bytes that are copied while a term runs, as a loop's limit counts them
 Handler = Callable[["Interpreter", Frame], Any]
-
-
-def mask(frame: Frame) -> int:
-    """All ones in the width of an integer."""
-    return (1 << 8 * frame.width) - 1
 
 
 def _constant(size: int) -> Handler:
@@ -52,7 +47,7 @@ def _constant(size: int) -> Handler:
 
 
 def _qword(run: Interpreter, frame: Frame) -> int:
-    return frame.number(8) & mask(frame)
+    return frame.number(8) & frame.mask
 
 
 def _string(run: Interpreter, frame: Frame) -> str:
@@ -150,7 +145,7 @@ def _take_room(run: Interpreter, size: int) -> None:
 
 
 def _or_type(value: Any) -> int | str | bytearray:
-    return value if isinstance(value, int | str | bytearray) else f"[{type_name(value)} Object]"
+    return value if isinstance(value, SCALARS) else f"[{type_name(value)} Object]"
 
 
 def _concatenate_resources(run: Interpreter, frame: Frame) -> bytearray:
@@ -236,7 +231,7 @@ def _match(run: Interpreter, frame: Frame) -> int:
         value = element(run, elements[position])
         if value is not None and all(_matches(run, value, *test) for test in tests):
             return position
-    return mask(frame)
+    return frame.mask
 
 
 def _check_match(run: Interpreter, elements: Any, tests: tuple[tuple[int, Any], ...], start: int) -> None:
@@ -253,7 +248,7 @@ def _check_match(run: Interpreter, elements: Any, tests: tuple[tuple[int, Any], 
 def _matches(run: Interpreter, value: Any, test: int, operand: Any) -> bool:
     if test == 0:
         return True
-    if not isinstance(value, int | str | bytearray):
+    if not isinstance(value, SCALARS):
         return False
     try:
         order = convert.compare(operand, value, run.width)
@@ -282,5 +277,5 @@ HANDLERS: dict[int, Handler] = {
     0x99: _convert(_to_integer),
     0x9C: _to_string_op,
     0x9E: _mid,
-    0xFF: lambda run, frame: mask(frame),
+    0xFF: lambda run, frame: frame.mask,
 }

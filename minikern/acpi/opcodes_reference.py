@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from minikern.acpi.messages import bios_error, error
-from minikern.acpi.opcodes_data import mask
 from minikern.acpi.operands import (
     behind,
     element,
@@ -149,7 +148,7 @@ def _cond_ref_of(run: Interpreter, frame: Frame) -> int:
     if found is None:
         return 0
     store(run, _made_reference(run, found), target)
-    return mask(frame)
+    return frame.mask
 
 
 def _existing(run: Interpreter, frame: Frame) -> Any:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from minikern.acpi import sync
 from minikern.acpi.messages import bios_error, error, warning
-from minikern.acpi.opcodes_data import mask
 from minikern.acpi.operands import integer, reference
 from minikern.acpi.store import store
 from minikern.acpi.stream import Frame
@@ -102,7 +101,7 @@ def _release(run: Interpreter, frame: Frame) -> None:
 
 def _wait(run: Interpreter, frame: Frame) -> int:
     event = _event(run, frame)
-    return 0 if sync.wait(run, event, integer(run, frame)) else mask(frame)
+    return 0 if sync.wait(run, event, integer(run, frame)) else frame.mask
 
 
 def _signal(run: Interpreter, frame: Frame) -> None:
@@ -145,8 +144,8 @@ def _load(run: Interpreter, frame: Frame) -> int:
     source = run.node(frame) if frame.pos < frame.end and frame.data[frame.pos] in frame.name_start else run.term(frame)
     target = reference(run, frame)
     handle = load_op(run, source)
-    store(run, mask(frame) if run.revision >= TRUTH_SINCE else handle, target)
-    return mask(frame)
+    store(run, frame.mask if run.revision >= TRUTH_SINCE else handle, target)
+    return frame.mask
 
 
 TRUTH_SINCE = "20220331"
@@ -161,7 +160,7 @@ def _load_table(run: Interpreter, frame: Frame) -> int | TableHandle:
     handle = load_table_op(run, frame, operands)
     if handle is None:
         return 0
-    return mask(frame) if run.revision >= TRUTH_SINCE else handle
+    return frame.mask if run.revision >= TRUTH_SINCE else handle
 
 
 def _unload(run: Interpreter, frame: Frame) -> None:

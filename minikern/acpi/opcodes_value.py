@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 from minikern.acpi import convert
 from minikern.acpi.messages import error
-from minikern.acpi.opcodes_data import mask
 from minikern.acpi.operands import integer, reference, reference_value, to_compute_data, to_integer
 from minikern.acpi.store import By, store
 from minikern.acpi.stream import Frame
@@ -29,7 +28,7 @@ U64 = (1 << 64) - 1
 
 def truth(frame: Frame, condition: bool) -> int:
     """A condition as AML has it: all ones or zero."""
-    return mask(frame) if condition else 0
+    return frame.mask if condition else 0
 
 
 def _binary(compute: Callable[[int, int], int]) -> Handler:
@@ -39,7 +38,7 @@ def _binary(compute: Callable[[int, int], int]) -> Handler:
         right = to_integer(run, right)
         result = compute(to_integer(run, left), right) & U64
         store(run, result, target)
-        return result & mask(frame)
+        return result & frame.mask
 
     return handler
 
@@ -50,7 +49,7 @@ def _unary(compute: Callable[[int], int], by: By = By.RESULT) -> Handler:
         target = reference(run, frame)
         result = compute(to_integer(run, operand)) & U64
         store(run, result, target, by)
-        return result & mask(frame)
+        return result & frame.mask
 
     return handler
 
@@ -63,7 +62,7 @@ def _shift(direction: Callable[[int, int], int]) -> Handler:
         value = to_integer(run, left)
         result = direction(value, count) & U64 if count < 8 * frame.width else 0
         store(run, result, target)
-        return result & mask(frame)
+        return result & frame.mask
 
     return handler
 
@@ -97,7 +96,7 @@ def _step(by: int) -> Handler:
         target = reference(run, frame)
         result = (to_integer(run, reference_value(run, target)) + by) & U64
         store(run, result, target)
-        return result & mask(frame)
+        return result & frame.mask
 
     return handler
 
@@ -114,10 +113,11 @@ def _logical(test: Callable[[int, int], bool]) -> Handler:
 def _comparison(test: Callable[[int, int], bool]) -> Handler:
     def handler(run: Interpreter, frame: Frame) -> int:
         left, right = run.term(frame), run.term(frame)
+        right = to_compute_data(run, right)
+        left = to_compute_data(run, left)
         if isinstance(left, int) and isinstance(right, int):
             return truth(frame, test(left, right))
-        right = to_compute_data(run, right)
-        return truth(frame, test(convert.compare(to_compute_data(run, left), right, run.width), 0))
+        return truth(frame, test(convert.compare(left, right, run.width), 0))
 
     return handler
 
@@ -138,7 +138,7 @@ def _from_bcd(run: Interpreter, frame: Frame) -> int:
         worst = next(digit for digit in reversed(digits) if not digit.isdecimal())
         error(run.k, f"BCD digit too large (not decimal): 0x{worst.upper()}", {"": "exoparg1-331"})
         raise AmlError("AE_AML_NUMERIC_OVERFLOW", "not decimal")
-    result = int(digits) & mask(frame)
+    result = int(digits) & frame.mask
     store(run, result, target, By.FIXED)
     return result
 

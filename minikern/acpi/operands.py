@@ -12,6 +12,7 @@ from minikern.acpi import convert
 from minikern.acpi.fields import BufferField, FieldUnit, read_buffer_field, read_field
 from minikern.acpi.messages import error
 from minikern.acpi.values import (
+    SCALARS,
     AmlError,
     IndexRef,
     NamePath,
@@ -136,7 +137,7 @@ def to_string(run: Interpreter, operand: Any) -> str:
 def to_compute_data(run: Interpreter, operand: Any) -> int | str | bytearray:
     """The operand, which must be an integer, string or buffer."""
     value = resolve(run, operand)
-    if not isinstance(value, int | str | bytearray):
+    if not isinstance(value, SCALARS):
         raise _wrong(run, "Integer/String/Buffer", value, 502)
     return value
 
@@ -160,13 +161,12 @@ def reference(run: Interpreter, frame: Frame, calls: bool = True) -> Any:
     A method named there is called, unless only its name is wanted.
     Source: drivers/acpi/acpica/psargs.c:acpi_ps_get_next_arg() @ v6.12
     """
-    op = frame.data[frame.pos] if frame.pos < frame.end else 0
+    op = frame.byte()
     if 0x60 <= op <= 0x6E:
-        frame.pos += 1
         return frame.slot(op)
     if op == 0:
-        frame.byte()
         return None
+    frame.pos -= 1
     if op not in frame.name_start:
         return run.term(frame)
     node = run.node(frame)

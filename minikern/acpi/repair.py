@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 NO_INDEX = -1
 """Stands for the value itself, where others are elements of a package."""
 _SCALARS: dict[type, str] = {int: "I", str: "S", bytearray: "B"}
-_LETTERS: dict[type, str] = {**_SCALARS, list: "P", type(None): "N"}
+_LETTERS: dict[type, str] = {**_SCALARS, list: "P", type(None): "N", NodeRef: "R", RefOf: "R"}
 
 
 def check_return_value(run: Interpreter, node: Node, value: Any) -> Any:
@@ -77,8 +77,6 @@ class _Unfolding:
 
 def letter(value: Any) -> str:
     """The type of a value as a letter, "" for what nobody expects."""
-    if isinstance(value, NodeRef | RefOf):
-        return "R"
     return _LETTERS.get(type(value), "")
 
 

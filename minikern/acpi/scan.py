@@ -36,7 +36,8 @@ def ids_and_needs(run: Interpreter, device: Node) -> list[str]:
     """
     ids = hardware_ids(run, device)
     for name in NEEDS if ids else NEEDS_WITHOUT_ID:
-        run.evaluate(device, name)
+        if name in device.children:
+            run.evaluate(device, name)
     return ids
 
 

@@ -14,6 +14,7 @@ from minikern.acpi.fields import BufferField, FieldUnit, write_buffer_field, wri
 from minikern.acpi.messages import error
 from minikern.acpi.values import (
     KINDS,
+    SCALARS,
     AmlError,
     DebugObject,
     IndexRef,
@@ -77,7 +78,7 @@ def store_slot(run: Interpreter, slot: Slot, value: Any) -> None:
 
     Source: drivers/acpi/acpica/dsmthdat.c:acpi_ds_store_object_to_local() @ v6.12
     """
-    held = slot.value
+    held = slot.values[slot.index]
     if slot.argument and isinstance(held, RefOf):
         if isinstance(held.target, Node):
             store_node(run, held.target, value, By.COPY)
@@ -85,7 +86,7 @@ def store_slot(run: Interpreter, slot: Slot, value: Any) -> None:
             held.target.value = copy(value)
         return
     if held is not value or value is None:
-        slot.value = copy(value)
+        slot.values[slot.index] = copy(value)
 
 
 def store_index(run: Interpreter, place: IndexRef, value: Any) -> None:
@@ -145,7 +146,7 @@ def _check_target(run: Interpreter, node: Node, value: Any, by: By) -> None:
 
 def _plain_source(run: Interpreter, node: Node, value: Any) -> Any:
     """Source: drivers/acpi/acpica/exstoren.c:acpi_ex_resolve_object() @ v6.12"""
-    if isinstance(value, int | str | bytearray):
+    if isinstance(value, SCALARS):
         return value
     text = f"Cannot assign type [{type_name(value)}] to [{node.kind.value}] (must be type Int/Str/Buf)"
     error(run.k, text, {"": "exstoren-114"})

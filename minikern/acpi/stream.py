@@ -21,14 +21,15 @@ NAME_START = _LEAD | frozenset(b"\\^\x2e\x2f")
 class Frame:
     """Position in ``data``, the scope names are looked up from, and a method's locals and arguments.
 
-    ``end`` is where the code ends; ``created`` collects what a method created, None at table level; ``implicit`` is
-    the last value nobody took; ``conditions`` holds the ends of the If and While blocks that are open,
-    ``loops`` counts the latter; ``computed`` says that a package had an element that is not in its bytes.
+    ``end`` is where the code ends, ``mask`` all ones in the width of an integer; ``created`` collects what a method
+    created, None at table level; ``implicit`` is the last value nobody took; ``conditions`` holds the ends of the If
+    and While blocks that are open, ``loops`` counts the latter; ``computed`` says that a package had an element that is
+    not in its bytes.
     """
 
     __slots__ = (
-        "args", "computed", "conditions", "created", "data", "end", "implicit", "last_predicate", "locals", "loops",
-        "method", "name_start", "pos", "scope", "table_level", "width",
+        "_slots", "args", "computed", "conditions", "created", "data", "end", "implicit", "last_predicate", "locals",
+        "loops", "mask", "method", "name_start", "pos", "scope", "table_level", "width",
     )  # fmt: skip
 
     def __init__(
@@ -42,8 +43,10 @@ class Frame:
         method: Node | None = None,
     ) -> None:
         self.data, self.pos, self.end, self.scope, self.width = data, pos, end, scope, width
+        self.mask = (1 << 8 * width) - 1
         self.args: list[Any] = (args or []) + [None] * (7 - len(args or []))
         self.locals: list[Any] = [None] * 8
+        self._slots: dict[int, Slot] = {}
         self.created: list[Node] | None = None if args is None else []
         self.table_level = args is None
         self.method = method
@@ -56,7 +59,11 @@ class Frame:
 
     def slot(self, op: int) -> Slot:
         """The local or argument an opcode stands for."""
-        return Slot(self.locals, op - 0x60) if op < 0x68 else Slot(self.args, op - 0x68, argument=True)
+        slot = self._slots.get(op)
+        if slot is None:
+            slot = Slot(self.locals, op - 0x60) if op < 0x68 else Slot(self.args, op - 0x68, argument=True)
+            self._slots[op] = slot
+        return slot
 
     def forget(self) -> None:
         """The method is over: references to its locals and arguments lead to nothing."""
@@ -175,7 +182,7 @@ class Frame:
         data, pos = self.data, self.pos
         out: list[Any] = []
         append = out.append
-        limit = (1 << 8 * self.width) - 1
+        limit = self.mask
         while pos < end:
             op = data[pos]
             size = INTEGER_BYTES.get(op)
@@ -198,7 +205,7 @@ class Frame:
         if op == 0x0D:
             return self.text()
         if op == 0xFF:
-            return (1 << 8 * self.width) - 1
+            return self.mask
         if op == 0x12:
             inner = self.package_end()
             return sized(self.byte(), self.package(inner, evaluate))

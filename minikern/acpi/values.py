@@ -16,7 +16,7 @@ KINDS: dict[type, Kind] = {
     bytearray: Kind.BUFFER,
     list: Kind.PACKAGE,
 }
-SCALARS = frozenset({int, str, bytearray})
+SCALARS = (int, str, bytearray)
 DATA = frozenset({
     Kind.INTEGER, Kind.STRING, Kind.BUFFER, Kind.PACKAGE,
     Kind.BUFFER_FIELD, Kind.REGION_FIELD, Kind.BANK_FIELD, Kind.INDEX_FIELD,
