@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
@@ -39,7 +39,8 @@ def build_tables(
 
     ``cpus`` are in MADT order; ``listed_cpus`` is what a faulty MADT lists instead.
     Described tables lie one after the other in [``spec.base``, ``spec.base + spec.size``). They are built once for a
-    description: many boots of one machine share the bytes. InputError: no such range, or one that is too small.
+    description, wherever they lie: many boots of one machine share the bytes.
+    InputError: no such range, or one that is too small.
     """
     if not spec.enabled:
         return []
@@ -48,11 +49,18 @@ def build_tables(
     if not spec.base:
         raise InputError("acpi: no place for the tables: expected acpi.base, or an e820 range of type 3 (ACPI data)")
     pci = pci or PciSpec()
-    return list(_built(_Asked(spec, cpus, nodes, distances, pci, listed_cpus)))
+    return _placed(spec, _contents(_Asked(spec, cpus, nodes, distances, pci, listed_cpus)))
+
+
+class _Contents(NamedTuple):
+    """The tables that say nothing of where tables lie: the DSDT, and those that the root lists after the FADT."""
+
+    dsdt: bytes
+    others: tuple[bytes, ...]
 
 
 class _Asked:
-    """What tables are built from; two are equal when all that is written in them is."""
+    """What tables are built from; two are equal when all that is written in them is, wherever they lie."""
 
     def __init__(
         self, spec: AcpiSpec, cpus: Sequence[CpuPlace], nodes: Sequence[NodePlace],
@@ -60,7 +68,8 @@ class _Asked:
     ) -> None:  # fmt: skip
         self.spec, self.cpus, self.nodes, self.distances = spec, cpus, nodes, distances
         self.pci, self.listed_cpus = pci, listed_cpus
-        self.key = msgspec.msgpack.encode((spec, cpus, nodes, distances, pci, listed_cpus))
+        anywhere = msgspec.structs.replace(spec, base=0, size=0)
+        self.key = msgspec.msgpack.encode((anywhere, cpus, nodes, distances, pci, listed_cpus))
 
     def __hash__(self) -> int:
         return hash(self.key)
@@ -70,33 +79,35 @@ class _Asked:
 
 
 @lru_cache(maxsize=8)
-def _built(asked: _Asked) -> tuple[Placed, ...]:
+def _contents(asked: _Asked) -> _Contents:
     spec, cpus, pci, listed_cpus = asked.spec, asked.cpus, asked.pci, asked.listed_cpus
-    nodes, distances = asked.nodes, asked.distances
-    area = _Area(spec.base, spec.base + spec.size if spec.size else 1 << 32)
-    affinity = sorted((at, pxm) for pxm, members, _ in nodes for at in members if at < len(cpus))
-    memory = [(pxm, item) for pxm, _, ranges in nodes for item in ranges]
+    affinity = sorted((at, pxm) for pxm, members, _ in asked.nodes for at in members if at < len(cpus))
+    memory = [(pxm, item) for pxm, _, ranges in asked.nodes for item in ranges]
     described = Described(spec, list(cpus), {cpus[at].apic_id: pxm for at, pxm in affinity}, pci)
     ids = spec.ids()
-    facs_address = area.put(static.facs())
-    fadt = static.fadt(spec, facs_address, area.put(build_dsdt(described)))
-    roots = [area.put(reduced_fadt(fadt) if spec.hardware_reduced else fadt)]
-    roots.append(area.put(static.madt(spec, cpus if listed_cpus is None else listed_cpus)))
+    found = [static.madt(spec, cpus if listed_cpus is None else listed_cpus)]
     if affinity or memory:
-        listed = [(pxm, cpus[at].apic_id) for at, pxm in affinity]
-        roots.append(area.put(static.srat(listed, memory, ids)))
-    if distances:
-        roots.append(area.put(static.slit(distances, ids)))
+        found.append(static.srat([(pxm, cpus[at].apic_id) for at, pxm in affinity], memory, ids))
+    if asked.distances:
+        found.append(static.slit(asked.distances, ids))
     if windows := [(one.base, one.segment, one.start_bus, one.end_bus) for one in pci.ecam_windows()]:
-        roots.append(area.put(static.mcfg(windows, ids)))
+        found.append(static.mcfg(windows, ids))
     if spec.hpet_address:
-        roots.append(area.put(static.hpet(spec.hpet_address, spec.hpet_id, ids)))
+        found.append(static.hpet(spec.hpet_address, spec.hpet_id, ids))
     if spec.ec is not None and spec.ec.ecdt:
-        roots.append(area.put(ecdt(spec.ec, ids)))
+        found.append(ecdt(spec.ec, ids))
     if pci.drhd:
-        roots.append(area.put(static.dmar(pci.drhd, ids, pci.dmar_address_width)))
-    roots.extend(area.put(table) for table in (*build_ssdts(described), *build_oem_tables(described)))
-    return (_rsdp(spec, area, roots), *area.placed)
+        found.append(static.dmar(pci.drhd, ids, pci.dmar_address_width))
+    return _Contents(build_dsdt(described), (*found, *build_ssdts(described), *build_oem_tables(described)))
+
+
+def _placed(spec: AcpiSpec, contents: _Contents) -> list[Placed]:
+    area = _Area(spec.base, spec.base + spec.size if spec.size else 1 << 32)
+    facs_address = area.put(static.facs())
+    fadt = static.fadt(spec, facs_address, area.put(contents.dsdt))
+    roots = [area.put(reduced_fadt(fadt) if spec.hardware_reduced else fadt)]
+    roots.extend(area.put(table) for table in contents.others)
+    return [_rsdp(spec, area, roots), *area.placed]
 
 
 def _rsdp(spec: AcpiSpec, area: _Area, roots: Sequence[int]) -> Placed:
