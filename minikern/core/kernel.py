@@ -234,9 +234,11 @@ class Kernel:
         if count < 0:
             raise ValueError(f"charge of {count} pieces of {kind}: expected a count of at least 0")
         who = cpu, kind
-        exact = count * self._costs[kind].ns + self._fraction.get(who, 0.0)
+        carried = self._fraction.get(who, 0.0)
+        exact = count * self._costs[kind].ns + carried
         whole = int(exact)
-        self._fraction[who] = exact - whole
+        if exact - whole != carried:  # costs of whole ns, which most are, never carry any
+            self._fraction[who] = exact - whole
         return whole
 
     def release_memory(self) -> None:
