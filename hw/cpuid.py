@@ -105,6 +105,20 @@ def signature(family: int, model: int, stepping: int) -> int:
 
 def build_cpuid(description: CpuDescription, apic_id: int) -> CpuidTable:
     """All leaves of one CPU. Raises InputError for an unknown feature flag, or a value or name that does not fit."""
+    table = dict(_leaves_of(description))
+    own = _Leaves()
+    _topology_leaves(own, description, apic_id)
+    if description.amd:
+        _amd_topology(own, description, apic_id)
+    table.update(own.table())
+    eax, ebx, ecx, edx = table[1, 0]
+    table[1, 0] = _same(eax, ebx | (apic_id & 0xFF) << 24, ecx, edx)
+    return table
+
+
+@lru_cache(maxsize=16)
+def _leaves_of(description: CpuDescription) -> CpuidTable:
+    """The leaves that CPUs of one description have in common, and those of APIC id 0 of the others."""
     _check(description)
     leaves = _Leaves()
     max_basic, max_extended = (0x10, 0x8000_001E) if description.amd else (0x1F, 0x8000_0008)
@@ -115,10 +129,10 @@ def build_cpuid(description: CpuDescription, apic_id: int) -> CpuidTable:
     vendor = _words(description.vendor.encode("ascii"), 3)
     leaves.put(0, 0, (max_basic, vendor[0], vendor[2], vendor[1]))
     leaves.put(0x8000_0000, 0, (max_extended, vendor[0], vendor[2], vendor[1]))
-    _identity(leaves, description, apic_id)
-    _topology_leaves(leaves, description, apic_id)
+    _identity(leaves, description)
+    _topology_leaves(leaves, description, 0)
     if description.amd:
-        _amd_topology(leaves, description, apic_id)
+        _amd_topology(leaves, description, 0)
         _caches(leaves, description, 0x8000_001D)
     else:
         _caches(leaves, description, 4)
@@ -152,10 +166,10 @@ def _same(eax: int, ebx: int, ecx: int, edx: int) -> Registers:
     return (eax, ebx, ecx, edx)
 
 
-def _identity(leaves: _Leaves, d: CpuDescription, apic_id: int) -> None:
-    """Leaf 1 (signature, initial APIC id, addressable ids), brand string, address sizes, subleaf counts."""
+def _identity(leaves: _Leaves, d: CpuDescription) -> None:
+    """Leaf 1 (signature, addressable ids), brand string, address sizes, subleaf counts."""
     addressable = min(1 << d.package_shift, 0xFF)
-    ebx = CACHE_LINE_BYTES // 8 << 8 | addressable << 16 | (apic_id & 0xFF) << 24
+    ebx = CACHE_LINE_BYTES // 8 << 8 | addressable << 16
     leaves.put(1, 0, (signature(d.family, d.model, d.stepping), ebx, 0, 0))
     leaves.put(7, 0, (1, 0, 0, 0))
     leaves.put(0x8000_0001, 0, (signature(d.family, d.model, d.stepping) if d.amd else 0, 0, 0, 0))
