@@ -94,7 +94,7 @@ class Vmemmap:
         counted: bool = False,
     ) -> None:
         self.start = start
-        self.groups = _groups(np.unique(np.fromiter(sections, dtype=np.int64)))
+        self.groups = _groups(np.sort(np.fromiter(sections, dtype=np.int64)))
         self.total = sum(group.end_pfn - group.start_pfn for group in self.groups)
         if not self.groups:
             raise InputError("the memory map has no present section: expected some memory, came none")
@@ -296,7 +296,8 @@ class Vmemmap:
 
 
 def _groups(sections: npt.NDArray[np.int64]) -> list[Group]:
-    """Neighbours of ascending section numbers together."""
+    """Neighbours of section numbers that do not descend, together."""
+    sections = sections[np.diff(sections, prepend=-1) != 0]
     cuts = [0, *(np.flatnonzero(np.diff(sections) != 1) + 1).tolist(), len(sections)]
     per = PAGES_PER_SECTION
     return [
