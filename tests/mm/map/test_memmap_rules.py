@@ -7,6 +7,7 @@ from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -80,11 +81,11 @@ def test_scratch_of_the_kernel_before_is_cma_from_the_beginning() -> None:
     k = fake_kernel([(0, 100 * MIB, 0)], config=NO_DEFER)
     k.kho.scratch = [Scratch(20 * MIB, 4 * MIB)]
     booted(k)
-    assert not (k.page_alloc.pageblock_types == 4).any()
+    assert 4 not in np.asarray(k.page_alloc.pageblock_types)
     k.kho.incoming = Incoming(0, None)  # type: ignore[arg-type]
     booted(k)
     assert k.page_alloc.cma_scratch == [(20 * 256, 24 * 256)]
-    assert [at for at, kind in enumerate(k.page_alloc.pageblock_types) if kind == 4] == [10, 11]
+    assert [at for at, kind in enumerate(np.asarray(k.page_alloc.pageblock_types)) if kind == 4] == [10, 11]
 
 
 def test_the_struct_page_kernel_is_the_one_that_was_asked_for() -> None:
@@ -172,12 +173,17 @@ def test_a_pool_of_host_threads_by_node(monkeypatch: pytest.MonkeyPatch) -> None
         def __init__(self, workers: int, initializer: Any, initargs: Any) -> None:
             made.append((workers, initargs))
 
+        def submit(self, function: Any, task: Any) -> Any:
+            return SimpleNamespace(done=lambda: True, exception=lambda: None, task=task)
+
     monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor", Executor)
-    pages: Any = SimpleNamespace()
+    task = SimpleNamespace(run=SimpleNamespace(slot=0, pages=1))
+    pages: Any = SimpleNamespace(run_task=None, deferred_tasks=lambda start, end: [task])
     nodes = [frozenset({0, 1, 2}), frozenset({3})]
     for threads, workers in ((None, [3, 1]), (8, [4, 4]), (3, [1, 1]), (1, [1, 1])):
         made.clear()
-        HostPool(pages, threads, nodes)
+        pool = HostPool(pages, threads, nodes)
+        assert [future.task for _ in range(3) for future in pool.submit(0, 1)] == [task] * 3
         assert made == [(count, (cpus,)) for count, cpus in zip(workers, nodes, strict=True)]
 
 
