@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.core.cmdline import kstrtouint
 from minikern.core.moduleparam import Parameter, Words, early_param, needs_uint, setup_param
 from minikern.core.printk import Level
 from minikern.smp.calibrate import NO_TSC_KHZ
@@ -104,7 +105,7 @@ def _determine_frequencies(k: Kernel, early: bool) -> bool:
     tsc = k.cpus.tsc
     if early:
         tsc.cpu_khz = cpu_khz_from_cpuid(k) or quick_pit_calibrate(k)
-        given = k.cmdline.get_int("tsc_early_khz")
+        given = kstrtouint(k.cmdline.get("tsc_early_khz") or "")
         tsc.tsc_khz = given or native_calibrate_tsc(k)
     else:
         tsc.cpu_khz = pit_hpet_ptimer_calibrate_cpu(k)

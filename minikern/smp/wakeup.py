@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from minikern.core.cmdline import get_option
 from minikern.core.moduleparam import Parameter, early_param
 from minikern.core.printk import Level
 from minikern.smp.apic import (
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 LEGACY_INIT_UDELAY = 10_000  # us. Source: arch/x86/kernel/smpboot.c:UDELAY_10MS_DEFAULT
 STARTUPS = 2
+UINT_MAX = 0xFFFF_FFFF  # nobody has said
 ESR_ERRORS = 0xEF
 
 
@@ -35,9 +37,9 @@ def smp_quirk_init_udelay(k: Kernel) -> int:
 
     Source: arch/x86/kernel/smpboot.c:smp_set_init_udelay(), smp_quirk_init_udelay() @ v6.12
     """
-    given = k.cmdline.get_int("cpu_init_udelay")
-    if given is not None:
-        return given
+    given = get_option(k.cmdline.get("cpu_init_udelay"))
+    if given is not None and given & 0xFFFF_FFFF != UINT_MAX:
+        return given & 0xFFFF_FFFF
     boot = k.cpus.boot
     modern = {"GenuineIntel": boot.family == 6, "AuthenticAMD": boot.family >= 0xF, "HygonGenuine": boot.family >= 0x18}
     return 0 if modern.get(boot.vendor, False) else LEGACY_INIT_UDELAY

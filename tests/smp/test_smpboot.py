@@ -258,6 +258,7 @@ def test_wakeup_delays() -> None:
     assert spent(p4) == 11.0
     assert spent(two, "cpu_init_udelay=10000") == 11.0
     assert spent(p4, "cpu_init_udelay=0") == 0.04
+    assert spent(two, "cpu_init_udelay=-1") == spent(two, "")
 
 
 @pytest.mark.parametrize(("features", "ms"), [(SKYLAKE_FEATURES, 100), ([*SKYLAKE_FEATURES, "tsc_deadline_timer"], 0)])

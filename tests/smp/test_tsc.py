@@ -102,6 +102,14 @@ def test_tsc_early_khz() -> None:
     assert "tsc: Detected 2445.000 MHz TSC" in texts(k)
 
 
+@pytest.mark.parametrize("value", ["18446744073709551615$", "4294967296", "x", "2445000k"])
+def test_tsc_early_khz_is_a_number_of_32_bits(value: str) -> None:
+    plain, odd = make_kernel(ONE, ""), make_kernel(ONE, f"tsc_early_khz={value}")
+    for k in (plain, odd):
+        tsc.tsc_early_init(k)
+    assert odd.cpus.tsc.tsc_khz == plain.cpus.tsc.tsc_khz
+
+
 def test_unstable_by_parameter_and_by_kind() -> None:
     k = run(ONE, "tsc=unstable")
     said = [line for line in texts(k) if line.startswith("tsc: ")]
