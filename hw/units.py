@@ -23,7 +23,8 @@ def parse_size(text: str, where: str) -> int:
     match = _SIZE.fullmatch(text)
     if match is None:
         raise InputError(f"{where}: {text!r:.82} is not a size: expected a number with an optional K, M, G or T")
-    size = int(match.group(1), 0) << _POWER[match.group(2).upper()]
+    digits = match.group(1)
+    size = int(digits, 16 if digits[:2] in ("0x", "0X") else 10) << _POWER[match.group(2).upper()]
     if size == 0:
         raise InputError(f"{where}: {text!r} is zero: expected a positive size")
     if size > 1 << 52:

@@ -78,7 +78,9 @@ def test_nodes_follow_each_other_through_the_map(sizes: list[int]) -> None:
         assert left.base + left.length <= right.base
 
 
-@pytest.mark.parametrize(("text", "size"), [("4G", 4 * GIB), ("512m", 512 * MIB), ("0x1000", 4096), ("1 GiB", GIB)])
+@pytest.mark.parametrize(
+    ("text", "size"), [("4G", 4 * GIB), ("512m", 512 * MIB), ("0x1000", 4096), ("010M", 10 * MIB), ("1 GiB", GIB)]
+)
 def test_sizes(text: str, size: int) -> None:
     assert parse_size(text, "here") == size
 
