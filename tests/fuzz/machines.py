@@ -184,6 +184,8 @@ SHAPED = {
     "measured": ("deferred=88", "total=1ms", "deferred:smp=12.5ms", "x=1", "smp=1e308", "smp=nan", "total="),
     "vary": ("memory=64G..24T:log:13", "cpus=16,64,256", "nodes=1,2", "costs.struct_page_init=1..9:lin:3",
              "cpus=8,sockets=2", "memory=1G", "x=1"),
+    "argument": ("5", "0x1F", "(01 02)", "[1 2]", "text", "[1 [2 3]]", "(zz)"),
+    "flip": ("kernel:0x1000.3", "initrd:5", "1:0.0"),
 }  # fmt: skip
 
 

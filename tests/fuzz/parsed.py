@@ -13,6 +13,7 @@ from hw.errors import InputError
 from hw.faults import FaultSpec, add_fault, cpu_faults
 from hw.spec import check_spec
 from hw.toml_file import decode_toml
+from minikern.commands.kexec import parse_flip
 from minikern.core.cmdline import CommandLine
 from minikern.core.cost_table import default_costs, machine_costs
 from minikern.core.kernel import Kernel
@@ -27,6 +28,7 @@ from minikern.describe.machine_files import is_log
 from minikern.describe.presets import load_machine, load_preset
 from minikern.describe.startup import parse_startup
 from minikern.init.params import kernel_command_line, parse_early_param, unmodelled_words
+from minikern.lab.acpi_eval import parse_argument
 from minikern.lab.fit.measured import parse_measured
 from minikern.lab.run import boot, choose_release, prepare
 from minikern.lab.sweep.vary import values_of
@@ -70,6 +72,8 @@ def read_words(place: Path, text: str) -> None:
     first, done = _before()
     k = Kernel(first.machine, first.release, None, machine_costs("tiny", {}), [])
     k.e820, k.memblock, k.cpus = _e820(done), Memblock(), CpuMaps(done.cpus.boot)
+    k.memblock.add(1 << 20, 255 << 20)
+    k.memblock.set_node(0, 1 << 64, 0)
     k.cmdline = CommandLine(text)
     parse_early_param(k)
     k.numa = done.numa
@@ -99,6 +103,10 @@ def read_option(place: Path, given: tuple[str, str]) -> None:
         case "vm":
             for group in parse_vm(value):
                 assert group.memory_bytes >= 0
+        case "argument":
+            parse_argument(value)
+        case "flip":
+            parse_flip(value)
         case "measured":
             parse_measured(value)
         case "vary":
