@@ -174,7 +174,7 @@ def test_a_pool_of_host_threads_by_node(monkeypatch: pytest.MonkeyPatch) -> None
             made.append((workers, initargs))
 
         def submit(self, function: Any, task: Any) -> Any:
-            return SimpleNamespace(done=lambda: True, exception=lambda: None, task=task)
+            return SimpleNamespace(done=lambda: True, exception=lambda: None, result=lambda: None, task=task)
 
     monkeypatch.setattr("concurrent.futures.ThreadPoolExecutor", Executor)
     task = SimpleNamespace(run=SimpleNamespace(slot=0, pages=1))
