@@ -76,9 +76,12 @@ def _xz(payload: Payload, room: int) -> bytes:
 
 
 def _lzma(payload: Payload, room: int) -> bytes:
-    if payload[0] >= LZMA_MOST_PROPERTIES:
+    if not payload or payload[0] >= LZMA_MOST_PROPERTIES:
         raise DecompressError("bad header")
-    return _lzma_stream(payload[:-SIZE_BYTES], room, lzma.FORMAT_ALONE, "LZMA data is corrupt")
+    # Linux's dictionary is its output; the library sets aside what the header asks for, up to 4 GiB.
+    dictionary = min(int.from_bytes(payload[1:5], "little"), room).to_bytes(4, "little")
+    stream = b"".join((payload[:1], dictionary, payload[5:-SIZE_BYTES]))
+    return _lzma_stream(stream, room, lzma.FORMAT_ALONE, "LZMA data is corrupt")
 
 
 def _lzma_stream(payload: Payload, room: int, kind: int, corrupt: str) -> bytes:

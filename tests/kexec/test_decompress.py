@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import resource
 import shutil
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +44,18 @@ MAGIC = {
 @pytest.mark.parametrize("packer", PACKERS)
 def test_what_was_packed_comes_out(packer: str) -> None:
     assert decompress(packer, pack(packer, PLAIN), ROOM) == PLAIN
+
+
+def test_a_dictionary_of_lzma_takes_no_more_than_the_room() -> None:
+    packed = bytearray(pack("lzma", PLAIN))
+    packed[1:5] = b"\xff" * 4
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (size + (64 << 20), before[1]))
+    try:
+        assert decompress("lzma", bytes(packed), ROOM) == PLAIN
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 def test_large_kernels_come_in_chunks_of_lz4() -> None:
