@@ -41,6 +41,7 @@ def add_object(run: Interpreter, frame: Frame, parent: Node, name: str, kind: Ki
     made = Node(name, parent, kind, value)
     made.owner = run.owner
     parent.children[name] = made
+    run.namespace.grows(parent)
     run.objects += 1
     run.changes += 1
     if frame.created is not None:

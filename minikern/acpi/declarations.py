@@ -63,7 +63,11 @@ def declare(run: Interpreter, frame: Frame, end: int, scope: Node) -> bool:
     block = read_block(frame.data[start:end], frame.width, run.auto_serialize)
     if block is None or not block.names.isdisjoint(scope.children):
         return False
+    plain = not scope.children or scope in run.namespace.plain
+    run.namespace.grows(scope)
     _make_objects(block, run.owner, frame, start, scope)
+    if plain:
+        run.namespace.plain.add(scope)
     run.opcodes += block.terms
     run.objects += len(block.objects)
     run.changes += len(block.objects)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from minikern.acpi.ids import hardware_id
-from minikern.state.namespace import Kind, Node
+from minikern.state.namespace import DEVICES, Kind, Namespace, Node
 
 if TYPE_CHECKING:
     from minikern.acpi.interpreter import Interpreter
@@ -35,13 +35,14 @@ def is_there(flags: int) -> bool:
 
 
 class Descent:
-    """Objects of ``kinds`` below ``root``, each before what is below it: that is looked up when the next is asked for.
+    """Devices of ``kinds``, each before what is below it: that is looked up when the next is asked for.
 
     Source: drivers/acpi/acpica/nswalk.c:acpi_ns_walk_namespace() @ v6.12
     """
 
-    def __init__(self, root: Node, kinds: frozenset[Kind]) -> None:
-        self._levels = [iter(list(root.children.values()))]
+    def __init__(self, namespace: Namespace, kinds: frozenset[Kind] = DEVICES) -> None:
+        self._levels = [iter(list(namespace.root.children.values()))]
+        self._plain = namespace.plain
         self._kinds = kinds
         self._passed_over = False
 
@@ -50,7 +51,7 @@ class Descent:
         self._passed_over = True
 
     def __iter__(self) -> Iterator[Node]:
-        levels, kinds = self._levels, self._kinds
+        levels, kinds, plain = self._levels, self._kinds, self._plain
         while levels:
             for node in levels[-1]:
                 if node.kind in kinds:
@@ -58,7 +59,9 @@ class Descent:
                     yield node
                     if self._passed_over:
                         continue
-                if node.children and node.kind not in _WITHOUT_DEVICES and len(levels) <= DEEPEST:
+                if not node.children or node in plain or node.kind in _WITHOUT_DEVICES:
+                    continue
+                if len(levels) <= DEEPEST:
                     levels.append(iter(list(node.children.values())))
                     break
             else:
@@ -71,7 +74,7 @@ def get_devices(run: Interpreter, wanted: str) -> Iterator[Node]:
     Every device is asked for its _HID, and for its _CID where that is another one; only those that match are asked
     for their _STA, and what lies below one that is not there is not looked at.
     """
-    devices = Descent(run.namespace.root, _DEVICE)
+    devices = Descent(run.namespace, _DEVICE)
     for node in devices:
         if "_HID" in node.children and _has_id(run, node, wanted):
             if is_there(status(run, node)):

@@ -46,7 +46,7 @@ def scanned_devices(k: Kernel, run: Interpreter) -> Iterator[Node]:
 
     Source: drivers/acpi/scan.c:acpi_bus_check_add(), acpi_scan_init_status() @ v6.12
     """
-    for node in Descent(run.namespace.root, DEVICES):
+    for node in Descent(run.namespace):
         run.look_at(node)
         k.charge("acpi_device_scan")
         if node.kind in ASKED_WHEN_FOUND:
@@ -63,7 +63,7 @@ def attached_devices(run: Interpreter) -> Iterator[Node]:
     Nothing below one that is not there is looked at.
     Source: drivers/acpi/scan.c:acpi_bus_attach() @ v6.12
     """
-    devices = Descent(run.namespace.root, ATTACHED)
+    devices = Descent(run.namespace, ATTACHED)
     for node in devices:
         if is_there(status(run, node)):
             yield node

@@ -114,11 +114,11 @@ _PREDEFINED: tuple[tuple[str, Kind, Any], ...] = (
 
 
 class Namespace:
-    """The tree and its counts."""
+    """The tree. Below ``plain`` objects there is no device, nor anything that could hold one: no walk looks there."""
 
     def __init__(self) -> None:
         self.root = Node("\\", None, Kind.SCOPE)
-        self.created = 0
+        self.plain: set[Node] = set()
         for name, kind, value in _PREDEFINED:
             self.root.children[name] = Node(name, self.root, kind, value)
 
@@ -155,11 +155,12 @@ class Namespace:
     ) -> Iterator[Node]:
         """Objects of ``kinds`` below ``start`` (default the root), each before its children, in order of creation."""
         stack = [iter(list((start or self.root).children.values()))]
+        passed_over = self.plain if kinds <= DEVICES else frozenset()
         while stack:
             for node in stack[-1]:
                 if node.kind in kinds:
                     yield node
-                if node.children and len(stack) < depth:
+                if node.children and len(stack) < depth and node not in passed_over:
                     stack.append(iter(list(node.children.values())))
                     break
             else:
@@ -169,7 +170,15 @@ class Namespace:
         """Devices, processors, thermal zones and power resources in order."""
         return self.walk(kinds=DEVICES)
 
+    def grows(self, parent: Node) -> None:
+        """An object is put below ``parent``: neither it nor what it is in are plain any more."""
+        self.plain.discard(parent)
+        if parent.parent is not None:
+            self.plain.discard(parent.parent)
+
     def check(self) -> None:
-        """Invariants: every child knows its parent and its own name."""
+        """Invariants: every child knows its parent and its own name; what is below a plain object is no container."""
         for node in self.walk():
             assert node.parent is not None and node.parent.children.get(node.name) is node, node
+            if node.parent in self.plain:
+                assert not node.children and node.kind not in DEVICES, node
