@@ -90,6 +90,7 @@ class Interpreter:
         self.dynamic_tables: dict[int, Table] = {}  # what Load has loaded, by number
         self.loaded_once: list[Table] = []  # and what it ever has
         self.owner = 0  # number of the table being loaded
+        self.unsettled = False  # a table brought packages that may name objects, or objects that lack their operands
         self.width: int = 8  # bytes of an integer
         self.depth = 0  # methods that run
         self.auto_serialize = not k.cmdline.has("acpi_no_auto_serialize")
@@ -132,6 +133,7 @@ class Interpreter:
 
     def _ignore(self, frame: Frame, problem: ParseError) -> None:
         """Go on where reading stopped: the blocks around are left, the scope of names is not."""
+        self.unsettled = True
         frame.pos = max(problem.resume, frame.pos)
         self.k.printk("ACPI: Ignoring error and continuing table load")
         if problem.resume:
@@ -169,6 +171,7 @@ class Interpreter:
                     frame.conditions.clear()
                     raise ParseError(problem.status, offset=frame.pos) from None
                 frame.scope = scope
+                self.unsettled = True
                 skip_term(self, frame, start)
 
     def term(self, frame: Frame) -> Any:

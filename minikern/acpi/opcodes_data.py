@@ -80,7 +80,9 @@ def _elements(run: Interpreter, frame: Frame, count: int, end: int) -> list[Any]
         text = "AE_SUPPORT, Expressions within package elements are not supported"
         error(run.k, text, {"": "dspkginit-158"})
         raise AmlError("AE_SUPPORT", text)
-    if not frame.table_level:
+    if frame.table_level:
+        run.unsettled = True
+    else:
         init_elements(run, made)
     return made
 

@@ -21,11 +21,18 @@ _LATE = frozenset({Kind.PACKAGE, Kind.REGION, Kind.BUFFER_FIELD, Kind.BUFFER})
 
 
 def init_packages(run: Interpreter) -> None:
-    """Resolve the names in every named package, and complain of objects whose operands could not be computed."""
+    """Resolve the names in every named package, and complain of objects whose operands could not be computed.
+
+    Nothing is looked for where no table has brought either since the last time.
+    """
+    if not run.unsettled:
+        return
+    run.unsettled = False
     for node in list(run.namespace.walk(kinds=_LATE)):
         if isinstance(node.value, list):
             init_elements(run, node.value)
         elif node.value is None:
+            run.unsettled = True
             what = f"[{node.name}] ({node.kind.value})"
             error(run.k, f"AE_TYPE, Opcode is not deferred {what}", {"": "nsinit-426"})
             error(run.k, f"AE_TYPE, Could not execute arguments for {what}", {"": "nsinit-434"})

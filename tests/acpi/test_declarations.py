@@ -17,8 +17,9 @@ from hypothesis import strategies as st
 from hw.acpi import aml
 from hw.acpi.layout import TableIds, sdt
 from minikern.acpi import declarations
-from minikern.acpi.aml_load import acpi_load_tables
+from minikern.acpi.aml_load import acpi_load_tables, load_secondary_block
 from minikern.acpi.loaded import loaded_interpreter
+from minikern.acpi.package_init import init_packages
 from minikern.acpi.region_buffers import buffered_spaces
 from minikern.core.kernel import Kernel
 from minikern.describe.acpidump import DumpedTable, read_acpidump
@@ -46,6 +47,7 @@ NOT_PLAIN = [
     aml.name("ZERO", aml.add(aml.ONE, aml.ONE)),
     aml.name("TEXT", aml.ZERO),
     aml.operation_region("NONE", 0, aml.ZERO, aml.ZERO),
+    aml.operation_region("BROK", 0x20, aml.ZERO, aml.ONE),
     aml.field("OUTS", 1, [("FLD2", 8)]),
     aml.field("REGN", 1, [("FLD1", 8)]),
     aml.device("DEEP", [aml.name("_ADR", aml.ONE)]),
@@ -81,13 +83,21 @@ def shown(value: Any) -> Any:
     return value if isinstance(value, int | str | bytearray | None) else type(value)
 
 
-def loaded(kernel: Kernel, tables: list[tuple[str, bytes]]) -> tuple[Any, ...]:
-    """What is there when tables are loaded: every object, what was said, and what was counted."""
+def loaded(kernel: Kernel, tables: list[tuple[str, bytes]], look: bool = False) -> tuple[Any, ...]:
+    """What is there when tables are loaded: every object, what was said, and what was counted.
+
+    Names in packages are resolved, and again with each further table; ``look``: whether it seems needed or not.
+    """
     kernel.log.lines.clear()
     listed = [Table(name, number, len(data), data) for number, (name, data) in enumerate(tables)]
     kernel.acpi = AcpiState(tables=listed)
     acpi_load_tables(kernel, slack=True, spaces=buffered_spaces(0))
     run = loaded_interpreter(kernel)
+    for more in (b"", sdt("SSDT", 2, b"".join(PLAIN), TableIds()), tables[0][1]):
+        if more:
+            load_secondary_block(run, more)
+        run.unsettled = run.unsettled or look
+        init_packages(run)
     run.namespace.check()
     objects = [(node.path, node.kind, node.owner, shown(node.value)) for node in run.namespace.walk()]
     return objects, [line.text for line in kernel.log.lines], run.account.tables, run.opcodes, run.changes
@@ -96,7 +106,7 @@ def loaded(kernel: Kernel, tables: list[tuple[str, bytes]]) -> tuple[Any, ...]:
 def same_both_ways(kernel: Kernel, *tables: tuple[str, bytes]) -> None:
     found = loaded(kernel, list(tables))
     with term_by_term():
-        assert loaded(kernel, list(tables)) == found
+        assert loaded(kernel, list(tables), look=True) == found
 
 
 def machine(body: bytes, revision: int) -> bytes:
