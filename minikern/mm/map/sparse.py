@@ -202,9 +202,12 @@ class _PageTables:
         for span in reversed(self._spans):
             if (span, address >> span) not in self._present:
                 self._present.add((span, address >> span))
-                _alloc(self._memblock, PAGE_SIZE, PAGE_SIZE, nid, "vmemmap page table", DMA_LIMIT)
+                self._alloc_table(nid)
         if base_pages:
-            _alloc(self._memblock, PAGE_SIZE, PAGE_SIZE, nid, "vmemmap page table", DMA_LIMIT)
+            self._alloc_table(nid)
+
+    def _alloc_table(self, nid: int) -> None:
+        _alloc(self._memblock, PAGE_SIZE, PAGE_SIZE, nid, "vmemmap page table", DMA_LIMIT)
 
 
 def vmemmap_init(k: Kernel, memmaps: Sequence[Memmap]) -> None:

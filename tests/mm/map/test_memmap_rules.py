@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import simpy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -17,7 +18,7 @@ from minikern.core.config import Config
 from minikern.host.nodes import usable_cpus
 from minikern.mm.buddy.memblock_free import deferred_grow_zone, free_pfn_ranges, memblock_free_all, reserved_by_node
 from minikern.mm.map import deferred
-from minikern.mm.map.deferred import DeferredNode, HostPool, PagePace, page_paces
+from minikern.mm.map.deferred import DeferredNode, HostPool, NodeStore, PagePace, page_alloc_init_late, page_paces
 from minikern.mm.map.padata import MtJob, WorkPool, numa_aware_cpus, padata_do_multithreaded
 from minikern.mm.map.page_init import page_flags_layout
 from minikern.mm.page.mmzone import Zone
@@ -121,6 +122,36 @@ def test_how_fast_a_node_writes_its_map(threads: str, count: int) -> None:
     assert store == pytest.approx(count * 1.31)
     k.cpus.online = []
     assert page_paces(k)[1] == pytest.approx(1.31), "there is always one"
+
+
+@pytest.mark.parametrize(("jobs", "count"), [("range", 3), ("zone", 1)])
+def test_jobs_of_a_node_by_release(jobs: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = [(low * MIB, high * MIB) for low, high in ((4096, 4224), (4296, 4496), (4696, 5119))]
+    k = booted(fake_kernel([(4 * GIB, 5 * GIB, 0)], held, behaviour={"deferred_jobs": jobs}))
+    memblock_free_all(k)
+    done: list[MtJob] = []
+    real = deferred.padata_do_multithreaded
+    monkeypatch.setattr(deferred, "padata_do_multithreaded",
+                        lambda env, job, *rest: done.append(job) or real(env, job, *rest))  # fmt: skip
+    page_alloc_init_late(k)
+    assert len(done) == count
+    assert {job.max_threads for job in done} == {4}
+    assert check_memmap(k).ok
+
+
+@pytest.mark.parametrize(("pages", "ends"), [((1000, 1001), [10_000, 10_010]), ((1000, 1000), [10_000, 10_000])])
+def test_a_page_more_is_a_page_later(pages: tuple[int, int], ends: list[int]) -> None:
+    env = simpy.Environment()
+    store, seen = NodeStore(env, PagePace(10.0, 10.0, 1.0, 2, 2)), []
+
+    def writer(count: int) -> Any:
+        yield store.write(count)
+        seen.append(env.now)
+
+    for count in pages:
+        env.process(writer(count))
+    env.run()
+    assert seen == ends
 
 
 def test_what_costs_nothing_still_takes_time() -> None:
@@ -271,6 +302,14 @@ def test_a_section_is_taken_whole_though_it_has_holes() -> None:
     assert deferred_grow_zone(k, k.nodes[0].zones[2], 0)
     assert k.nodes[0].first_deferred_pfn == 0x118000
     assert k.charges["deferred_page_init"] == k.page_alloc.nr_free_pages() == 2 * SECTION - 10 - 256
+
+
+def test_a_zone_whose_deferred_part_is_all_reserved_does_not_grow() -> None:
+    k = booted(fake_kernel([(4 * GIB, 5 * GIB, 0)], [(4 * GIB + 100 * MIB, 5 * GIB)]))
+    memblock_free_all(k)
+    zone = k.nodes[0].zones[2]
+    assert not deferred_grow_zone(k, zone, 0)
+    assert (k.nodes[0].first_deferred_pfn, k.charges["deferred_page_init"]) == (zone.end_pfn, 0)
 
 
 def test_growing_looks_at_its_own_node_only() -> None:
