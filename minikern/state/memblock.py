@@ -297,7 +297,7 @@ class Memblock:
         end = max(start, min(end or self.current_limit, self.current_limit))
         if self.bottom_up:
             return self._find_bottom_up(start, end, size, align, nid)
-        for low, high, _ in self._free_ranges_top_down(nid):
+        for low, high in self._free_ranges_top_down(nid, size):
             low, high = max(low, start), min(high, end)
             if high - low < size:
                 continue
@@ -314,23 +314,28 @@ class Memblock:
                 return place
         return None
 
-    def _free_ranges_top_down(self, nid: int) -> Iterator[tuple[int, int, int]]:
+    def _free_ranges_top_down(self, nid: int, size: int) -> Iterator[tuple[int, int]]:
+        # Those of at least ``size`` bytes. Once huge pages are taken, hundreds of reservations lie above what is looked
+        # for, so little is done for each.
         reserved = self.reserved.regions
         for region in reversed(self.memory.regions):
             if nid not in (NUMA_NO_NODE, region.nid) or (self.skip_hotplug and region.flags & Flags.HOTPLUG):
                 continue
             if self.kho_scratch_only and not region.flags & Flags.KHO_SCRATCH:
                 continue
-            at = bisect_right(reserved, region.end - 1, key=lambda item: item.base) - 1
-            cursor = region.end
-            while at >= 0 and reserved[at].end > region.base:
+            bottom, top = region.base, region.end
+            cursor = top
+            for at in range(bisect_right(reserved, top - 1, key=lambda item: item.base) - 1, -1, -1):
+                base, end, _, _ = reserved[at]
+                if end <= bottom:
+                    break
                 # Between neighbours that were not merged lies an empty range, where nothing at all fits.
-                if reserved[at].end <= cursor and reserved[at].end < region.end:
-                    yield reserved[at].end, cursor, region.nid
-                cursor = min(cursor, reserved[at].base)
-                at -= 1
-            if cursor > region.base:
-                yield region.base, cursor, region.nid
+                if cursor - end >= size and end < top:
+                    yield end, cursor
+                if base < cursor:
+                    cursor = base
+            if cursor > bottom:
+                yield bottom, cursor
 
     def alloc(
         self,
