@@ -5,7 +5,7 @@ Source: mm/hugetlb_vmemmap.c @ v6.12. Everything here that takes time is ``Work`
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -201,14 +201,23 @@ def _free_frames(k: Kernel, hvo: Hvo, freed: Sequence[Frames]) -> None:
     # Source: mm/hugetlb_vmemmap.c:free_vmemmap_page(), mm/bootmem_info.c:put_page_bootmem() @ v6.12
     page_alloc = k.page_alloc
     for frames in freed:
-        listed, boottime = frames.tolist(), frames
-        if not page_alloc.allocated.keys().isdisjoint(listed):
-            taken = np.array([frame in page_alloc.allocated for frame in listed], dtype=np.bool_)
+        ranges = frame_ranges(frames)
+        if _any_within(page_alloc.allocated, ranges, len(frames)):
+            taken = np.array([frame in page_alloc.allocated for frame in frames.tolist()], dtype=np.bool_)
             for frame in frames[taken].tolist():
                 page_alloc.free_pages(frame, 0)
-            boottime = frames[~taken]
-        for start, end in frame_ranges(boottime):
+            ranges = frame_ranges(frames[~taken])
+        for start, end in ranges:
             _free_bootmem(k, hvo, start, end)
+
+
+def _any_within(allocated: Mapping[int, int], ranges: Sequence[tuple[int, int]], frames: int) -> bool:
+    # A gigantic page's map is 4,096 frames in a few ranges, while few blocks were handed out by then; the map of a page
+    # of 2 MiB is seven frames.
+    if frames < len(allocated):
+        return any(frame in allocated for start, end in ranges for frame in range(start, end))
+    heads = np.fromiter(allocated, dtype=np.int64, count=len(allocated))
+    return any(((heads >= start) & (heads < end)).any() for start, end in ranges)
 
 
 def _free_bootmem(k: Kernel, hvo: Hvo, start: int, end: int) -> None:
