@@ -37,7 +37,7 @@ MODES: dict[str, Mode] = {
 }
 """By ``Experiment.purgatory_digest``. What each gives up: see ``LOSES``."""
 MAX_DIGESTED_BYTES = 4 << 30
-SYSSIZE, INIT_SIZE = 0x1F4, 0x260  # in the zero page: paragraphs of the kernel file's part, bytes of memory
+SYSSIZE, TYPE_OF_LOADER, INIT_SIZE = 0x1F4, 0x210, 0x260  # in the zero page; paragraphs of the file, bytes of memory
 PACKED_TO = 3  # of a kernel's bytes, the usual ratio of zstd and xz
 LOSES: dict[str, str] = {
     "generic": "nothing: every byte of every segment's memory is checked",
@@ -178,14 +178,19 @@ def _first_difference(memory: PhysicalMemory, regions: Sequence[layout.Region], 
     return "every region is as it was loaded: the stored digest or region table was changed"
 
 
+def started_by_kexec(k: Kernel) -> bool:
+    """True if the zero page says that another kernel loaded this one."""
+    cpu = k.machine.boot_cpu
+    return cpu.read(cpu.rsi + TYPE_OF_LOADER, 1) >> 4 == layout.STARTED_BY_KEXEC
+
+
 def purgatory_of_running_image(k: Kernel) -> None:
     """The check that ran before a kernel started by kexec: verify in memory and book, before the log clock starts.
 
     Nothing happens on a machine started by another loader or with ``purgatory_digest`` "none". The loader's
     side is hw.firmware. MachineStopped on a mismatch.
     """
-    cpu = k.machine.boot_cpu
-    if cpu.read(cpu.rsi + 0x210, 1) >> 4 != layout.STARTED_BY_KEXEC:
+    if not started_by_kexec(k):
         return
     mode = mode_of(k.experiment.purgatory_digest)
     memory = k.machine.bus.memory
@@ -195,20 +200,30 @@ def purgatory_of_running_image(k: Kernel) -> None:
         done = verify(memory, layout.MIN_ADDRESS, "hashlib", mode._replace(apart=False))
         # The loader stored one digest over all there is; a mode that looks at less takes the time of that.
         if mode.file_bytes:
-            regions = file_regions(k, done.regions)
+            kernel = memory.read_int(k.machine.boot_cpu.rsi + INIT_SIZE, 4)
+            regions = file_regions(k, done.regions, kernel)
             done = done._replace(regions=regions, size=sum(length for _, length in regions))
         charge(k, mode, done, mode.apart)
 
 
-def file_regions(k: Kernel, regions: Sequence[layout.Region]) -> list[layout.Region]:
-    """Regions without the room behind the kernel file's bytes.
+def check_successor(k: Kernel, sizes: Sequence[int]) -> None:
+    """Book the check of the next kernel's segments of ``sizes`` bytes, its own first, where this one had none."""
+    mode = mode_of(k.experiment.purgatory_digest)
+    if mode.check:
+        regions = [(index, size) for index, size in enumerate(sizes, 1)]
+        regions = file_regions(k, regions, sizes[0]) if mode.file_bytes else regions
+        total = sum(length for _, length in regions)
+        charge(k, mode, Verified(regions, total, total, b"", 0), mode.apart)
+
+
+def file_regions(k: Kernel, regions: Sequence[layout.Region], kernel: int) -> list[layout.Region]:
+    """Regions without the room behind the kernel file's bytes; the kernel's own has ``kernel`` bytes.
 
     The zero page tells the file's size where a real one was captured; else the kernel is taken to be packed to a third.
     """
     image, params = k.release.image, k.machine.boot_cpu.rsi
     packed = 16 * k.machine.bus.memory.read_int(params + SYSSIZE, 4)
     packed = packed or 1024 * (image.code_kib + image.rwdata_kib + image.rodata_kib + image.init_kib) // PACKED_TO
-    kernel = k.machine.bus.memory.read_int(params + INIT_SIZE, 4)
     return [(start, min(length, packed) if length == kernel else length) for start, length in regions]
 
 

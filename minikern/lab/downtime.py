@@ -25,10 +25,11 @@ from minikern.core.kernel import BootOptions
 from minikern.core.ledger import Phase
 from minikern.core.variant import Variant
 from minikern.describe.case import Case
-from minikern.kexec.purgatory import LOSES
+from minikern.kexec.purgatory import LOSES, check_successor, started_by_kexec
 from minikern.kexec.reboot import shutdown
 from minikern.lab.run import Boot, boot
-from minikern.lab.vms import check_fit
+from minikern.lab.stand_in import init_size
+from minikern.lab.vms import ROOM, check_fit, guest_room
 from minikern.mm.buddy.cma_alloc import dma_alloc_from_contiguous
 
 WARM_UP_NS = 20 * NS_PER_MS  # the guests talk for a while before the update begins
@@ -124,13 +125,16 @@ def host_parts(done: Boot, packer: str) -> dict[str, int]:
     clock, params, image = k.machine.clock, k.boot_params, k.release.image
     preserve = k.behaviour.kexec_swap_copy
     plain = 1024 * (image.code_kib + image.rwdata_kib + image.rodata_kib + image.init_kib)
-    sizes = [-(-size // PAGE_SIZE) for size in (params.init_size, params.ramdisk[1]) if size]
+    segments = [size for size in (init_size(k), params.ramdisk[1]) if size]
+    sizes = [-(-size // PAGE_SIZE) for size in segments]
     pages = sum(sizes)
     in_cma = sum(size for size in sizes if k.behaviour.kexec_cma and dma_alloc_from_contiguous(k, size) is not None)
     booted = sum(e.total_ns for e in k.ledger.entries() if e.phase == "purgatory" and e.cpu == 0)
     safe = k.kho.outgoing is not None or in_cma == pages
-    parts = {"purgatory": 0 if safe and k.behaviour.kexec_digest_skipped else booted, "boot": done.total_ns}
+    skipped = safe and k.behaviour.kexec_digest_skipped
+    parts = {"purgatory": 0 if skipped else booted, "boot": done.total_ns}
     steps: dict[Phase, Callable[[], None]] = {
+        "purgatory": lambda: None if skipped or started_by_kexec(k) else check_successor(k, segments),
         "shutdown": lambda: shutdown(k),
         "relocation": lambda: k.charge("relocate_page" if preserve else "relocate_page_direct", pages - in_cma),
         "decompression": lambda: k.charge(f"decompress_byte_{packer}", plain),
@@ -139,7 +143,7 @@ def host_parts(done: Boot, packer: str) -> dict[str, int]:
         start = clock.now
         with k.phase(name):
             work()
-        parts[name] = clock.now - start
+        parts[name] = parts.get(name, 0) + clock.now - start
     return {name: parts[name] for name in HOST_PARTS}
 
 
@@ -214,8 +218,7 @@ def measure(spec: Case, variant: Variant | None, guests: Guests, packer: str, re
     """Boot the machine under a variant and update it with guests on it. InputError, MachineStopped as boot()."""
     guests.check()
     done = boot(spec, variant, release, append, options)
-    free = done.kernel.page_alloc.nr_free_pages() * PAGE_SIZE
-    check_fit(guests.count * guests.memory_bytes, free, "what is free on the booted host")
+    check_fit(guests.count * guests.memory_bytes, guest_room(done.kernel), ROOM)
     host = host_parts(done, packer)
     name, mode = done.name, done.kernel.experiment.purgatory_digest
     digested = sum(done.kernel.ledger.count(kind) for kind in ("sha256_generic_byte", "sha256_accelerated_byte"))

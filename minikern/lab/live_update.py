@@ -34,7 +34,7 @@ from minikern.lab.kexec import reboot
 from minikern.lab.run import boot
 from minikern.lab.spent import Spent, spent_in
 from minikern.lab.stand_in import stand_in_image, unpacked_bytes
-from minikern.lab.vms import PAGES, VmGroup, check_fit, ram_bytes, ram_ranges, total_bytes
+from minikern.lab.vms import PAGES, ROOM, VmGroup, check_fit, guest_room, ram_bytes, ram_ranges, total_bytes
 from minikern.mm.page.mmzone import MAX_PAGE_ORDER
 
 HOST_LEFT_BYTES = 4 * GIB  # of a host whose guests lie on DAX, at the least
@@ -87,7 +87,7 @@ def way_of(variant: Variant) -> Way:
 
 def place_guests(k: Kernel, groups: Sequence[VmGroup], nodes: Sequence[int]) -> list[tuple[VmGroup, list[int]]]:
     """Give each guest memory of the host, node by node in turn; blocks as first pfns. InputError: it does not fit."""
-    room = "what is free on the booted host"
+    room = ROOM
     if scratch := sum(area.size for area in k.kho.scratch):
         room += f" beside scratch areas of {scratch / GIB:.1f} GiB (kho_scratch= makes them smaller)"
     check_fit(total_bytes(groups), k.page_alloc.nr_free_pages() * PAGE_SIZE, room)
@@ -165,7 +165,7 @@ def _through_kexec(
         if domains_of(variant, way) == "kept":
             preserve_tables(k, sum(domain_pages(vm) for vm, _ in placed))
     elif way == "file":
-        check_fit(total_bytes(groups), k.page_alloc.nr_free_pages() * PAGE_SIZE, "what is free on the booted host")
+        check_fit(total_bytes(groups), guest_room(k), ROOM)
     initrd = bytes(k.boot_params.ramdisk[1])
     plain = unpacked_bytes(k)
     image = Kexec(k).kexec_file_load(stand_in_image(k), initrd, k.cmdline.text)

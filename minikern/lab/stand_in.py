@@ -16,6 +16,11 @@ JUMP = 0x6A  # ends the header behind init_size
 XLF_5LEVEL_BOTH = 3 << 5
 
 
+def init_size(k: Kernel) -> int:
+    """Bytes of memory that a kernel like the running one takes to unpack itself: what its loader told, or its image."""
+    return k.boot_params.init_size or k.release.image.end - k.release.image.text_start
+
+
 def unpacked_bytes(k: Kernel) -> int:
     """What a kernel like the running one unpacks to."""
     image = k.release.image
@@ -41,7 +46,7 @@ def stand_in_image(k: Kernel) -> bytes:
         "xloadflags": XLF_KERNEL_64 | XLF_CAN_BE_LOADED_ABOVE_4G | XLF_5LEVEL_BOTH,
         "cmdline_size": 2047,
         "pref_address": k.release.image.text_start,
-        "init_size": k.boot_params.init_size or k.release.image.end - k.release.image.text_start,
+        "init_size": init_size(k),
     }.items():
         offset, size = SETUP_HEADER[name]
         image[offset : offset + size] = value.to_bytes(size, "little")

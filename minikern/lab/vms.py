@@ -16,9 +16,11 @@ from hw.errors import InputError
 from hw.memmap import make_e820
 from hw.toml_file import decode_file
 from hw.units import GIB, MIB, PAGE_SIZE, parse_size
+from minikern.core.kernel import Kernel
 from minikern.describe.case import Case
 
 RAM = 1  # e820 type
+ROOM = "what is free on the booted host"
 MAX_VMS = 4096
 PAGES = {"4K": PAGE_SIZE, "2M": 2 * MIB, "1G": GIB}
 
@@ -112,6 +114,12 @@ def ram_ranges(spec: Case) -> list[tuple[int, int]]:
 def ram_bytes(spec: Case) -> int:
     """All of it."""
     return sum(end - start for start, end in ram_ranges(spec))
+
+
+def guest_room(k: Kernel) -> int:
+    """Bytes of a booted host that guests can have: what is free, and free huge pages, which are kept for them."""
+    huge = sum(1 << order for _, order in k.hugetlb.folios())
+    return (k.page_alloc.nr_free_pages() + huge) * PAGE_SIZE
 
 
 def check_fit(wanted: int, free: int, what: str) -> None:
