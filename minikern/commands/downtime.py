@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hw.errors import InputError, MachineStopped
 from minikern.commands.common import (
     OUTPUT,
     Progress,
@@ -84,9 +85,7 @@ def downtime(
       minikern downtime lpc2023 --vms 32 --vm-memory 8G --variants baseline,parallel-smp
       minikern downtime lpc2023 --vm 20x16G,vcpus=8 --vm 2x64G,vfio=1,pages=4K
     """
-    from hw.errors import InputError
     from hw.units import GIB, parse_size
-    from minikern.lab.compare import choose_variants
     from minikern.lab.downtime import Guests, Link
     from minikern.lab.vms import ram_bytes
 
@@ -107,16 +106,27 @@ def downtime(
     guests = Guests(vms, vcpus, memory, packet_us * 1000, at_once)
     guests.check()
     link = Link(bandwidth * 1e9 / 8, float(parse_size(dirty_rate, "--dirty-rate")))
-    chosen = choose_variants(spec, names)
-    _alike(spec, guests, link, [*chosen, *([] if names else _purgatories(chosen))], packer, kernel, append, options,
+    _alike(spec, guests, link, _rungs(spec, names, kernel, append), packer, kernel, append, options,
            plot, as_json, markdown)  # fmt: skip
 
 
+def _rungs(spec: Case, names: Sequence[str], kernel: str, append: str) -> list[Variant]:
+    """The variants asked for, or the ladder and every way to check the image; of a log its own boot with one change."""
+    from minikern.lab.compare import choose_variants, own_offers
+    from minikern.lab.own import is_own, on_machine, own_boot
+
+    chosen = choose_variants(spec, names)
+    if is_own(spec, kernel):
+        chosen = [own_boot(), *own_offers(spec, chosen if names else [], append).to_boot]
+    return chosen if names else [*chosen, *(on_machine(spec, kernel, one) for one in _purgatories(chosen))]
+
+
 def _purgatories(chosen: Sequence[Variant]) -> list[Variant]:
-    """Variants off the ladder that check the image otherwise."""
+    """Variants that check the image otherwise and are not among ``chosen``."""
     from minikern.core.variant import load_variants
 
-    others = (one for one in load_variants().values() if one not in chosen)
+    there = {one.name for one in chosen}
+    others = (one for one in load_variants().values() if one.name not in there)
     return [one for one in others if one.experiment.purgatory_digest != "generic"]
 
 
@@ -129,20 +139,25 @@ def _alike(
     from minikern.report.downtime import downtime_json, downtime_sheets
 
     moved = migrate(spec, guests, link)
-    rows = []
+    rows, refused = [], []
     tell_unmodelled(spec, chosen, append, kernel)
     with Progress("updating", len(chosen)) as step:
         for variant in chosen:
             step(variant.name)
-            rows.append(measure(spec, variant, guests, packer, kernel, append, options))
+            try:
+                rows.append(measure(spec, variant, guests, packer, kernel, append, options))
+            except (InputError, MachineStopped) as error:
+                refused.append((variant.name, str(error)))
+    if not rows:
+        raise InputError(refused[0][1])
     if plot is not None:
         from minikern.report.downtime_plot import plot_downtime
 
         plot_downtime(spec.name, rows, moved, plot)
     if as_json:
-        click.echo(downtime_json(spec.name, rows, moved))
+        click.echo(downtime_json(spec.name, rows, moved, refused))
     else:
-        show_sheets(downtime_sheets(spec.name, rows, moved, published(spec)), markdown)
+        show_sheets(downtime_sheets(spec.name, rows, moved, published(spec), refused), markdown)
 
 
 LIVE_UPDATES = ("parallel-smp", "kexec-7.3", "kexec-7.3-async", "live-update-6.18", "live-update-7.2",
@@ -153,7 +168,6 @@ def _ways(
     spec: Case, texts: Sequence[str], names: Sequence[str], link: Link, disk: bool, packer: str, at_once: int,
     kernel: str, append: str, options: BootOptions | None, as_json: bool, markdown: bool,
 ) -> None:  # fmt: skip
-    from hw.errors import InputError, MachineStopped
     from minikern.core.variant import load_variant
     from minikern.lab.guest_costs import guest_costs
     from minikern.lab.live_update import live_update, way_of

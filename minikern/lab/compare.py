@@ -22,7 +22,7 @@ from minikern.host.children import forked_map
 from minikern.lab.bands import Band, Doubts, doubts_of, saving_band, time_band
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
 from minikern.lab.handover_price import HandoverPrice, handover_price
-from minikern.lab.own import AS_LOGGED, offers, own_boot
+from minikern.lab.own import AS_LOGGED, Offers, offers, own_boot
 from minikern.lab.page_kernel import PageKernel, Used
 from minikern.lab.pci_skipped import skipped_text
 from minikern.lab.run import Boot, boot, choose_release
@@ -194,13 +194,17 @@ def run_own_ladder(
     on_rung: Callable[[str], None] = lambda name: None,
 ) -> tuple[Ladder, dict[str, list[LinePoint]]]:
     """The boot of a log, and the same with each optimisation it has not. Raises what boot() raises if none boots."""
-    known = {**load_variants(), **{variant.name: variant for variant in asked}}
-    possible = {name: variant for name, variant in known.items() if _possible(spec, variant)}
-    words = f"{spec.append} {append}"
-    offered = offers(possible, [variant.name for variant in asked], choose_release(spec), words)
+    offered = own_offers(spec, asked, append)
     ladder, logs = run_ladder(spec, [own_boot(), *offered.to_boot], "", append, options, on_rung)
     ladder.there = offered.there
     return ladder, logs
+
+
+def own_offers(spec: Case, asked: Sequence[Variant], append: str) -> Offers:
+    """What can be tried on the boot of a log: the variants asked for, or each optimisation it has not."""
+    known = {**load_variants(), **{variant.name: variant for variant in asked}}
+    possible = {name: variant for name, variant in known.items() if _possible(spec, variant)}
+    return offers(possible, [variant.name for variant in asked], choose_release(spec), f"{spec.append} {append}")
 
 
 def untouched(rungs: Sequence[Rung]) -> list[ResidueItem]:

@@ -8,11 +8,13 @@ from minikern.lab.downtime import PARTS, Downtime, Migration, Published
 from minikern.report.json_text import json_text
 from minikern.report.tables import Sheet
 
+Refused = Sequence[tuple[str, str]]  # variant, why it cannot be
+
 
 def downtime_sheets(
-    machine: str, rows: Sequence[Downtime], moved: Migration, known: Published | None
+    machine: str, rows: Sequence[Downtime], moved: Migration, known: Published | None, refused: Refused = ()
 ) -> list[Sheet]:
-    """One row a variant and one for migration; below, what each choice saves, and the published figures if any."""
+    """One row a variant and one for migration; below, what each choice saves, published figures, what cannot be."""
     heads = ["variant", "p50", "p99", "boot share", *PARTS]
     sheet = Sheet(f"{machine}: longest silence of a guest, simulated ms", heads)
     for row in rows:
@@ -21,10 +23,17 @@ def downtime_sheets(
     note = f"live migration, {moved.rounds} rounds" + ("" if moved.converged else ", did not converge")
     blank = ["" for _ in PARTS]
     sheet.rows.append([note, f"{moved.downtime_ms:.0f}", f"{moved.downtime_ms:.0f}", "", *blank])
-    sheets = [sheet, _choices(rows, moved)]
+    sheets = [sheet, _choices(rows, moved), *what_cannot_be(refused)]
     if known is not None:
         sheets += [_published(row, known) for row in rows if row.variant == known.variant]
     return sheets
+
+
+def what_cannot_be(refused: Refused) -> list[Sheet]:
+    """The variants that were not measured, and why."""
+    if not refused:
+        return []
+    return [Sheet("What cannot be, and why", ["variant", ""], left=2, rows=[list(row) for row in refused])]
 
 
 def _choices(rows: Sequence[Downtime], moved: Migration) -> Sheet:
@@ -54,7 +63,14 @@ def _published(row: Downtime, known: Published) -> Sheet:
     return sheet
 
 
-def downtime_json(machine: str, rows: Sequence[Downtime], moved: Migration) -> str:
+def downtime_json(machine: str, rows: Sequence[Downtime], moved: Migration, refused: Refused = ()) -> str:
     """All figures; every time is simulated and in ms."""
-    body = {"machine": machine, "clock": "simulated", "variants": rows, "migration": moved}
+    body = {
+        "machine": machine, "clock": "simulated", "variants": rows, "migration": moved, "refused": refused_json(refused)
+    }  # fmt: skip
     return json_text(body)
+
+
+def refused_json(refused: Refused) -> list[dict[str, str]]:
+    """What cannot be, by name."""
+    return [{"variant": name, "why": why} for name, why in refused]

@@ -9,12 +9,11 @@ from minikern.lab.guest_costs import Figure, GuestCosts
 from minikern.lab.live_update import LiveUpdate
 from minikern.lab.migration import Moved
 from minikern.lab.vms import VmGroup
+from minikern.report.downtime import Refused, refused_json, what_cannot_be
 from minikern.report.json_text import json_text
 from minikern.report.tables import Sheet
 
 MIGRATION = "live migration"
-Refused = Sequence[tuple[str, str]]
-"""Variants that cannot be, and why."""
 MEMORY_BY = {"kho": "handed over (kho)", "dax": "on a DAX range", "file": "over a disk"}
 
 
@@ -39,8 +38,7 @@ def live_update_sheets(page: Page) -> list[Sheet]:
     rows, moved, costs = page.rows, page.moved, page.costs
     sheets = [_answer(page), _ways(rows, moved), _silence(rows, moved), _groups(rows, costs), _parts(rows),
               _guests(costs), _iommu(costs)]  # fmt: skip
-    cannot = Sheet("What cannot be, and why", ["variant", ""], left=2, rows=[list(row) for row in page.refused])
-    return [sheet for sheet in (*sheets, cannot) if sheet.rows]
+    return [sheet for sheet in (*sheets, *what_cannot_be(page.refused)) if sheet.rows]
 
 
 def answers(rows: Sequence[LiveUpdate], moved: Moved) -> dict[str, str]:
@@ -167,7 +165,7 @@ def live_update_json(page: Page) -> str:
         "vms": page.groups,
         "guests": page.costs,
         "ways": page.rows,
-        "refused": [{"variant": name, "why": why} for name, why in page.refused],
+        "refused": refused_json(page.refused),
         "migration": page.moved,
     }
     return json_text(body)

@@ -10,6 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from hw.errors import InputError
+from minikern.cli import main
 from minikern.commands.downtime import downtime
 from minikern.core.cost_table import default_costs
 from minikern.core.variant import load_variant
@@ -133,6 +134,33 @@ def test_the_command() -> None:
     for bad in (["--vms", "0"], ["--vm-memory", "1G"], ["--vm-memory", "much"], ["--bandwidth", "0"],
                 ["--bandwidth", "nan"], ["--bandwidth", "inf"]):  # fmt: skip
         assert CliRunner().invoke(downtime, [*words, *bad]).exit_code == 2
+
+
+def test_the_ladder_as_it_is_asked_for_without_options(tmp_path: Path) -> None:
+    """Guests live in the huge pages that are kept for them; a rung without room for them is named, the others stay."""
+    shown = CliRunner().invoke(downtime, ["laptop", "--json"])
+    assert shown.exit_code == 0, shown.output
+    rows = {row["variant"]: row for row in json.loads(shown.stdout)["variants"]}
+    assert {"baseline", "hugepages", "no-purgatory", "purgatory-parallel"} <= rows.keys()
+    spent = {name: row["parts_ms"]["purgatory"] for name, row in rows.items()}
+    assert spent["parallel-smp"] > spent["purgatory-parallel"] > spent["purgatory-accelerated"] > 0.0
+    assert spent["no-purgatory"] == 0.0
+    (tmp_path / "big.toml").write_text('extends = "parallel-smp"\nappend = "hugepagesz=2M hugepages=20 mem=400M"\n')
+    tight = ["laptop", "--vms", "1", "--vm-memory", "8G", "--variants", f"deferred,{tmp_path / 'big.toml'}", "--json"]
+    found = json.loads(CliRunner().invoke(downtime, tight).stdout)
+    assert [row["variant"] for row in found["variants"]] == ["deferred"]
+    assert found["refused"][0]["variant"] == "big" and "do not fit" in found["refused"][0]["why"]
+
+
+def test_a_log_is_held_against_its_own_boot(tmp_path: Path) -> None:
+    log = tmp_path / "new.log"
+    log.write_text(CliRunner().invoke(main, ["boot", "tiny", "--cpus", "4", "--kernel", "linux-6.8"]).stdout)
+    shown = CliRunner().invoke(downtime, [str(log), "--json"])
+    assert shown.exit_code == 0, shown.output
+    first, *others = json.loads(shown.stdout)["variants"]
+    assert first["variant"] == "as logged" and first["parts_ms"]["purgatory"] > 0
+    assert {"deferred", "no-purgatory"} <= {row["variant"] for row in others}
+    assert all(row["p50_ms"] <= first["p50_ms"] * 1.1 for row in others)
 
 
 @pytest.mark.big
