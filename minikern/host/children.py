@@ -17,6 +17,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +33,9 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # Source: include/uapi/linux
 _HEAD = struct.Struct("<IQ")  # which item, how many bytes of its result follow
 _TICKET = struct.Struct("<I")
 _MAX_ITEMS = (64 << 10) // _TICKET.size  # tickets that fit a pipe; Source: pipe(7), "Pipe capacity"
-_STATUS = struct.Struct("<i")
+_STATUS = struct.Struct("<8si")
+_ENDED = b"\x00ended\x00\xff"  # before the status: the end of what the work itself wrote is none
+_WARDEN_SECONDS, _WARDEN_POLL = 2.0, 0.01
 _PIPE_READ_BYTES = 1 << 16
 
 
@@ -111,17 +114,39 @@ def fork_warded(work: Callable[[int], None]) -> tuple[int, int]:
     return fork_child(lambda pipe: _ward(work, pipe), dies_by=signal.SIGTERM)
 
 
-def end_warded(warden: int) -> None:
-    """Have a warden end what it wards, and itself."""
+def keep_awake(warden: int) -> None:
+    """Let a warden go on that was stopped: what it wards may have done so, and nobody would hear of its end."""
     with contextlib.suppress(ProcessLookupError):
-        os.kill(warden, signal.SIGTERM)
+        os.kill(warden, signal.SIGCONT)
+
+
+def end_warded(warden: int) -> None:
+    """Have a warden end what it wards, and itself. One that was stopped or cannot is ended with all below it."""
+    until = time.monotonic() + _WARDEN_SECONDS
+    while time.monotonic() < until:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(warden, signal.SIGTERM)
+        keep_awake(warden)
+        if os.waitpid(warden, os.WNOHANG)[0]:
+            return
+        time.sleep(_WARDEN_POLL)
+    for child in [warden, *_all_below(warden)]:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(child, signal.SIGKILL)
     os.waitpid(warden, 0)
+
+
+def _all_below(parent: int) -> Iterator[int]:
+    for child in _children_of(parent):
+        yield child
+        yield from _all_below(child)
 
 
 def split_status(received: bytes) -> tuple[bytes, int]:
     """What came through the pipe of ``fork_warded`` until its end: (the work's own bytes, its wait status)."""
     cut = len(received) - _STATUS.size
-    return (received[:cut], _STATUS.unpack(received[cut:])[0]) if cut >= 0 else (received, signal.SIGKILL)
+    mark, status = _STATUS.unpack(received[cut:]) if cut >= 0 else (b"", 0)
+    return (received[:cut], status) if mark == _ENDED else (received, signal.SIGKILL)
 
 
 def _ward(work: Callable[[int], None], pipe: int) -> None:
@@ -151,7 +176,7 @@ def _ward(work: Callable[[int], None], pipe: int) -> None:
             ended = status
             break
     _kill_all_below()
-    os.write(pipe, _STATUS.pack(ended))
+    os.write(pipe, _STATUS.pack(_ENDED, ended))
 
 
 def _kill_all_below() -> None:

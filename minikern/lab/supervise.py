@@ -14,12 +14,13 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hw.errors import InputError
-from minikern.host.children import can_fork, end_warded, fork_warded, limit_memory, split_status
+from minikern.host.children import can_fork, end_warded, fork_warded, keep_awake, limit_memory, split_status
 from minikern.host.ending import undone_at_end
 
 _NOTE_BYTES = 4096
 _HEAD = struct.Struct("<dI")  # begin of the step that is under way (0: none), length of its text
 _POLL_SECONDS = 0.05
+MEMORY_BYTES = 4 << 30  # that code of others may take where nobody says otherwise
 
 
 class Outcome(NamedTuple):
@@ -52,10 +53,10 @@ class Steps:
         return since, self._shared[_HEAD.size : _HEAD.size + length].decode(errors="replace")
 
 
-def supervise(work: Callable[[Steps], Any], limit: float, memory: int = 0) -> Outcome:
+def supervise(work: Callable[[Steps], Any], limit: float, memory: int = MEMORY_BYTES) -> Outcome:
     """Do ``work`` in a child process; a step of it may take ``limit`` seconds. What it started ends with it.
 
-    With ``memory`` it may take so many bytes more than this process has; what asks for more gets a MemoryError.
+    It may take ``memory`` bytes more than this process has; what asks for more gets a MemoryError.
     InputError of the work is raised here. Where processes cannot be forked, the work is done in this one, unguarded.
     """
     steps = Steps()
@@ -64,14 +65,13 @@ def supervise(work: Callable[[Steps], Any], limit: float, memory: int = 0) -> Ou
     warden, receiving = fork_warded(lambda pipe: _answer(work, steps, pipe, memory))
     try:
         with undone_at_end(lambda: end_warded(warden)):
-            return _watch(receiving, steps, limit)
+            return _watch(warden, receiving, steps, limit)
     finally:
         os.close(receiving)
 
 
 def _answer(work: Callable[[Steps], Any], steps: Steps, pipe: int, memory: int) -> None:
-    if memory:
-        limit_memory(memory)
+    limit_memory(memory)
     try:
         answer: tuple[str, Any] = ("value", work(steps))
     except InputError as error:
@@ -83,7 +83,7 @@ def _answer(work: Callable[[Steps], Any], steps: Steps, pipe: int, memory: int) 
     sys.stdout.flush()
 
 
-def _watch(pipe: int, steps: Steps, limit: float) -> Outcome:
+def _watch(warden: int, pipe: int, steps: Steps, limit: float) -> Outcome:
     received = bytearray()
     while True:
         ready, _, _ = select.select([pipe], [], [], _POLL_SECONDS)
@@ -92,6 +92,7 @@ def _watch(pipe: int, steps: Steps, limit: float) -> Outcome:
             if not data:
                 break
             received += data
+        keep_awake(warden)
         since, step = steps.read()
         if since and time.monotonic() - since > limit:
             return Outcome(failure=f"still running after {limit:g} s", step=step)

@@ -138,7 +138,7 @@ def mine(*arguments):
 """
 
 
-@pytest.mark.parametrize("then", ["return []", "time.sleep(60)", "os._exit(3)"])
+@pytest.mark.parametrize("then", ["return []", "time.sleep(60)", "os._exit(3)", "os.kill(os.getppid(), 19)"])
 @pytest.mark.parametrize("number", [None, signal.SIGTERM, signal.SIGKILL])
 def test_what_the_code_of_others_starts_ends_with_it(then: str, number: int | None, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(FORKS.format(then=then))
