@@ -21,7 +21,7 @@ from minikern.commands.common import (
     tell_unmodelled,
     variant_of,
 )
-from minikern.commands.page_kernel import guarded, page_kernel_option
+from minikern.commands.page_kernel import guarded, limits_of, page_kernel_options
 from minikern.commands.waiting import Waiting
 
 
@@ -43,7 +43,7 @@ class Asked(NamedTuple):
 @fit_options
 @click.option("--variant", default="", metavar="NAME|FILE", help="Boot as this rung; a log's machine with its change.")
 @click.option("--check", is_flag=True, help="Verify the whole memory map after the boot.")
-@page_kernel_option
+@page_kernel_options
 @click.option("--json", "as_json", is_flag=True, help="Lines with their times, phases and the ledger as JSON.")
 @click.option("--explain", is_flag=True, help="Say under the lines what they mean and what prints them.")
 @click.option("--trace", type=OUTPUT, metavar="FILE.json", help="Write a trace for Perfetto.")
@@ -59,6 +59,8 @@ def boot(
     append: str,
     kernel: str,
     page_kernel: str,
+    timeout: float,
+    memory_limit: str,
     **machine: Any,
 ) -> None:
     """Print the dmesg of one boot.
@@ -73,7 +75,8 @@ def boot(
       minikern boot lpc2023 --page-kernel my_algorithm.py > /dev/null
     """
     asked = Asked(variant, check, as_json, explain, trace, plot, append, kernel)
-    guarded(page_kernel, lambda own: _boot(own, asked, machine), machine["vmemmap"])
+    limits = limits_of(timeout, memory_limit)
+    guarded(page_kernel, lambda own: _boot(own, asked, machine), machine["vmemmap"], limits)
 
 
 def _boot(own: Any, asked: Asked, machine: dict[str, Any]) -> None:

@@ -11,10 +11,9 @@ import click
 
 from hw.errors import InputError
 from minikern.commands.common import EXIT_FAILED, OUTPUT, reported
-from minikern.commands.numbers import SECONDS, Count
+from minikern.commands.numbers import Count
+from minikern.commands.page_kernel import limits_of, memory_option, timeout_option
 from minikern.commands.waiting import Waiting
-
-LEAST_MEMORY = 256 << 20
 
 
 class Asked(NamedTuple):
@@ -34,10 +33,8 @@ class Asked(NamedTuple):
 @click.option(
     "--examples", type=Count(0, 1_000_000), default=150, show_default=True, help="Inputs to make up."
 )
-@click.option(
-    "--timeout", type=SECONDS, default=60.0, show_default=True, help="Seconds one call may take."
-)
-@click.option("--memory-limit", default="4G", show_default=True, metavar="SIZE", help="Memory it may take beside.")
+@timeout_option
+@memory_option
 @click.option("--json", "as_json", is_flag=True, help="Print the verdicts as JSON.")
 @click.option("--benchmark-json", type=OUTPUT, metavar="FILE", help="Write timings as pytest-benchmark does.")
 @reported
@@ -78,7 +75,6 @@ def check(
       minikern check --new hvo my_hvo.py && minikern check my_hvo.py
       minikern check my_algorithm.py --machine laptop --benchmark-json mine.json
     """
-    from hw.units import parse_size
     from minikern.host.output import write_file
     from minikern.lab.supervise import supervise
     from minikern.report.check import failure_text
@@ -86,12 +82,10 @@ def check(
     if kind:
         _write_new(kind, Path(algorithm))
         return
-    limit = parse_size(memory_limit, "--memory-limit")
-    if limit < LEAST_MEMORY:
-        raise InputError(f"--memory-limit: {memory_limit}: expected 256M or more, libraries need as much")
+    limits = limits_of(timeout, memory_limit)
     asked = Asked(algorithm, machine, examples, as_json, benchmark_json is not None)
     with Waiting(f"checking {algorithm}"):
-        done = supervise(lambda steps: _check(steps, asked), timeout, limit)
+        done = supervise(lambda steps: _check(steps, asked), *limits)
     if done.failure:
         click.echo(failure_text(algorithm, done.step, done.failure, as_json), nl=False)
         sys.exit(EXIT_FAILED)

@@ -19,7 +19,7 @@ from minikern.commands.common import (
     tell,
     tell_unmodelled,
 )
-from minikern.commands.page_kernel import guarded, page_kernel_option
+from minikern.commands.page_kernel import guarded, limits_of, page_kernel_options
 from minikern.commands.two_logs import read_two_boots, refuse_options
 
 
@@ -40,7 +40,7 @@ class Asked(NamedTuple):
 @fit_options
 @click.option("--variants", default="", metavar="A,B,...", help="Rungs, or files of them, instead of the ladder.")
 @click.option("--plot", type=OUTPUT, metavar="FILE.svg|png", help="Draw one bar a log line.")
-@page_kernel_option
+@page_kernel_options
 @click.option("--markdown", is_flag=True, help="Print Markdown tables.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @reported
@@ -53,6 +53,8 @@ def compare(
     kernel: str,
     other: str,
     page_kernel: str,
+    timeout: float,
+    memory_limit: str,
     **machine: Any,
 ) -> None:
     """Boot the ladder of variants and print phases and totals side by side.
@@ -73,7 +75,8 @@ def compare(
         _two_boots(machine["machine"], other, markdown, as_json)
         return
     asked = Asked(variants, plot, markdown, as_json, append, kernel)
-    guarded(page_kernel, lambda own: _ladder(own, asked, machine), machine["vmemmap"])
+    limits = limits_of(timeout, memory_limit)
+    guarded(page_kernel, lambda own: _ladder(own, asked, machine), machine["vmemmap"], limits)
 
 
 def _ladder(page_kernel: Any, asked: Asked, machine: dict[str, Any]) -> None:

@@ -1,24 +1,60 @@
-"""A user's struct-page kernel in commands that boot: ``--page-kernel``."""
+"""A user's struct-page kernel in commands that boot: ``--page-kernel``, and what code of a stranger may take."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from hw.errors import InputError
+from hw.units import parse_size
 from minikern.commands.common import EXIT_FAILED, reported, tell
+from minikern.commands.numbers import SECONDS
 
-CALL_SECONDS = 60.0  # one call of it may take so long
-
-page_kernel_option = click.option(
-    "--page-kernel", default="", metavar="FILE.py|NAME", help="Initialise struct pages by a function of your own."
+LEAST_MEMORY = 256 << 20  # libraries need as much
+timeout_option = click.option(
+    "--timeout", type=SECONDS, default=60.0, show_default=True, help="Seconds one call of your function may take."
+)
+memory_option = click.option(
+    "--memory-limit", default="4G", show_default=True, metavar="SIZE", help="Memory your function may take beside."
 )
 
 
-def guarded(name: str, work: Callable[[Any], None], vmemmap: str) -> None:
+class Limits(NamedTuple):
+    """What a function of a stranger's may take: seconds for one call, bytes in all."""
+
+    seconds: float
+    memory: int
+
+
+def limits_of(timeout: float, memory_limit: str) -> Limits:
+    """The limits that the options say. InputError: less memory than the libraries need."""
+    memory = parse_size(memory_limit, "--memory-limit")
+    if memory < LEAST_MEMORY:
+        raise InputError(f"--memory-limit: {memory_limit}: expected 256M or more, libraries need as much")
+    return Limits(timeout, memory)
+
+
+def page_kernel_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The option for a kernel of one's own, and its limits."""
+    decorators = [
+        click.option(
+            "--page-kernel",
+            default="",
+            metavar="FILE.py|NAME",
+            help="Initialise struct pages by a function of your own.",
+        ),
+        timeout_option,
+        memory_option,
+    ]
+    for decorate in reversed(decorators):
+        command = decorate(command)
+    return command
+
+
+def guarded(name: str, work: Callable[[Any], None], vmemmap: str, limits: Limits) -> None:
     """Do a command's ``work``; with a kernel of a stranger in a process of its own, which may crash or hang.
 
     ``work`` is given the kernel, None without a ``name``. The exit status is 1 if the kernel is wrong, crashes or does
@@ -31,7 +67,7 @@ def guarded(name: str, work: Callable[[Any], None], vmemmap: str) -> None:
         raise InputError("--page-kernel: pages are only counted, nobody initialises them: expected another --vmemmap")
     from minikern.lab.supervise import supervise
 
-    done = supervise(lambda steps: _inside(steps, name, work), CALL_SECONDS)
+    done = supervise(lambda steps: _inside(steps, name, work), *limits)
     if done.failure:
         tell(f"--page-kernel {name}: {done.step}: {done.failure}")
         sys.exit(EXIT_FAILED)

@@ -42,7 +42,9 @@ def judge(task: Task, path: Path, limit_s: float = 10.0) -> Verdict:
 
 
 def _judge(steps: Steps, task: Task, path: Path) -> Verdict:
+    steps.begin(f"loading {path}")
     function = load_function(task, path)
+    steps.end()
     assert task.case is not None
     worst: tuple[int, Verdict] | None = None
     for seed in range(CASES):

@@ -54,6 +54,9 @@ def test_the_template_is_judged_as_not_done(name: str, tmp_path: Path) -> None:
 def test_what_never_ends_or_kills_its_process_is_contained(tmp_path: Path) -> None:
     endless = written(tmp_path, "def bar_size(read_back):\n    while True:\n        pass\n")
     assert "still running" in judge(task_named("bar_size"), endless, 0.3).found
+    loading = written(tmp_path, "while True:\n    pass\n")
+    verdict = judge(task_named("bar_size"), loading, 0.3)
+    assert (verdict.shown, verdict.found) == (f"loading {loading}", "still running after 0.3 s")
     crash = written(tmp_path, "import os, signal\ndef bar_size(x):\n    os.kill(os.getpid(), signal.SIGSEGV)\n")
     assert "signal" in judge(task_named("bar_size"), crash).found
 
