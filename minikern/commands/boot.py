@@ -86,7 +86,7 @@ def _boot(own: Any, asked: Asked, machine: dict[str, Any]) -> None:
 
     variant, check, as_json, explain, trace, plot, append, kernel = asked
     spec, options = load_machine_fields(machine)
-    options.record, options.page_kernel = bool(trace or plot or explain), own
+    options.record, options.page_kernel, options.looked_at = bool(trace or plot or explain), own, check
     if plot is not None:
         from minikern.report.lanes import check_plot_path
 

@@ -65,6 +65,7 @@ class BootOptions:
     record: bool = False  # keep every span of work and every mark, for traces and plots
     on_phase: Callable[[str], None] | None = None  # told of every phase that begins
     meter: bool = False  # keep the work done before each line, for holding the boot against real stamps
+    looked_at: bool = False  # pages will be looked at: a window keeps as many as it can
 
 
 class Kernel:

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hw.errors import InputError
+from minikern.host.nodes import STRETCH_SHIFT, host_nodes
 
 MIB = 1 << 20
 WINDOW_BYTES = 128 * MIB
+NODE_WINDOW_BYTES = 64 << STRETCH_SHIFT  # one stretch for each node of this computer
+CPU_WINDOW_BYTES = 4 * MIB  # two sections' maps: one is written, the next handed out
 LLC_FALLBACK_BYTES = 64 * MIB
 WINDOW_LIMIT_BYTES = 1024 * MIB
 STORED_LIMIT_BYTES = 128 << 30  # of struct pages, those of 8 TiB: seconds of storing, where 64 TiB take minutes
@@ -30,8 +33,9 @@ def choose_backing(sections: int, section_bytes: int, asked: str, looked_at: boo
     """The backing of a map of ``sections`` of ``section_bytes`` each.
 
     ``auto`` keeps the whole map when it fits into a quarter of the memory this computer has available, and counts it
-    when it is larger than can be stored in a while, unless its pages are ``looked_at``. Raises InputError for an
-    unknown backing, and for one that this computer has not the memory or the time for.
+    when it is larger than can be stored in a while, unless its pages are ``looked_at``; a window that was not asked for
+    and is not looked at is a small one. Raises InputError for an unknown backing, and for one that this computer has
+    not the memory or the time for.
     """
     if asked not in BACKINGS:
         raise InputError(f"unknown memory-map backing {asked!r}: expected one of {', '.join(BACKINGS)}")
@@ -48,7 +52,7 @@ def choose_backing(sections: int, section_bytes: int, asked: str, looked_at: boo
             return Backing(counted=True)
         most = f"at most {_gib(STORED_LIMIT_BYTES)} to be stored"
         raise InputError(f"--vmemmap window: {_gib(size)} of struct pages: expected {most}; use --vmemmap counted")
-    return Backing(window_bytes() // ROW_BYTES)
+    return Backing((window_bytes() if looked_at or asked == "window" else small_window_bytes()) // ROW_BYTES)
 
 
 def _check_room(size: int) -> None:
@@ -99,6 +103,15 @@ def window_bytes() -> int:
     while wanted <= last_level_cache_bytes() and wanted < WINDOW_LIMIT_BYTES:
         wanted *= 2
     return wanted
+
+
+def small_window_bytes() -> int:
+    """Size of a window that need not remember much: room for every CPU to write, and little to be faulted in.
+
+    The built-in kernel stores past the caches: its stores reach memory in a window that would fit into them, too.
+    """
+    nodes = host_nodes()
+    return min(window_bytes(), max(len(nodes) * NODE_WINDOW_BYTES, sum(map(len, nodes)) * CPU_WINDOW_BYTES))
 
 
 def last_level_cache_bytes() -> int:

@@ -219,7 +219,7 @@ def vmemmap_init(k: Kernel, memmaps: Sequence[Memmap]) -> None:
     runs = [range(part.section, part.section + part.sections) for part in memmaps]
     preinit = k.hugetlb.preinit
     runs += [range(at.head // PAGES_PER_SECTION, (at.head + at.pages) // PAGES_PER_SECTION) for at in preinit]
-    looked_at = k.options.page_kernel is not None
+    looked_at = k.options.looked_at or k.options.page_kernel is not None or bool(k.options.kernel)
     backing = choose_backing(sum(map(len, runs)), SECTION_MAP_SIZE, k.options.vmemmap, looked_at)
     start = vmemmap_start(k.pgtable_l5_enabled())
     k.vmemmap = Vmemmap(chain.from_iterable(runs), start, backing.slots, backing.counted)

@@ -129,11 +129,12 @@ def test_choice_of_backing(monkeypatch: pytest.MonkeyPatch) -> None:
     def choose(sections: int, asked: str, looked_at: bool = False) -> backing.Backing:
         return backing.choose_backing(sections, vm.SECTION_MAP_SIZE, asked, looked_at)
 
-    window = backing.Backing(backing.window_bytes() // 64)
+    window, small = (backing.Backing(size // 64) for size in (backing.window_bytes(), backing.small_window_bytes()))
     assert choose(8, "auto") == choose(9, "full") == backing.Backing()
-    assert choose(9, "auto") == window
+    assert choose(9, "auto") == small
+    assert choose(9, "auto", looked_at=True) == choose(9, "window") == window
     most = backing.STORED_LIMIT_BYTES // vm.SECTION_MAP_SIZE
-    assert choose(most, "auto") == choose(most, "window") == window
+    assert (choose(most, "auto"), choose(most, "window")) == (small, window)
     assert choose(most + 1, "auto") == choose(1, "counted") == backing.Backing(counted=True)
     with pytest.raises(InputError, match=r"--vmemmap window: 128.0 GiB .*; use --vmemmap counted"):
         choose(most + 1, "window")
@@ -147,6 +148,14 @@ def test_choice_of_backing(monkeypatch: pytest.MonkeyPatch) -> None:
         vm.Vmemmap([])
     with pytest.raises(InputError, match="multiple of 32768"):
         vm.Vmemmap([0], slots=100)
+
+
+@pytest.mark.parametrize(("nodes", "cpus", "mib"), [(1, 2, 16), (2, 2, 32), (1, 16, 64), (2, 64, 128)])
+def test_small_window_has_room_for_all(nodes: int, cpus: int, mib: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backing, "last_level_cache_bytes", lambda: 32 << 20)
+    monkeypatch.setattr(backing, "host_nodes", lambda: [frozenset(range(cpus // nodes))] * nodes)
+    assert backing.small_window_bytes() == mib << 20
+    assert backing.small_window_bytes() % vm.SECTION_MAP_SIZE == 0
 
 
 def test_window_is_larger_than_the_cache(monkeypatch: pytest.MonkeyPatch) -> None:
