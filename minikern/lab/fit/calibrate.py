@@ -129,7 +129,7 @@ def _bringup_moved(found: _Round) -> bool:
 
 def metered(spec: Case, kernel: str = "") -> Kernel:
     """A boot whose lines know the work before them; only log, ledger and meter are left of it."""
-    done = boot(spec, release=kernel, options=BootOptions(vmemmap="window", meter=True)).kernel
+    done = boot(spec, release=kernel, options=BootOptions(vmemmap="counted", meter=True)).kernel
     done.release_memory()
     return done
 

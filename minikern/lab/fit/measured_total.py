@@ -26,7 +26,7 @@ FAR = 0.05  # of the log's time, by which systemd's differs so much that a user 
 def with_total(spec: Case, startup: Startup) -> tuple[Case, str]:
     """``spec`` whose boot takes as long as systemd says the kernel did, and what a user should know of it."""
     for _ in range(ROUNDS):
-        done = boot(spec, options=BootOptions(vmemmap="window"))
+        done = boot(spec, options=BootOptions(vmemmap="counted"))
         done.kernel.release_memory()
         target = target_ns(startup, done.total_ns)
         if abs(done.total_ns - target) <= ENOUGH * target:
