@@ -13,6 +13,7 @@ from hw.errors import InputError
 
 MAX_DIGITS = 19  # of the largest signed 64-bit number
 U64_MAX, S64_MIN = (1 << 64) - 1, -(1 << 63)
+_ENDLESS = re.compile(r"[0-9]{21,}")  # more digits than a 64-bit number has
 _COUNT = re.compile(rf"[0-9]{{1,{MAX_DIGITS}}}")
 _REAL = re.compile(r"[+-]?(?:[0-9]{1,19}\.?[0-9]{0,19}|\.[0-9]{1,19})(?:[eE][+-]?[0-9]{1,3})?")
 
@@ -20,6 +21,11 @@ _REAL = re.compile(r"[+-]?(?:[0-9]{1,19}\.?[0-9]{0,19}|\.[0-9]{1,19})(?:[eE][+-]
 def is_count(text: str) -> bool:
     """True for a whole number in ASCII digits, of a length that makes sense."""
     return _COUNT.fullmatch(text) is not None
+
+
+def without_endless(text: str) -> str:
+    """``text`` with a question mark for each row of digits that is no number of 64 bits."""
+    return _ENDLESS.sub("?", text)
 
 
 def starts_with_digit(text: str) -> bool:

@@ -15,6 +15,7 @@ from hw.acpi.spec import AcpiSpec
 from hw.cpu_listed import add_listed_cpus
 from hw.errors import InputError
 from hw.files import read_input, read_text_input
+from hw.numbers import without_endless
 from hw.spec import BootSpec, CpuidDump, CpuSpec, MemoryRange, pc_uarts
 from minikern.describe import capture_handover, capture_memory
 from minikern.describe.acpi_places import placed_acpi
@@ -137,7 +138,7 @@ def _add_facts(spec: Case, beside: Case) -> None:
 def _read_text(path: Path, required: bool = True) -> str:
     if not required and not path.exists():
         return ""
-    return read_text_input(path, MAX_TEXT)
+    return without_endless(read_text_input(path, MAX_TEXT))
 
 
 def _acpi(folder: Path, log: str, spec: Case) -> AcpiSpec:

@@ -15,6 +15,7 @@ import zstandard
 
 from hw.errors import InputError
 from hw.files import read_head, read_input
+from hw.numbers import without_endless
 from minikern.describe.dmesg_forms import plain_lines
 
 MAX_LOG_BYTES = 64 << 20
@@ -42,7 +43,6 @@ _ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|[()][0-9A-Z]|[=>78M])|\x00")
 _MARKUP = re.compile(r"<(?:!doctype html|html|body|pre)\b", re.IGNORECASE)
 _TAG = re.compile(r"</?[a-z][^<>\n]{0,200}>", re.IGNORECASE)
 _QUOTED = re.compile(r"^(?:> ?)+", re.MULTILINE)
-_ENDLESS = re.compile(r"[0-9]{21,}")  # more digits than a 64-bit number has: nothing that a kernel printed
 _VERSION = re.compile(r"^Linux version \d+\.\S+")
 _MAP_LINE = re.compile(r"^\s?(?:e820: )?(?:BIOS-(?:e820|e801|88)|Xen): \[?(?:mem )?(?:0x)?[0-9a-f]{8}")
 _NODE_LINE = re.compile(r"^\s*node\s+\d+: \[mem 0x")
@@ -64,7 +64,7 @@ def read_raw(path: Path) -> list[str]:
     data = _unpacked(path, read_input(path, MAX_LOG_BYTES))
     if len(data) > MAX_LOG_BYTES:
         raise InputError(f"{path}: expected a boot log of at most {MAX_LOG_BYTES} bytes")
-    text = _ENDLESS.sub("?", _ESCAPE.sub("", _decoded(data)).replace("\r", "\n"))
+    text = without_endless(_ESCAPE.sub("", _decoded(data)).replace("\r", "\n"))
     if _MARKUP.search(text, 0, 4096):
         text = html.unescape(_TAG.sub("", text))
     if (count := text.count("\n")) > MAX_LINES:

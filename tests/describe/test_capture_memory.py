@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hw import boot_params
 from hw.efi_map import DESCRIPTOR, EFI_INFO, EFI_MAP_ADDRESS, INFO, write_efi_map
+from hw.errors import InputError
 from hw.memory import PhysicalMemory
 from hw.spec import BootSpec, MemoryRange
 from minikern.describe import capture_memory
+from minikern.describe.capture import spec_from_capture
+
+DATA = Path(__file__).parents[1] / "data" / "captures"
 
 E820 = [
     MemoryRange(0, 0xA0000, 1), MemoryRange(0x100000, 0x800000, 1), MemoryRange(0x800000, 0x900000, 4),
@@ -147,3 +155,17 @@ def test_map_stays_where_the_loader_had_it() -> None:
     assert INFO.unpack(memory.read(0x10000 + EFI_INFO, INFO.size)) == (b"EL64", 7, 48, 1, 0x5000, 96, 0, 0)
     assert DESCRIPTOR.unpack(memory.read(0x5000, 48))[2] == 0x900000
     assert memory.read(0x5030, 48) == bytes(48)
+
+
+@pytest.mark.parametrize("line", ["tsc: Detected ", "IOAPIC[0]: apic_id ", "ACPI: FACP 0x"])
+def test_numbers_of_a_folders_log_have_an_end(tmp_path: Path, line: str) -> None:
+    folder = tmp_path / "machine"
+    shutil.copytree(DATA / "q35-2cpu-2g", folder)
+    log = (folder / "dmesg.txt").read_text()
+    assert line in log
+    at = log.index(line) + len(line)
+    (folder / "dmesg.txt").write_text(log[:at] + "9" * 5000 + log[at:])
+    try:
+        assert spec_from_capture(folder).e820
+    except InputError as error:
+        assert "9999" not in str(error)

@@ -139,3 +139,10 @@ def test_a_board_with_two_devices_at_one_place_is_refused() -> None:
     spec.acpi.pm_timer_port = 0x60  # the PIT's gate is at 0x61
     with pytest.raises(InputError, match="0x61"):
         Machine.power_on(spec)
+
+
+def test_no_kernel_is_larger_than_its_map() -> None:
+    spec = load_preset("tiny")
+    spec.boot.init_size = 1 << 40
+    with pytest.raises(InputError, match=r"init_size 0x10000000000: no kernel is larger than 0x40000000"):
+        Machine.power_on(spec)
