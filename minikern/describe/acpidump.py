@@ -105,7 +105,7 @@ class LoggedTable(NamedTuple):
 _STAMP = re.compile(r"^(?:<\d+>)?(?:\[ *\d+\.\d+\](?:\[[^\]]*\])? ?)?")
 _LOG = re.compile(
     r"^ACPI: ([!-~]{4}) 0x([0-9A-F]{16}) ([0-9A-F]{6,8})"
-    r"(?: \(v([0-9]+) (.{6})(?: (.{8}) ([0-9A-F]{8}) (.{4}) ([0-9A-F]{8}))?\))?$"
+    r"(?: \(v([01]?[0-9]{1,2}|2[0-4][0-9]|25[0-5]) (.{6})(?: (.{8}) ([0-9A-F]{8}) (.{4}) ([0-9A-F]{8}))?\))?$"
 )
 _IOAPIC = re.compile(r"^IOAPIC\[\d+\]: apic_id (\d+), version (\d+), address 0x([0-9a-f]+), GSI (\d+)-(\d+)$")
 _MP_TABLE = re.compile(r"found SMP MP-table at \[mem 0x([0-9a-f]{8})-0x[0-9a-f]{8}\]")

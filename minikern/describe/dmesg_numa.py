@@ -35,6 +35,7 @@ def affinity(log: Log) -> tuple[list[Affinity], list[tuple[int, int, bool]]]:
         log.read.append(f"{len(memory)} memory and {len(cpus)} processor entries of the SRAT")
         return memory, cpus
     nodes = [(int(match[1]), int(match[2], 16), int(match[3], 16) + 1) for match in log.all(_NODE_RANGE)]
+    nodes = [node for node in nodes if node[0] < MAX_NUMNODES]
     if len({nid for nid, _, _ in nodes}) > 1:
         log.assumed.append("memory affinity after the 'Early memory node ranges' lines")
         return [Affinity(nid, start, end - start) for nid, start, end in nodes if start < end], []

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hw.errors import InputError
+from hw.machine import Machine
 from minikern.describe.case import Case
 from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
@@ -125,3 +126,16 @@ def test_faked_nodes_without_their_word(tmp_path: Path) -> None:
     assert spec.append == "quiet numa=fake=2"
     assert len(lines(spec, "Faking node ")) == 2
     assert machine(tmp_path, PLAIN.format(version="6.6.0", words="numa=fake=4") + faked).append == "numa=fake=4"
+
+
+@pytest.mark.parametrize(
+    ("text", "other"),
+    [
+        ("XSDT 0x000000003FF01500 000034 (v01 ", "XSDT 0x000000003FF01500 000034 (v296 "),
+        ("node   0: [mem 0x0000000000001000", "node   31920618001513388852: [mem 0x0000000000001000"),
+    ],
+)
+def test_numbers_wider_than_their_field_are_no_machines(tmp_path: Path, text: str, other: str) -> None:
+    log = HEADLESS + NODES
+    assert text in log
+    Machine.power_on(machine(tmp_path, log.replace(text, other)))
