@@ -26,8 +26,8 @@ from typing import BinaryIO
 from hw.errors import InputError
 from minikern.host.ending import undone_at_end
 
-_STREAMS = {"/dev/stdout": 1, "/dev/stderr": 2}
-_DESCRIPTOR = re.compile(r"/(?:dev|proc/self)/fd/([0-9]{1,9})")
+_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2}
+_DESCRIPTOR = re.compile(r"/(?:dev|proc/(?:self|thread-self))/fd/([0-9]{1,9})")
 _SINKS = {(1, 3), (1, 5), (1, 7)}  # null, zero, full; Source: Documentation/admin-guide/devices.txt
 _READER_SECONDS = 5.0  # how long a FIFO may stay without a reader
 _KINDS = (
@@ -137,9 +137,9 @@ def _checked(path: Path) -> Path | int | os.stat_result:
     if "\0" in text:
         raise InputError(f"{text!r:.80}: no name of a file")
     if text in _STREAMS:
-        return _STREAMS[text]
+        return _writable(path, _STREAMS[text])
     if match := _DESCRIPTOR.fullmatch(text):
-        return int(match.group(1))
+        return _writable(path, int(match.group(1)))
     place = Path(text)
     try:
         found = place.lstat()
@@ -151,12 +151,26 @@ def _checked(path: Path) -> Path | int | os.stat_result:
     if stat.S_ISREG(found.st_mode):
         _check_own_streams(path, found)
         _check_parent(path, place)
+        if not os.access(place, os.W_OK):
+            raise InputError(f"{path}: may not be written: expected another file")
         return place
     straight = stat.S_ISFIFO(found.st_mode) or stat.S_ISSOCK(found.st_mode)
     device = stat.S_ISCHR(found.st_mode) and _harmless(place, found)
     if straight or device:
         return found
     raise InputError(f"{path}: {_kind(found)}: expected the name of a file")
+
+
+def _writable(path: Path, number: int) -> int:
+    # The program was started with it: what it reads from is no place to write to, whatever the system allows.
+    if number == 0:
+        raise InputError(f"{path}: standard input: expected the name of a file")
+    if os.name == "posix":
+        import fcntl
+
+        if fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise InputError(f"{path}: is read from: expected the name of a file")
+    return number
 
 
 def _behind_link(path: Path, place: Path) -> tuple[Path, os.stat_result]:

@@ -57,6 +57,9 @@ def test_a_link_to_a_file_stays_one(tmp_path: Path) -> None:
         ("a\0b", "no name of a file"),
         ("x" * 300, "cannot be written"),
         ("/dev/fd/999", "cannot be written"),
+        ("/dev/stdin", "standard input"),
+        ("/dev/fd/0", "standard input"),
+        ("/proc/thread-self/fd/0", "standard input"),
         ("/proc/version", "cannot be written"),
     ],
 )
@@ -164,3 +167,15 @@ def test_scratch_is_gone_afterwards() -> None:
     with scratch_folder() as folder:
         assert folder.write("a/b", "text").read_text() == "text"
     assert not folder.path.exists()
+
+
+def test_what_is_read_or_may_not_be_written(tmp_path: Path) -> None:
+    place = tmp_path / "kept"
+    place.write_text("old")
+    with place.open() as file, pytest.raises(InputError, match="is read from"):
+        write_file(Path(f"/dev/fd/{file.fileno()}"), "text")
+    place.chmod(0o444)
+    if os.getuid():
+        with pytest.raises(InputError, match="may not be written"):
+            write_file(place, "text")
+    assert place.read_text() == "old"
