@@ -147,11 +147,12 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=MILLION)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3, help="Each reader gets its share in so many parts.")
-    parser.add_argument("--reader", help="Only this one.")
+    parser.add_argument("--reader", action="append", help="Only this one; repeatable, in this order.")
     parser.add_argument("--number", type=int, help="Only this input, here: with its traceback.")
     parser.add_argument("-o", "--output", type=Path, default=Path("night.json"))
     asked = parser.parse_args()
-    readers = [one for one in ALL if asked.reader in (None, one.name)]
+    by_name = {one.name: one for one in ALL}
+    readers = [by_name[name] for name in asked.reader or by_name]
     if asked.number is not None:
         with tempfile.TemporaryDirectory() as folder:
             readers[0].read(Path(folder), made(readers[0], asked.seed, asked.number))
