@@ -61,13 +61,22 @@ def check_zones(k: Kernel, where: list[Place]) -> None:
 
 def check_backed(k: Kernel, ranges: list[Memory]) -> None:
     """No memory but where the firmware's map, as the kernel uses it, has some."""
-    backed = [(entry.addr, entry.end) for entry in sorted(k.e820.table) if entry.type in BACKED] if _mapped(k) else []
+    known = [(entry.addr, entry.end) for entry in k.e820.table if entry.type in BACKED] if _mapped(k) else []
+    backed = sorted(known + _table_of_unaccepted(k)) if known else []
     for item in ranges if backed else ():
         at = item.start << 12
         for low, high in backed:
             at = high if low <= at < high else at
         if at < item.end << 12:
             raise Wrong(at >> 12, f"pfn {at >> 12:#x} of node {item.nid} is memory, but not in the firmware's map")
+
+
+def _table_of_unaccepted(k: Kernel) -> list[tuple[int, int]]:
+    # Its pages count as memory wherever they lie. Source: drivers/firmware/efi/efi.c:reserve_unaccepted() @ v6.12
+    boot = k.machine.spec.boot
+    if not boot.efi_unaccepted or not k.behaviour.efi_unaccepted or k.cmdline.has("noefi"):
+        return []
+    return [(boot.efi_unaccepted >> 12 << 12, boot.efi_unaccepted + boot.efi_unaccepted_bytes + 0xFFF >> 12 << 12)]
 
 
 def _mapped(k: Kernel) -> bool:

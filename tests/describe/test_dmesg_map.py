@@ -8,9 +8,11 @@ import pytest
 
 from hw.errors import InputError
 from hw.machine import Machine
+from minikern.core.kernel import BootOptions
 from minikern.describe.case import Case
 from minikern.describe.presets import load_machine
 from minikern.lab.run import boot
+from minikern.verify.page_check import check_memmap
 
 HEADLESS = """\
 [    0.000000] BIOS-e820: [mem 0x00000000fffc0000-0x00000000ffffffff] reserved
@@ -63,6 +65,7 @@ def test_a_map_that_nothing_completes_is_refused(tmp_path: Path) -> None:
 def test_the_table_of_unaccepted_memory_is_memory(tmp_path: Path) -> None:
     spec = machine(tmp_path, PLAIN.format(version="6.14.0", words="nokaslr"))
     assert "node   0: [mem 0x0000000040010000-0x0000000040010fff]" in lines(spec, "node   0:")
+    assert not check_memmap(boot(spec, options=BootOptions(vmemmap="full")).kernel).message
     older = machine(tmp_path, PLAIN.format(version="6.4.0", words="nokaslr"))
     assert len(lines(older, "node   0:")) == 3
 
