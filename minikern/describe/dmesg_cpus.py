@@ -28,7 +28,7 @@ def cpus(log: Log, srat_ids: list[int]) -> CpuSpec:
     threads = log.number(THREADS_PER_CORE, 16) or 1
     count = (
         log.number(r"^CPU topo: Allowing (\d+) present CPUs", MAX_CPUS)
-        or (log.number(r"^(?:smpboot: )?Allowing (\d+) CPUs", MAX_CPUS) or 0) - hotplug(log)
+        or max(0, (log.number(r"^(?:smpboot: )?Allowing (\d+) CPUs", MAX_CPUS) or 0) - hotplug(log))
         or log.number(r"^smp: Brought up \d+ nodes?, (\d+) CPUs", MAX_CPUS)
         or log.number(r"^Brought up (\d+) CPUs", MAX_CPUS)
         or len(set(srat_ids))

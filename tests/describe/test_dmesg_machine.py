@@ -63,6 +63,13 @@ def own_log() -> str:
     return format_dmesg(boot(spec, release="debian-6.1").kernel)
 
 
+def test_more_cpus_to_come_than_there_may_be(tmp_path: Path) -> None:
+    text = SMALL_LOG.replace("2 CPUs, 0 hotplug", "2 CPUs, 256 hotplug")
+    assert load_machine(write(tmp_path, text)).cpus.count == 1
+    brought = f"{text}[    0.2] smp: Brought up 1 node, 2 CPUs\n"
+    assert load_machine(write(tmp_path, brought)).cpus.count == 2
+
+
 def test_small_log(tmp_path: Path) -> None:
     spec = load_machine(write(tmp_path, SMALL_LOG))
     assert spec.append == "BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro quiet"
