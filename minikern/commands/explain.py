@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from hw.errors import InputError
 from minikern.commands.common import EXIT_FAILED, reported
+from minikern.commands.standard_input import standard_input
 
 READING_WIDTH = 80
 STANDARD_INPUT = "-"
@@ -31,7 +33,7 @@ def explain(line: tuple[str, ...], as_json: bool) -> None:
     """
     from minikern.report.explain import explanation_of
 
-    given = sys.stdin.read().splitlines() if line == (STANDARD_INPUT,) else [" ".join(line)]
+    given = _typed() if line == (STANDARD_INPUT,) else [" ".join(line)]
     found = [(text, explanation_of(text, others=True)) for text in given if text.strip()]
     if as_json:
         from minikern.report.json_text import json_text
@@ -45,6 +47,19 @@ def explain(line: tuple[str, ...], as_json: bool) -> None:
                 click.echo(click.wrap_text(row, READING_WIDTH, "  ", "    "))
     if not all(item for _, item in found):
         sys.exit(EXIT_FAILED)
+
+
+def _typed() -> list[str]:
+    """The lines of standard input. InputError: more than a log has."""
+    from hw.files import read_stream
+    from minikern.describe.dmesg_forms import MAX_LINE
+    from minikern.describe.dmesg_text import MAX_LINES, MAX_LOG_BYTES
+
+    data = read_stream(standard_input(), "standard input", MAX_LOG_BYTES)
+    lines = data.decode("utf-8", "replace").split("\n")
+    if len(lines) > MAX_LINES:
+        raise InputError(f"standard input: {len(lines)} lines: expected at most {MAX_LINES}, as a boot's log has")
+    return [one[:MAX_LINE] for one in lines]
 
 
 def _fields(item: Any) -> dict[str, str]:

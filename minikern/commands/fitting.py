@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from hw.files import read_stream
+from minikern.commands.standard_input import standard_input
 from minikern.host.output import scratch_folder
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def spooled(name: str) -> str:
     if name != STANDARD_INPUT:
         return name
     folder = click.get_current_context().with_resource(scratch_folder())
-    return str(folder.write("stdin", read_stream(sys.stdin.buffer, "standard input")))
+    return str(folder.write("stdin", read_stream(standard_input(), "standard input")))
 
 
 def timed_spec(spec: Case, name: str, others: tuple[str, ...], no_fit: bool) -> Case:

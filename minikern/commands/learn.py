@@ -13,6 +13,7 @@ import click
 from hw.errors import InputError
 from minikern.commands.common import EXIT_FAILED, reported
 from minikern.commands.numbers import SECONDS, SEED
+from minikern.commands.standard_input import typed_line
 
 READING_WIDTH = 80
 Show = Callable[[str], None]
@@ -107,12 +108,12 @@ def _answers(given: tuple[str, ...]) -> Callable[[], str | None]:
         word = next(waiting, None)
         if word is not None:
             return word
-        if given and not sys.stdin.isatty():
+        terminal = sys.stdin is not None and sys.stdin.isatty()
+        if given and not terminal:
             return None
-        if sys.stdin.isatty():
+        if terminal:
             click.echo("your answer (or hint, solution, skip): ", nl=False, err=True)
-        line = sys.stdin.readline()
-        return line.strip() if line else None
+        return typed_line()
 
     return ask
 

@@ -15,8 +15,13 @@ def format_dmesg(kernel: Kernel) -> str:
 
     Source: kernel/printk/printk.c:print_time() @ v6.12
     """
+    return "".join(f"{line}\n" for line in dmesg_lines(kernel))
+
+
+def dmesg_lines(kernel: Kernel) -> list[str]:
+    """The same line by line. A text may hold what ends a line elsewhere, so that splitting it again gives others."""
     stamped = kernel.log.time
-    return "".join(f"{stamp(line.ts_ns) if stamped else ''}{line.text}\n" for line in printed_lines(kernel))
+    return [f"{stamp(line.ts_ns) if stamped else ''}{line.text}" for line in printed_lines(kernel)]
 
 
 def printed_lines(kernel: Kernel) -> list[LogLine]:

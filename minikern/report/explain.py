@@ -19,7 +19,7 @@ from minikern.core.printk import LogLine
 from minikern.core.recorder import Recorder, Span
 from minikern.lab.bands import Doubts, least_band, spread_of
 from minikern.lab.spent import Spent
-from minikern.report.dmesg import format_dmesg, printed_lines
+from minikern.report.dmesg import dmesg_lines, printed_lines
 
 # A stamp as dmesg, journalctl and consoles write it, with what may stand before it.
 STAMP = re.compile(r"^(?:<\d+>)?(?:(?:\S+ +){2,4}kernel: )?(?:\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? )?")
@@ -120,7 +120,7 @@ def explained_dmesg(kernel: Kernel, counted: Mapping[str, Sequence[str]] | None 
     out: list[str] = []
     earlier: list[str] = []
     costs = line_costs(kernel)
-    shown = zip(format_dmesg(kernel).splitlines(), printed_lines(kernel), strict=True)
+    shown = zip(dmesg_lines(kernel), printed_lines(kernel), strict=True)
     for text, line in shown:
         out.append(text)
         item = explanation_of(line.text)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
@@ -41,6 +45,25 @@ def test_lines_from_standard_input() -> None:
     assert result.exit_code == 1
     assert [row["known"] for row in json.loads(result.stdout)] == [True, False]
     assert "nothing is known" in explain("nobody knows this").stdout
+
+
+def test_standard_input_that_is_no_log() -> None:
+    assert "standard input: 200001 lines: expected at most" in explain("-", typed="x\n" * 200_000).stderr
+    done = CliRunner().invoke(main, ["explain", "-"], input=b"\xff\xfe\x00\x80 smp: x\n")
+    assert done.exit_code == 1 and "nothing is known" in done.stdout
+    code = [sys.executable, "-m", "minikern"]
+    for words, given in ((["explain", "-"], "/dev/zero"), (["boot", "-"], "/dev/zero")):
+        with Path(given).open("rb") as endless:
+            told = subprocess.run([*code, *words], stdin=endless, capture_output=True, text=True, check=False)
+        assert (told.returncode, told.stderr.count("\n")) == (2, 1) and "more than 67108864 bytes" in told.stderr
+    closed = subprocess.run([*code, "explain", "-"], capture_output=True, text=True, check=False,
+                            preexec_fn=lambda: os.close(0))  # fmt: skip
+    assert (closed.returncode, closed.stderr) == (2, "minikern: standard input: closed: expected something to read\n")
+
+
+def test_lines_with_what_ends_one_elsewhere() -> None:
+    done = CliRunner().invoke(main, ["boot", "tiny", "--explain", "-a", "x=\u2028\x85\x0c"])
+    assert done.exit_code == 0 and "\u2028" in done.stdout
 
 
 def test_what_is_said_is_well_formed() -> None:
