@@ -5,6 +5,7 @@ Source: PCI Local Bus Specification 3.0, chapter 6; PCI Express Base Specificati
 
 from __future__ import annotations
 
+import struct
 from typing import NamedTuple
 
 CONFIG_BYTES = 256
@@ -236,6 +237,9 @@ PORT_TYPES = {
 """Device/port types of the PCI Express capability. Source: PCI Express Base Specification, 7.5.3.2"""
 
 
+_WORDS = {1: struct.Struct("<B"), 2: struct.Struct("<H"), 4: struct.Struct("<I"), 8: struct.Struct("<Q")}
+
+
 class ConfigSpace:
     """Bytes of one function's configuration space (256 or 4096) and what software may change of them.
 
@@ -255,17 +259,24 @@ class ConfigSpace:
         """Value of ``size`` bytes at ``offset``, little endian."""
         if offset + size > len(self.data):
             return (1 << 8 * size) - 1
-        return int.from_bytes(self.data[offset : offset + size], "little")
+        word = _WORDS.get(size)
+        if word is None:
+            return int.from_bytes(self.data[offset : offset + size], "little")
+        value: int = word.unpack_from(self.data, offset)[0]
+        return value
 
     def write(self, offset: int, size: int, value: int) -> None:
         """Software's write: only writable bits change, write-one-to-clear bits clear."""
-        end = offset + size
-        if end > len(self.data):
+        if offset + size > len(self.data):
             return
-        old = int.from_bytes(self.data[offset:end], "little")
-        mask = int.from_bytes(self._writable[offset:end], "little")
-        clear = int.from_bytes(self._clears[offset:end], "little") & value
-        self.data[offset:end] = (((old & ~mask) | (value & mask)) & ~clear).to_bytes(size, "little")
+        word = _WORDS.get(size)
+        if word is None:
+            for at in range(size):
+                self.write(offset + at, 1, value >> 8 * at & 0xFF)
+            return
+        (old,), (mask,) = word.unpack_from(self.data, offset), word.unpack_from(self._writable, offset)
+        (clear,) = word.unpack_from(self._clears, offset)
+        word.pack_into(self.data, offset, ((old & ~mask) | (value & mask)) & ~(clear & value))
 
     def put(self, offset: int, size: int, value: int) -> None:
         """Set bytes from the device's side, whatever software may write."""

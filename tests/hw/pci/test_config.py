@@ -70,6 +70,24 @@ def test_identity_survives_any_writes(writes: list[tuple[int, int, int]]) -> Non
     assert (space.capabilities(), space.ext_capabilities()) == before
 
 
+ACCESSES = st.tuples(st.integers(0, 260), st.sampled_from([1, 2, 3, 4, 8]), st.integers(0, 2**64 - 1))
+
+
+@given(st.lists(ACCESSES, max_size=20))
+def test_an_access_is_that_of_its_bytes(accesses: list[tuple[int, int, int]]) -> None:
+    spec = PciFunctionSpec(bdf="00:01.0", id="8086:347a", capabilities=["msi", "msix"], pme=["D0"])
+    whole, bytewise = build_config(spec, False), build_config(spec, False)
+    for offset, size, value in accesses:
+        value &= (1 << 8 * size) - 1
+        whole.write(offset, size, value)
+        inside = offset + size <= len(bytewise.data)
+        for at, byte in enumerate(value.to_bytes(size, "little") if inside else b""):
+            bytewise.write(offset + at, 1, byte)
+        read = bytes(bytewise.read(offset + at, 1) for at in range(size)) if inside else b"\xff" * size
+        assert whole.read(offset, size).to_bytes(size, "little") == read
+    assert whole.data == bytewise.data
+
+
 def test_status_bits_clear_by_writing_ones() -> None:
     space = ConfigSpace(bytes(256))
     space.allow_structure(COMMON)
