@@ -36,7 +36,7 @@ class _Row(msgspec.Struct, forbid_unknown_fields=True, frozen=True, kw_only=True
         """True if the row is about ``dev``."""
         if dev.vendor != int(self.vendor, 16):
             return False
-        return not self.devices or any(_in(dev.device, span) for span in self.devices)
+        return not self.devices or any(dev.device in _span(text) for text in self.devices)
 
 
 class AcsQuirk(_Row, frozen=True):
@@ -60,9 +60,11 @@ class DeviceQuirks(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     alias: list[AliasQuirk]
 
 
-def _in(device: int, span: str) -> bool:
-    first, _, last = span.partition("-")
-    return int(first, 16) <= device <= int(last or first, 16)
+@lru_cache(maxsize=1024)
+def _span(text: str) -> range:
+    """The device ids a row names: one, or from one to another."""
+    first, _, last = text.partition("-")
+    return range(int(first, 16), int(last or first, 16) + 1)
 
 
 @lru_cache(maxsize=1)
