@@ -15,10 +15,13 @@ if TYPE_CHECKING:
 
 LIMIT_US = 30_000_000
 TERM_US = 0.5  # what the ledger's aml_opcode costs
-PATIENCE = 6_000_000
+PATIENCE = 4_000_000
 """Terms this computer spends on loops that do not end, in one boot: what is left of their time then passes at once."""
 LITTLE_PATIENCE = 300_000
 """Terms such a loop still gets when the patience is used up."""
+LITTLE_ONES = 8
+LEAST_PATIENCE = 1_000
+"""Terms each one gets behind those few: a table may have thousands of them."""
 
 
 class LoopGuard:
@@ -29,7 +32,8 @@ class LoopGuard:
     def __init__(self, run: Interpreter) -> None:
         self._run = run
         self._start, self._slept, self._changes = run.opcodes, run.slept_us, run.changes
-        self._most = max(run.patience, LITTLE_PATIENCE)
+        spent = run.patience < -LITTLE_ONES * LITTLE_PATIENCE
+        self._most = LEAST_PATIENCE if spent else max(run.patience, LITTLE_PATIENCE)
 
     def turn(self) -> None:
         """One turn is over. AmlError when the loop has run too long, or changes nothing and so never ends."""

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hw.acpi import aml
 from hw.acpi.layout import TableIds, sdt
 from hw.bus import Bus
+from minikern.acpi import loops
 from minikern.acpi.aml_load import acpi_load_tables
 from minikern.acpi.ids import hardware_id
 from minikern.acpi.resources import bus_range, descriptors, first_interrupt, windows
@@ -66,6 +67,18 @@ def test_endless_loop_ends_with_an_error() -> None:
     k = load(method(aml.while_(aml.ONE, [b"\xa3"])))
     assert result(k, "TEST") is None
     assert "ACPI Error: Aborting method \\TEST due to previous error (AE_AML_LOOP_TIMEOUT)" in k.lines[-1]
+
+
+def test_thousands_of_endless_loops_share_one_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "LITTLE_PATIENCE", 20_000)
+    k = load(method(aml.while_(aml.ONE, [aml.increment(aml.local(0))])))
+    run = k.acpi.interpreter
+    run.patience = 20_000
+    for _ in range(300):
+        assert result(k, "TEST") is None
+    assert run.opcodes < 20_000 * 11 + 300 * 1100
+    assert run.slept_us > 299 * 30_000_000
+    assert sum("AE_AML_LOOP_TIMEOUT" in line for line in k.lines) >= 300
 
 
 def test_endless_recursion_ends_with_an_error() -> None:
