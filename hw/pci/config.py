@@ -6,6 +6,7 @@ Source: PCI Local Bus Specification 3.0, chapter 6; PCI Express Base Specificati
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 CONFIG_BYTES = 256
@@ -35,9 +36,22 @@ class Structure:
             if register.offset < end or register.offset + register.size > size:
                 raise ValueError(f"{name}.{key}: {register.size} bytes at {register.offset:#x} are out of place")
             end = register.offset + register.size
+        self.runs = list(_runs(registers.values()))  # registers side by side: offset, what is writable, what clears
 
     def __getitem__(self, name: str) -> Register:
         return self.registers[name]
+
+
+def _runs(registers: Iterable[Register]) -> Iterator[tuple[int, bytes, bytes]]:
+    start, writable, clears = 0, b"", b""
+    for register in registers:
+        if register.offset != start + len(writable):
+            if writable:
+                yield start, writable, clears
+            start, writable, clears = register.offset, b"", b""
+        writable += register.writable.to_bytes(register.size, "little")
+        clears += register.clears.to_bytes(register.size, "little")
+    yield start, writable, clears
 
 
 COMMON = Structure(
@@ -300,8 +314,14 @@ class ConfigSpace:
 
     def allow_structure(self, structure: Structure, base: int = 0) -> None:
         """Give every register of ``structure`` at ``base`` the access its declaration says."""
-        for register in structure.registers.values():
-            self.allow(base + register.offset, register.size, register.writable, register.clears)
+        if base + structure.size > len(self.data):  # of one that is cut off, the registers that are there
+            for register in structure.registers.values():
+                self.allow(base + register.offset, register.size, register.writable, register.clears)
+            return
+        for offset, writable, clears in structure.runs:
+            end = base + offset + len(writable)
+            self._writable[base + offset : end] = writable
+            self._clears[base + offset : end] = clears
 
     @property
     def is_bridge(self) -> bool:

@@ -13,6 +13,7 @@ from hw.pci.config import (
     MAX_CAPS,
     MAX_EXT_CAPS,
     PCIE,
+    TYPE0,
     TYPE1,
     ConfigSpace,
     Register,
@@ -94,6 +95,23 @@ def test_status_bits_clear_by_writing_ones() -> None:
     space.set(COMMON, "status", 0xF910)
     space.write(6, 2, 0x8010)
     assert space.get(COMMON, "status") == 0x7910
+
+
+STRUCTURES = [COMMON, TYPE0, TYPE1, *CAP_IDS.values(), *EXT_IDS.values()]
+
+
+@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda one: str(one.name))
+def test_a_structure_is_allowed_as_its_registers_are(structure: Structure) -> None:
+    for base in (0, 256 - structure.size, 256 - structure.size + 3):  # the last is cut off
+        whole, one_by_one = ConfigSpace(b"\xff" * 256), ConfigSpace(b"\xff" * 256)
+        whole.allow_structure(structure, base)
+        for register in structure.registers.values():
+            one_by_one.allow(base + register.offset, register.size, register.writable, register.clears)
+        for value in (0xFF, 0x00):
+            for space in (whole, one_by_one):
+                for offset in range(256):
+                    space.write(offset, 1, value)
+            assert whole.data == one_by_one.data
 
 
 def test_acs_control_takes_only_what_is_implemented() -> None:
