@@ -65,7 +65,8 @@ def read_variant(source: Source) -> Variant:
     check_config(f"{source.where}: config", variant.config)
     check_names(f"{source.where}: behaviour", "behaviour", variant.behaviour, Behaviour.__struct_fields__)
     try:
-        changed(behaviour_at(SOME_VERSION), variant.behaviour)
+        if variant.behaviour:
+            changed(behaviour_at(SOME_VERSION), variant.behaviour)
     except InputError as error:
         raise InputError(f"{source.where}: {error}") from error
     unused = [name for name in variant.needs if "{" + name + "}" not in variant.append]
