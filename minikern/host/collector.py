@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 # A boot's objects live until its end, a few hundred thousand of them: looking them over for garbage every 700 finds
 # none, and takes a quarter of the time. Finished kernels are garbage: after half a dozen everything is looked at.
-OBJECTS_BETWEEN_LOOKS = (1_500_000, 1, 1)
+OBJECTS_BETWEEN_LOOKS = (2_000_000, 1, 1)
 
 
 @contextmanager
