@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 
 from hw.numbers import is_count
 from minikern.host.backing import mapped_bytes
+from minikern.host.collector import rare_looks
 from minikern.host.ending import forget_signals, undone_at_end
 
 T = TypeVar("T")
@@ -225,7 +226,7 @@ def forked_map(
 
 
 def _serve(work: Callable[[T], R], items: Sequence[T], tickets: int, sending: int) -> None:
-    with os.fdopen(sending, "wb") as out:
+    with os.fdopen(sending, "wb") as out, rare_looks():
         while ticket := os.read(tickets, _TICKET.size):
             (index,) = _TICKET.unpack(ticket)
             data = _packed(work, items[index])
