@@ -16,7 +16,18 @@ from random import Random
 
 import zstandard
 
-from tests.fuzz.mutations import CAPTURES, WORDS, damaged, edge_number, edited, one_in, overwritten, text_of
+from tests.fuzz.mutations import (
+    CAPTURES,
+    NUMBER,
+    WORDS,
+    damaged,
+    edge_number,
+    edited,
+    one_in,
+    other_number,
+    overwritten,
+    text_of,
+)
 
 BEGINNING = 60  # lines of a short log that are kept: version, command line, memory map
 PIECE = 30
@@ -32,9 +43,26 @@ def logs() -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(path.read_text("utf-8", "replace").splitlines()) for path in paths)
 
 
+@cache
+def _kinds() -> tuple[tuple[int, ...], ...]:
+    """Of each log the first line of every kind: those that differ in numbers only are of one."""
+    found = []
+    for lines in logs():
+        first: dict[str, int] = {}
+        for at, line in enumerate(lines):
+            first.setdefault(NUMBER.sub("#", line), at)
+        found.append(tuple(first.values()))
+    return tuple(found)
+
+
 def boot_log(chance: Random) -> bytes:
-    """A real log with lines lost, doubled, swapped or cut, and numbers that no machine has."""
-    return text_of(edited(chance, chance.choice(logs())))
+    """A real log with lines lost, doubled, swapped or cut, and numbers that no machine has in lines of all kinds."""
+    which = chance.randrange(len(logs()))
+    lines = list(logs()[which])
+    for _ in range(chance.randint(0, 3)):
+        at = chance.choice(_kinds()[which])
+        lines[at] = other_number(chance, lines[at])
+    return text_of(edited(chance, lines, 4))
 
 
 def short_log(chance: Random) -> list[str]:

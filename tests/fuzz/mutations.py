@@ -19,7 +19,7 @@ SHAPES = ("on", "off", "auto", "nr", "all", "ttyS0", "node", "", "high")
 REALS = (-1.0, 0.0, 1e-300, 1e9, 1e100, 1e308, float("inf"), float("nan"))
 PATTERNS = (b"\xff" * 4, bytes(4), b"\0\0\0\x80", b"\xff\xff\xff\x7f")
 
-_NUMBER = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{16}\b|\d+")
+NUMBER = re.compile(r"0x[0-9a-f]+|\b[0-9a-f]{16}\b|\d+")
 
 
 def one_in(chance: Random, count: int) -> bool:
@@ -79,7 +79,7 @@ def overwritten(chance: Random, data: bytes, most: int = 4, start: int = 0, end:
 
 def other_number(chance: Random, line: str) -> str:
     """A line with one of its numbers changed."""
-    found = list(_NUMBER.finditer(line))
+    found = list(NUMBER.finditer(line))
     if not found:
         return line
     one = chance.choice(found)
