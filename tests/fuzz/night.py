@@ -94,7 +94,8 @@ class Night:
             most = name in ("longest_s", "peak_bytes")
             before[name] = max(before.get(name, 0), value) if most else before.get(name, 0) + value
         for what, given in unforeseen.items():
-            row["unforeseen"].setdefault(what, following)
+            if row["unforeseen"].setdefault(what, following) != following:
+                continue  # one of each kind is kept
             self.kept.mkdir(exist_ok=True)
             name = f"{reader.name.replace(' ', '-').replace(',', '')}-{len(row['unforeseen'])}.pickle"
             (self.kept / name).write_bytes(pickle.dumps((reader.name, what, given)))
