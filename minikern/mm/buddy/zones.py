@@ -69,7 +69,7 @@ def zone_sizes_init(k: Kernel) -> None:
         ZONE_NORMAL: k.totals.max_pfn,
     }
     for zone in _unconfigured(k):
-        limits.pop(zone, None)
+        del limits[zone]
     bounds: Bounds = []
     low = first
     for index in range(MAX_NR_ZONES):

@@ -212,6 +212,14 @@ def test_words_on_a_machine_of_two_nodes(append: str, first: int, second: int) -
     assert k.lines == []
 
 
+@pytest.mark.parametrize(
+    ("text", "pages"),
+    [(None, 0), ("", 0), ("1M", 256), ("4095", 0), ("8191", 1), ("50%", 500), ("100%", 1001), ("101%", 1001)],
+)
+def test_sizes_in_words(text: str | None, pages: int) -> None:
+    assert zones._core_pages(text, 1001) == pages
+
+
 @pytest.mark.parametrize("append", ["kernelcore=mirror", "kernelcore=mirror movablecore=64M"])
 def test_there_is_no_mirrored_memory(append: str) -> None:
     k = kernel([(PAGE, 0x9000 * PAGE, 0)], append)

@@ -144,7 +144,9 @@ def test_bandwidth_limits_many_threads() -> None:
     assert 0 <= spent - ms < 4.1
 
 
-@pytest.mark.parametrize(("writers", "expected"), [(1, 10.0), (4, 10.0), (6, 12.0), (8, 40 / 3), (9, 15.0)])
+@pytest.mark.parametrize(
+    ("writers", "expected"), [(1, 10.0), (4, 10.0), (5, 100 / 9), (6, 12.0), (8, 40 / 3), (9, 15.0)]
+)
 def test_siblings_add_less_than_cores(writers: int, expected: float) -> None:
     pace = PagePace(own_ns=10.0, sibling_ns=40 / 3, store_ns=0.001, cores=4, cpus=8)
     assert pace.page_ns(writers) == pytest.approx(expected)

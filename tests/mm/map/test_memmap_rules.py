@@ -330,6 +330,32 @@ def test_growing_looks_at_its_own_node_only() -> None:
     assert found.ok, found.message
 
 
+def test_growing_leaves_out_what_lies_between_on_another_node() -> None:
+    memory = [(4096, 4352, 0), (4352, 5120, 1), (5120, 6144, 0)]
+    k = booted(fake_kernel([(low * MIB, high * MIB, nid) for low, high, nid in memory]))
+    memblock_free_all(k)
+    zone = k.nodes[0].zones[2]
+    assert deferred_grow_zone(k, zone, 16)
+    assert k.nodes[0].first_deferred_pfn == 0x148000
+    assert k.charges["deferred_page_init"] == sum(
+        min(end, 0x148000) - max(start, 0x108000) for start, end, _ in free_pfn_ranges(k, 0)
+        if end > 0x108000 and start < 0x148000)  # fmt: skip
+
+
+def test_nodes_without_cpus_are_written_by_the_first() -> None:
+    k = booted(fake_kernel([(4 * GIB, 5 * GIB, 0), (5 * GIB, 6 * GIB, 1)]))
+    memblock_free_all(k)
+    page_alloc_init_late(k, {0: [0, 1]})
+    assert sorted(line[:6] for line in k.lines if "deferred" in line) == ["node 0", "node 1"]
+    assert {entry.cpu for entry in k.ledger.entries() if entry.kind == "deferred_page_init"} == {0, 1}
+    found = check_memmap(k)
+    assert found.ok and not found.skipped, found.message
+
+
+def test_a_pool_that_nobody_asked_is_closed() -> None:
+    HostPool(SimpleNamespace(), 2, [usable_cpus()]).close()  # type: ignore[arg-type]
+
+
 def test_host_cores_are_those_we_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(deferred, "usable_cpus", lambda: frozenset({3, 5, 9}))
     assert deferred.host_cores() == 3
