@@ -131,6 +131,21 @@ def test_an_unknown_backing_and_no_sections_are_refused() -> None:
         sparse.vmemmap_init(k, [Memmap(0, 1, 0)])
 
 
+@pytest.mark.parametrize(
+    ("options", "looked_at"),
+    [({}, False), ({"looked_at": True}, True), ({"kernel": "linux"}, True), ({"page_kernel": len}, True)],
+)
+def test_whose_pages_are_looked_at(options: dict[str, Any], looked_at: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    k, asked = fake_kernel([(1 * MIB, 256 * MIB, 0)], vmemmap="counted"), []
+    for name, value in options.items():
+        setattr(k.options, name, value)
+    real = sparse.choose_backing
+    monkeypatch.setattr(sparse, "choose_backing", lambda *args: asked.append(args) or real(*args))
+    sparse.vmemmap_init(k, [Memmap(0, 2, 0), Memmap(5, 1, PMD)])
+    assert asked == [(3, PMD, "counted", looked_at)]
+    assert k.vmemmap.sections == [0, 1, 5]
+
+
 @settings(max_examples=60)
 @given(st.lists(st.tuples(st.integers(1, 1600), st.integers(1, 1100), st.integers(-1, 2)), min_size=1, max_size=6))
 def test_sections_belong_to_the_memory_seen_first(pieces: list[tuple[int, int, int]]) -> None:
@@ -253,8 +268,9 @@ def test_in_one_zone_or_not(pfn: int, prehvo: bool, valid: bool, one: bool) -> N
     k = fake_kernel(PAIR, vmemmap="counted", behaviour={**FOLDED, "hugetlb_prehvo": prehvo})
     page = BootPage(Hstate(18), pfn, 1)
     page.zones_valid = valid
-    assert one_zone(k, page) is one
-    assert page.h.invalid == (not one)
+    for count in (1, 2):
+        assert one_zone(k, page) is one
+        assert page.h.invalid == count * (not one)
 
 
 def test_maps_and_folds_are_known_to_the_map() -> None:
