@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from hw.errors import InputError
 from minikern.mm.buddy.cma import init_cma_reserved
 from minikern.mm.buddy.memblock_free import memblock_free_all, register_page_bootmem_info
+from minikern.mm.hugetlb.hugetlb import hugetlb_init
+from minikern.mm.map.deferred import page_alloc_init_late
 from minikern.mm.page.vmemmap import Memmap
 from minikern.state.hugetlb import CmaArea
 from minikern.state.kho import Incoming, Scratch
@@ -21,7 +23,7 @@ from minikern.state.memblock import Memblock
 from minikern.verify import page_check_owners as owners
 from minikern.verify.page_check import check_memmap
 from minikern.verify.page_check_lists import check_free_lists
-from minikern.verify.page_check_state import Expected, Place, Span, _neighbours, cut, places
+from minikern.verify.page_check_state import Expected, Place, Span, _neighbours, cut, expected_spans, places
 from tests.mm.fake_kernel import MIB, FakeKernel, booted, fake_kernel, node_of
 
 NO_DEFER = {"CONFIG_DEFERRED_STRUCT_PAGE_INIT": False}
@@ -242,6 +244,26 @@ def test_pages_of_the_map_count_their_sections() -> None:
             row[5] -= np.uint64(1)
     k.vmemmap.memmaps[0] = Memmap(0, 1, k.vmemmap.memmaps[0].phys + (1 << 21))
     assert not check_memmap(k).ok
+
+
+def test_frames_of_folded_maps_are_map_once_huge_pages_are_there() -> None:
+    words = "hugetlb_free_vmemmap=on hugepagesz=1G hugepages=1"
+    step = {"hugetlb_prehvo": True, "hugetlb_tail_skip": True}
+    k = booted(fake_kernel([(MIB, 3 << 30, 0)], append=words, behaviour=step))
+    memblock_free_all(k)
+    register_page_bootmem_info(k)
+    (entry,) = k.hugetlb.preinit
+
+    def frame() -> list[tuple[str, int]]:
+        spans = [span for span in expected_spans(k) if span.start <= entry.frame < span.end]
+        return [(span.expected.state, span.expected.private) for span in spans]
+
+    page_alloc_init_late(k)
+    assert frame() == [("reserved", 0)]
+    hugetlb_init(k)
+    assert frame() == [("memory-map", entry.head // 32768)]
+    found = check_memmap(k)
+    assert found.ok, found.message
 
 
 @settings(max_examples=20)

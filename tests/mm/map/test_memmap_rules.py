@@ -352,6 +352,18 @@ def test_nodes_without_cpus_are_written_by_the_first() -> None:
     assert found.ok and not found.skipped, found.message
 
 
+def test_the_ledger_knows_who_wrote_how_long() -> None:
+    k = booted(fake_kernel([(4 * GIB, 5 * GIB, 0)], cpus_per_node=1))
+    memblock_free_all(k)
+    began = int(k.machine.clock.now)
+    page_alloc_init_late(k)
+    booked = [entry for entry in k.ledger.entries() if entry.kind == "deferred_page_init"]
+    spent = int(k.machine.clock.now) - began
+    assert sum(entry.pieces for entry in booked) == k.charges["deferred_page_init"]
+    assert sum(entry.total_ns for entry in booked) == spent == k.nodes[0].deferred_ns
+    assert spent == pytest.approx(k.charges["deferred_page_init"] * COSTS["deferred_page_init"], rel=1e-4)
+
+
 def test_a_pool_that_nobody_asked_is_closed() -> None:
     HostPool(SimpleNamespace(), 2, [usable_cpus()]).close()  # type: ignore[arg-type]
 
