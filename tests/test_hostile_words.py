@@ -105,3 +105,15 @@ def test_names_of_what_is_no_description(kind: str, tmp_path: Path) -> None:
         path.write_bytes(b"\xff\xfe\x00\x80")
     one_line(CliRunner().invoke(main, ["boot", str(path)]))
     one_line(CliRunner().invoke(main, ["boot", "tiny", "--costs", str(path)]))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("COLUMNS", "²"), ("COLUMNS", "0"), ("COLUMNS", "9" * 30), ("LINES", "²"), ("HOME", "~"), ("HOME", ""),
+     ("XDG_CONFIG_HOME", "~nobody-of-that-name/x"), ("XDG_CONFIG_HOME", "/dev/null")],
+)  # fmt: skip
+def test_the_environment(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    for words in (["compare", "tiny", "--variants", "baseline"], ["kernel", "forks", "6.12", "6.13"]):
+        done = CliRunner().invoke(main, words)
+        assert (done.exit_code, done.exception) == (0, None) and len(done.stdout) > 100

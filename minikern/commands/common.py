@@ -299,9 +299,9 @@ def show_sheets(sheets: list[Any], markdown: bool) -> None:
 
 def told_width() -> int:
     """Columns no line is longer than: on a terminal, or where COLUMNS says so; 0 in a pipe, which takes any width."""
-    from minikern.host.terminal import console
+    from minikern.host.terminal import console, told_size
 
-    told = sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal()
+    told = sys.stdout.isatty() or told_size("COLUMNS")
     return max(console().width, LEAST_WIDTH) if told else 0
 
 

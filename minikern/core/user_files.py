@@ -22,8 +22,8 @@ def user_folders() -> list[Path]:
     for path in given:
         if not path.is_dir():
             raise InputError(f"MINIKERN_PATH: {path} is no folder")
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
-    return [*given, config / "minikern"]
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"))  # noqa: PTH111 - Path's raises
+    return [*given, config / "minikern"] if config.is_absolute() else given  # Source: XDG Base Directory Specification
 
 
 def user_files(kind: Kind, taken: Collection[str] = ()) -> dict[str, Path]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 import re
 import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TextIO
 
 from hw.errors import InputError
+from hw.numbers import is_count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +27,7 @@ _UNSAFE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202
 QUOTED_CHARACTERS = 80  # of a value, in a message
 PATH_CHARACTERS = 255  # of a path; Source: include/uapi/linux/limits.h:NAME_MAX
 LINE_CHARACTERS = 1000
+MAX_SIZE = 10_000  # columns or lines of a terminal
 _QUOTED = re.compile(rf"(['\"])[^'\"]{{{QUOTED_CHARACTERS},}}\1")
 _UNBROKEN = re.compile(rf"[^\s/]{{{QUOTED_CHARACTERS + 8},}}|\S{{{PATH_CHARACTERS + 8},}}")
 
@@ -115,6 +118,12 @@ def guard() -> None:
             setattr(sys, name, _Guarded(stream, what))
 
 
+def told_size(name: str) -> int:
+    """What COLUMNS or LINES says of the terminal; 0 if that is no size of one."""
+    text = os.environ.get(name, "")
+    return int(text) if is_count(text) and int(text) <= MAX_SIZE else 0
+
+
 def console(stderr: bool = False, **settings: Any) -> Console:
     """A rich console that may style and draw; what it is given to show is spelt out like all other text."""
     from rich.console import Console
@@ -126,6 +135,8 @@ def console(stderr: bool = False, **settings: Any) -> Console:
                 plain = self.is_terminal and not segment.control
                 yield segment._replace(text=shown(segment.text)) if plain else segment
 
+    sizes = ("COLUMNS", "LINES")
+    environ = {name: value for name, value in os.environ.items() if name not in sizes or told_size(name)}
     stream = sys.stderr if stderr else sys.stdout
     direct = stream.stream if isinstance(stream, _Guarded) else stream
-    return Spelt(file=direct, markup=False, emoji=False, **settings)
+    return Spelt(file=direct, markup=False, emoji=False, _environ=environ, **settings)
