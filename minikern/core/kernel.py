@@ -6,7 +6,7 @@ The rooms (mm, smp, acpi, pci) set their own part during boot and read the other
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from minikern.core.part import Part
 from minikern.core.printk import Level, Printk
 from minikern.core.recorder import Recorder
 from minikern.core.release import Release
+from minikern.core.turns import Point, Turn, TurnKind
 from minikern.core.variant import Variant
 from minikern.mm.page.mmzone import Pglist, Zone
 from minikern.mm.page.vmemmap import Vmemmap
@@ -124,6 +125,7 @@ class Kernel:
         self._phase_since = 0
         self._phase_spans: list[tuple[str, int, int]] = []  # (phase, from, to) on the machine's clock
         self._fraction: dict[tuple[int, str], float] = {}
+        self.turns: list[Turn] = []
         self.real_mode_base = 0
         self.boot_params = BootParams()
         self.totals = PageTotals()
@@ -286,11 +288,27 @@ class Kernel:
         if self.pacer is not None:
             self.pacer.finish(self)
 
+    def point(self) -> Point:
+        """Now, for a turn."""
+        now, zero = self.machine.clock.now, self.log.clock_zero_ns
+        spans = self._spans(zero, now) if zero is not None else ()
+        return Point(now, self.ledger.summed(), _by_phase(spans))
+
+    def turn(self, kind: TurnKind, since: Point, work: str = "") -> None:
+        """Something that makes the boot's time more than a sum began at ``since`` and is over now."""
+        self.turns.append(Turn(kind, self._phase, since, self.machine.clock.now - since.at_ns, work))
+
     def wait_for(self, what: str) -> None:
         """Sleep until ``what`` (the initramfs) is done, if that was begun; the time is booked as waiting."""
         done = self.initramfs_done if what == INITRAMFS_WAIT else None
-        if done is None or done.processed:
+        if done is None:
             return
+        since = self.point()
+        if not done.processed:
+            self._sleep(done)
+        self.turn("join", since, "initramfs_byte")
+
+    def _sleep(self, done: simpy.Event) -> None:
         started = self.machine.clock.now
         self.wait(done)
         spent = self.machine.clock.now - started
@@ -317,15 +335,20 @@ class Kernel:
 
     def phase_ns(self) -> dict[str, int]:
         """Simulated ns the boot CPU was in each phase, from the moment the log clock started."""
-        spent: dict[str, int] = {}
-        for name, start, end in self.phase_stretches():
-            spent[name] = spent.get(name, 0) + end - start
-        return spent
+        return _by_phase(self.phase_stretches())
 
     def phase_stretches(self) -> list[tuple[str, int, int]]:
         """(phase, from, to) on the machine's clock, one after the other, from the moment the log clock started."""
         self._enter(self._phase)
-        zero = self.log.clock_zero_ns or 0
-        return [(name, max(start, zero), end) for name, start, end in self._phase_spans if end > zero]
+        return self._spans(self.log.clock_zero_ns or 0, self._phase_since)
+
+    def _spans(self, zero: int, now: int) -> list[tuple[str, int, int]]:
+        spans = [*self._phase_spans, (self._phase, self._phase_since, now)]
+        return [(name, max(start, zero), end) for name, start, end in spans if end > max(start, zero)]
 
 
+def _by_phase(stretches: Iterable[tuple[str, int, int]]) -> dict[str, int]:
+    spent: dict[str, int] = {}
+    for name, start, end in stretches:
+        spent[name] = spent.get(name, 0) + end - start
+    return spent

@@ -84,12 +84,22 @@ class Ledger:
     def entries(self) -> Iterator[Entry]:
         """All rows in the order of their first booking."""
         for key, row in self._rows.items():
-            unit = row.total_ns / row.count if row.count else 0.0
-            modelled = key.kind not in self._residue
-            critical = key.cpu == 0 and not key.before
-            yield Entry(
-                key.phase, key.cpu, key.kind, row.count, unit, row.total_ns, modelled, critical, key.before
-            )
+            yield self._entry(key, row)
+
+    def _entry(self, key: Key, row: Row) -> Entry:
+        unit = row.total_ns / row.count if row.count else 0.0
+        modelled = key.kind not in self._residue
+        critical = key.cpu == 0 and not key.before
+        return Entry(key.phase, key.cpu, key.kind, row.count, unit, row.total_ns, modelled, critical, key.before)
+
+    def summed(self) -> tuple[Entry, ...]:
+        """The rows so far, those of all CPUs but the boot CPU together."""
+        sums: dict[Key, Row] = {}
+        for key, row in self._rows.items():
+            one = sums.setdefault(key._replace(cpu=1) if key.cpu > 1 else key, Row())
+            one.count += row.count
+            one.total_ns += row.total_ns
+        return tuple(self._entry(key, row) for key, row in sums.items())
 
     def residue_ns(self) -> int:
         """Simulated ns that are residue."""

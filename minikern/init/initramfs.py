@@ -32,7 +32,9 @@ def populate_rootfs(k: Kernel) -> None:
         _free(k)
         return
     helper = WORKER if len(k.cpus.online) > 1 else 0
+    since = k.point()
     done = k.initramfs_done = k.charge_on(helper, "initramfs_byte", size)
+    k.turn("fork", since, "initramfs_byte")
     assert done.callbacks is not None
     done.callbacks.append(lambda _: _free(k))
     k.machine.clock.process(_speak(k))

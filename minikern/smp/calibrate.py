@@ -17,6 +17,7 @@ from minikern.state.cpus import CpuMaps
 if TYPE_CHECKING:
     from hw.cpu import CPU
     from minikern.core.kernel import Kernel
+    from minikern.core.turns import Point
 
 MAX_DIRECT_CALIBRATION_RETRIES = 5
 FIRST_LPJ, LPS_PREC = 1 << 12, 8  # Source: init/calibrate.c @ v6.12
@@ -105,7 +106,7 @@ def calibrate_delay_direct(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Even
     """
     clock = k.machine.clock
     ticks = max(1, k.config.number("CONFIG_HZ") // 100)
-    started = clock.now
+    started, since = clock.now, k.point() if nr == 0 else None
     rates = []
     for _ in range(MAX_DIRECT_CALIBRATION_RETRIES):
         first_edge = next_tick(k, clock.now) + tick_ns(k)
@@ -113,8 +114,7 @@ def calibrate_delay_direct(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Even
         before = cpu.rdtsc()
         yield clock.timeout(1 + ticks * tick_ns(k))
         rates.append(cycles_between(before, cpu.rdtsc()) // ticks)
-    spent = clock.now - started
-    k.book_span(nr, "delay_calibration_ns", spent, started, spent)
+    _book(k, nr, started, since)
     return sum(rates) // len(rates)
 
 
@@ -126,7 +126,7 @@ def calibrate_delay_converge(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Ev
     """
     clock, tick = k.machine.clock, tick_ns(k)
     khz = cpu.tsc.khz
-    started = clock.now
+    started, since = clock.now, k.point() if nr == 0 else None
 
     def delay(loops: int) -> simpy.Event:
         return clock.timeout(loops * 1_000_000 // khz)
@@ -155,9 +155,16 @@ def calibrate_delay_converge(k: Kernel, nr: int, cpu: CPU) -> Generator[simpy.Ev
         if lpj + step * 2 != base + step_base * 2:
             break
         base, step_base = lpj, step_base << 2
-    spent = clock.now - started
-    k.book_span(nr, "delay_calibration_ns", spent, started, spent)
+    _book(k, nr, started, since)
     return lpj
+
+
+def _book(k: Kernel, nr: int, started: int, since: Point | None) -> None:
+    # All of it is between ticks, so the boot CPU's own shifts what comes after.
+    spent = k.machine.clock.now - started
+    k.book_span(nr, "delay_calibration_ns", spent, started, spent)
+    if since is not None:
+        k.turn("tick", since)
 
 
 PARAMETERS: tuple[Parameter[Kernel], ...] = (

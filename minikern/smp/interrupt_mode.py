@@ -237,10 +237,11 @@ def timer_irq_works(k: Kernel) -> None:
     if k.cpus.apic.no_timer_check or k.cpus.boot.hypervisor in TIMER_BELIEVED:
         return
     clock = k.machine.clock
-    started = clock.now
+    started, since = clock.now, k.point()
     spent = next_tick(k, started) + TICKS_SEEN * tick_ns(k) - started
     clock.advance(spent)
     k.book_span(0, "timer_check_ns", spent, started, spent)
+    k.turn("tick", since)
 
 
 PARAMETERS: tuple[Parameter[Kernel], ...] = (
