@@ -22,7 +22,8 @@ from bench.predict.samples import read
 from hw.errors import InputError
 from minikern.describe.case import Case
 from minikern.describe.presets import load_machine
-from minikern.lab.bands import EIGHTY_PERCENT, doubts_of, time_band
+from minikern.lab.bands import doubts_of, time_band
+from minikern.lab.believed import EIGHTY_PERCENT
 from minikern.lab.fit.calibrate import fit_log, metered, read_timeline
 from minikern.lab.fit.pool import Sample
 from minikern.lab.fit.predict import predict

@@ -1,14 +1,13 @@
 """How sure a simulated time is: intervals of unit costs, and doubt about unexplained time, carried through.
 
-A band holds 80 % of what is believed. Unit costs are taken as independent of each other and log-normal, a kind's pieces
-as all alike; unexplained stretches are partly alike. To first order a time then varies by the root of the squares of
-its parts, each times the spread (the standard deviation of the logarithm) of what it depends on.
+A band holds 80 % of what is believed. Those of boots and of savings end where a sample of machines that could be the
+real one does, so they are not symmetrical: a sum of costs that are quite unsure is more often much dearer than much
+cheaper, and so is a boot in which one waits for another. Those of single times are reckoned to first order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import exp, hypot, log
 
 import msgspec
@@ -17,11 +16,10 @@ from hw.units import NS_PER_MS
 from minikern.core.cost_table import machine_costs
 from minikern.core.costs import Cost
 from minikern.describe.case import Case
+from minikern.lab.believed import ALIKE, EIGHTY_PERCENT, Doubts, Factors, Sample, ends
 from minikern.lab.run import Boot
 from minikern.lab.spent import TOTAL, Spent, spent_in
 
-EIGHTY_PERCENT = 1.2816  # standard deviations to either side of the mean
-ALIKE = 0.5  # share of the variance that unexplained stretches have in common
 MEASURED_SPREAD = 0.1  # least one of what a change saves: of the two boots one was never measured
 SAME_BOOT, SAME_MACHINE, SAME_KIND = 0.03, 0.2, 1.0  # spread of an unexplained stretch, by where its time is from
 
@@ -33,21 +31,10 @@ BROADER_KIND, BROADER_MACHINE = 2.25, 3.4  # times from machines of its kind; fr
 
 
 class Band(msgspec.Struct, frozen=True):
-    """80 % of what is believed lies in [low_ms, high_ms]."""
+    """80 % of what is believed lies in [low_ms, high_ms], 10 % on either side of it."""
 
     low_ms: float
     high_ms: float
-
-
-@dataclass(frozen=True)
-class Doubts:
-    """Spreads: of kinds of work, and of unexplained time by name."""
-
-    work: Mapping[str, float] = field(default_factory=dict)
-    rest: Mapping[str, float] = field(default_factory=dict)
-
-    def __bool__(self) -> bool:
-        return bool(self.work or self.rest)
 
 
 def spread_of(cost: Cost) -> float:
@@ -72,7 +59,10 @@ def doubts_of(spec: Case) -> Doubts:
 
 
 def time_band(center_ns: float, spent: Spent, doubts: Doubts) -> Band | None:
-    """The band of a time that went into ``spent``; None where nothing states how sure it is."""
+    """The band of a time that went into ``spent``; None where nothing states how sure it is.
+
+    To first order: the root of the squares of its parts, each times its spread, as far down as up.
+    """
     if not doubts:
         return None
     width = _deviation(spent, doubts, 0.0)
@@ -87,17 +77,18 @@ def saving_band(saved_ns: float, before: Spent, after: Spent, doubts: Doubts) ->
     """
     if not doubts:
         return None
-    return _around(saved_ns, Spent(_changes(before.work, after.work), _changes(before.rest, after.rest)), doubts)
+    changes = Spent(_changes(before.work, after.work), _changes(before.rest, after.rest))
+    return _between(saved_ns, Factors(doubts, MEASURED_SPREAD).off(changes))
 
 
 def least_band(spent: Spent, doubts: Doubts) -> Band:
     """The band of a time in a boot that was never measured: no part of it is surer than ``MEASURED_SPREAD``."""
-    return _around(spent.ns, spent, doubts)
+    return _between(spent.ns, Factors(doubts, MEASURED_SPREAD).off(spent))
 
 
-def _around(center_ns: float, spent: Spent, doubts: Doubts) -> Band:
-    width = EIGHTY_PERCENT * _deviation(spent, doubts, MEASURED_SPREAD)
-    return Band(round((center_ns - width) / NS_PER_MS, 3), round((center_ns + width) / NS_PER_MS, 3))
+def _between(center_ns: float, off: Sample) -> Band:
+    low, high = ends(off)
+    return Band(round((center_ns + low) / NS_PER_MS, 3), round((center_ns + high) / NS_PER_MS, 3))
 
 
 def _changes(before: Mapping[str, float], after: Mapping[str, float]) -> dict[str, float]:

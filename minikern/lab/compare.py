@@ -19,7 +19,8 @@ from minikern.core.variant import Variant, load_variant, load_variants
 from minikern.describe.case import Case
 from minikern.describe.startup import Startup
 from minikern.host.children import forked_map
-from minikern.lab.bands import Band, Doubts, doubts_of, saving_band, time_band
+from minikern.lab.bands import Band, doubts_of, saving_band, time_band
+from minikern.lab.believed import Doubts
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
 from minikern.lab.handover_price import HandoverPrice, handover_price
 from minikern.lab.own import AS_LOGGED, Offers, offers, own_boot

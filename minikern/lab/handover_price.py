@@ -16,7 +16,8 @@ from minikern.core.cost_table import machine_costs
 from minikern.core.costs import Cost
 from minikern.core.kernel import Kernel
 from minikern.describe.case import Case
-from minikern.lab.bands import Band, Doubts, doubts_of, least_band
+from minikern.lab.bands import Band, doubts_of, least_band
+from minikern.lab.believed import Doubts
 from minikern.lab.spent import PAGES, Spent, spent_in
 
 ALONE = ("struct_page_init", "reserved_page_init")  # kinds of work of one CPU

@@ -11,7 +11,8 @@ from hw.acpi import aml
 from hw.spelling import check_names
 from hw.units import NS_PER_MS
 from minikern.kho.radix import blocks_of_range
-from minikern.lab.bands import Doubts, time_band
+from minikern.lab.bands import time_band
+from minikern.lab.believed import Doubts
 from minikern.lab.kinds.registry import HOOKS
 from minikern.lab.spent import Spent
 from minikern.mm.early.e820 import e820__update_table

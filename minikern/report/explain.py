@@ -17,7 +17,8 @@ from minikern.core.cost_table import default_costs
 from minikern.core.kernel import Kernel
 from minikern.core.printk import LogLine
 from minikern.core.recorder import Recorder, Span
-from minikern.lab.bands import Doubts, least_band, spread_of
+from minikern.lab.bands import least_band, spread_of
+from minikern.lab.believed import Doubts
 from minikern.lab.spent import Spent
 from minikern.report.dmesg import dmesg_lines, printed_lines
 

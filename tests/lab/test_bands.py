@@ -1,4 +1,4 @@
-"""Bands against draws: what is written out to first order is what many boots with drawn costs would show."""
+"""Bands against sums drawn another way; those of boots are held against boots in sweep/test_draws_and_bands.py."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from minikern.lab.bands import (
     SAME_KIND,
     SAME_MACHINE,
     Band,
-    Doubts,
     doubts_of,
+    least_band,
     saving_band,
     spread_of,
     time_band,
 )
+from minikern.lab.believed import DRAWS, Doubts, Factors, ends
 from minikern.lab.run import boot
 from minikern.lab.spent import Spent, spent_in, spent_of
 
@@ -56,6 +57,30 @@ def test_what_two_boots_share_does_not_make_a_saving_unsure() -> None:
     found = saving_band(800e6, BEFORE, AFTER, DOUBTS)
     assert 0.77 <= share(drawn(BEFORE) - drawn(AFTER), found) <= 0.83
     assert found is not None and found.high_ms - found.low_ms < 0.5 * 800.0
+
+
+def test_wide_doubts_are_not_symmetrical() -> None:
+    """Of many costs that nobody is sure of some are much dearer, and none is much cheaper than nothing."""
+    spent, wide = Spent({str(number): 10e6 for number in range(9)}), {str(number): 1.0 for number in range(9)}
+    found = least_band(spent, Doubts(wide))
+    rng = np.random.default_rng(3)
+    real = np.quantile(10 * np.exp(rng.normal(size=(50_000, 9))).sum(axis=1), (0.1, 0.9))
+    assert (found.low_ms, found.high_ms) == pytest.approx(tuple(real), rel=0.06)
+
+
+def test_narrow_doubts_are_as_to_first_order() -> None:
+    only, doubts = replace(BEFORE, rest={}), Doubts(dict.fromkeys(BEFORE.work, 0.1))
+    found, plain = least_band(only, doubts), time_band(only.ns, only, doubts)
+    assert plain is not None
+    assert found.high_ms - found.low_ms == pytest.approx(plain.high_ms - plain.low_ms, rel=0.06)
+
+
+def test_draws_of_a_name_are_the_same_everywhere_and_fill_the_distribution() -> None:
+    one, other = Factors(Doubts({"pages": 0.5}, {"pages": 0.5})), Factors(Doubts({"pages": 0.5, "cpus": 0.5}))
+    assert np.array_equal(one.work("pages"), other.work("pages"))
+    assert ends(np.asarray(one.work("pages"))) == pytest.approx((np.exp(-0.64078), np.exp(0.64078)), rel=2e-3)
+    assert abs(np.corrcoef(np.asarray(other.work("pages")), np.asarray(other.work("cpus")))[0, 1]) < 4 / DRAWS**0.5
+    assert other.work("sure") == 1.0
 
 
 def test_without_intervals_there_is_no_band() -> None:

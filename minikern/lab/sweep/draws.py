@@ -16,7 +16,8 @@ import numpy as np
 from minikern.core.cost_table import machine_costs
 from minikern.core.costs import Cost
 from minikern.describe.case import Case
-from minikern.lab.bands import ALIKE, doubts_of
+from minikern.lab.bands import doubts_of
+from minikern.lab.believed import ALIKE
 
 
 def drawn(spec: Case, digest: str, seed: int, draw: int) -> Case:

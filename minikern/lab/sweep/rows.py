@@ -15,7 +15,8 @@ from hw.units import NS_PER_MS
 from minikern.core.kernel import BootOptions
 from minikern.core.user_files import is_file_name
 from minikern.core.variant import Variant, load_variant
-from minikern.lab.bands import EIGHTY_PERCENT, boot_bands, deviations, doubts_of
+from minikern.lab.bands import boot_bands, deviations, doubts_of
+from minikern.lab.believed import EIGHTY_PERCENT
 from minikern.lab.own import as_change, is_own
 from minikern.lab.run import Boot, boot, choose_release
 from minikern.lab.spent import spent_in

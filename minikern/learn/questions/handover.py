@@ -14,7 +14,8 @@ from minikern.kexec.kimage import IND_INDIRECTION, Kimage
 from minikern.kexec.segments import Segment
 from minikern.kexec.sha256 import sha256_generic
 from minikern.kho.radix import blocks_of_range, encode_key
-from minikern.lab.bands import EIGHTY_PERCENT, Doubts, time_band
+from minikern.lab.bands import time_band
+from minikern.lab.believed import EIGHTY_PERCENT, Doubts
 from minikern.lab.spent import Spent
 from minikern.learn.question import Asked, Question
 from minikern.mm.map.deferred import NodeStore, PagePace
