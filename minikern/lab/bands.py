@@ -11,14 +11,16 @@ from collections.abc import Mapping
 from math import exp, hypot, log
 
 import msgspec
+import numpy as np
 
 from hw.units import NS_PER_MS
 from minikern.core.cost_table import machine_costs
 from minikern.core.costs import Cost
 from minikern.describe.case import Case
-from minikern.lab.believed import ALIKE, EIGHTY_PERCENT, Doubts, Factors, Sample, ends
+from minikern.lab.believed import ALIKE, DRAWS, EIGHTY_PERCENT, Doubts, Factors, Sample, ends
+from minikern.lab.course import Course
 from minikern.lab.run import Boot
-from minikern.lab.spent import TOTAL, Spent, spent_in
+from minikern.lab.spent import TOTAL, Spent
 
 MEASURED_SPREAD = 0.1  # least one of what a change saves: of the two boots one was never measured
 SAME_BOOT, SAME_MACHINE, SAME_KIND = 0.03, 0.2, 1.0  # spread of an unexplained stretch, by where its time is from
@@ -113,7 +115,9 @@ def _deviation(spent: Spent, doubts: Doubts, least: float) -> float:
 
 def boot_bands(boot: Boot) -> dict[str, Band]:
     """The bands of a finished boot's phases and of its ``total``; empty where nothing states how sure it is."""
-    doubts, spans = doubts_of(boot.spec), boot.kernel.phase_ns()
-    whole = {**spans, TOTAL: sum(spans.values())}
-    found = {name: time_band(ns, spent_in(boot.kernel, name), doubts) for name, ns in whole.items()}
-    return {name: band for name, band in found.items() if band is not None}
+    doubts = doubts_of(boot.spec)
+    if not doubts:
+        return {}
+    spans, off = boot.kernel.phase_ns(), Course(boot.kernel).off(doubts)
+    bands = {name: _between(ns, off[name]) for name, ns in spans.items()}
+    return {**bands, TOTAL: _between(sum(spans.values()), sum(off.values(), np.zeros(DRAWS)))}

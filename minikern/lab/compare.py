@@ -19,7 +19,7 @@ from minikern.core.variant import Variant, load_variant, load_variants
 from minikern.describe.case import Case
 from minikern.describe.startup import Startup
 from minikern.host.children import forked_map
-from minikern.lab.bands import Band, doubts_of, saving_band, time_band
+from minikern.lab.bands import Band, boot_bands, doubts_of, saving_band
 from minikern.lab.believed import Doubts
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
 from minikern.lab.handover_price import HandoverPrice, handover_price
@@ -27,7 +27,7 @@ from minikern.lab.own import AS_LOGGED, Offers, offers, own_boot
 from minikern.lab.page_kernel import PageKernel, Used
 from minikern.lab.pci_skipped import skipped_text
 from minikern.lab.run import Boot, boot, choose_release
-from minikern.lab.spent import Spent, spent_in
+from minikern.lab.spent import TOTAL, Spent, spent_in
 from minikern.lab.verdict import Payoff, headline, own_headline, payoffs, prices
 
 PHASES = ("early memory", "smp", "deferred", "acpi", "pci", "hugepages", "rest")
@@ -234,6 +234,7 @@ def _boot_one(order: _Order) -> _Finished:
     figures = load_figures(order.spec.figures) if order.spec.figures and not done.kernel.conflicts else None
     talk = compare_figures(figures, {order.variant.name: done}) if figures else []
     rung = _rung(done, order.variant)
+    rung.band = boot_bands(done).get(TOTAL)
     if isinstance(order.options.page_kernel, PageKernel):
         rung.page_kernel = order.options.page_kernel.taken()
         order.options.page_kernel.verify(done.kernel)
@@ -264,7 +265,7 @@ def _no_rung(variant: Variant, why: str) -> Rung:
 
 
 def _held_against(result: _Finished, earlier: Mapping[str, _Finished], doubts: Doubts) -> Rung:
-    rung = msgspec.structs.replace(result.rung, band=time_band(result.rung.total_ms * NS_PER_MS, result.spent, doubts))
+    rung = result.rung
     if result.both is not None:
         both_ms, spent = result.both
         rung.given_up_ms = round(result.rung.total_ms - both_ms, 3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from minikern.core.kernel import Kernel
@@ -47,7 +47,7 @@ def _by_limit(spent: Spent, kernel: Kernel) -> Spent:
     return Spent(work, spent.rest)
 
 
-def spent_of(entries: Iterable[Entry], duration_ns: int) -> Spent:
+def spent_of(entries: Sequence[Entry], duration_ns: int) -> Spent:
     """The same of ledger rows and the time they took on the path to /init."""
     own: dict[str, float] = {}
     beside: dict[str, float] = {}
@@ -71,6 +71,13 @@ def spent_of(entries: Iterable[Entry], duration_ns: int) -> Spent:
         for kind, ns in beside.items():
             own[kind] = own.get(kind, 0.0) + waited * ns / done
     return Spent(own, rest)
+
+
+def spent_beside(entries: Sequence[Entry], duration_ns: int, forked: Collection[str]) -> Spent:
+    """The same, less work of the kinds in ``forked`` and the time slept for it: it is done beside all else."""
+    kept = [entry for entry in entries if entry.kind != WAITS[1] and entry.kind not in forked]
+    slept = sum(entry.total_ns for entry in entries if entry.kind == WAITS[1] and entry.critical)
+    return spent_of(kept, duration_ns - slept)
 
 
 def _add(sums: dict[str, float], entry: Entry) -> None:
