@@ -38,6 +38,10 @@ class Band(msgspec.Struct, frozen=True):
     low_ms: float
     high_ms: float
 
+    def told(self, digits: int = 0) -> str:
+        """As it is shown everywhere."""
+        return f"[{self.low_ms:.{digits}f} to {self.high_ms:.{digits}f}]"
+
 
 def spread_of(cost: Cost) -> float:
     """Spread of a cost, from its interval; 0 where it states none."""

@@ -36,7 +36,7 @@ class Pages(msgspec.Struct, frozen=True):
 
     def told(self) -> str:
         """In words."""
-        between = f" ({self.band.low_ms:.1f}-{self.band.high_ms:.1f})" if self.band is not None else ""
+        between = f" {self.band.told(1)}" if self.band is not None else ""
         return f"{self.count:,} struct pages, {self.ms:.1f} ms{between}"
 
 

@@ -122,7 +122,7 @@ def prices(rungs: Sequence[Measured]) -> list[str]:
 
 
 def _between(band: Band | None) -> str:
-    return f" [{band.low_ms:.0f} to {band.high_ms:.0f}]" if band is not None else ""
+    return f" {band.told()}" if band is not None else ""
 
 
 class Piece(Protocol):

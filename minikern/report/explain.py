@@ -51,7 +51,7 @@ class Explanation(msgspec.Struct, forbid_unknown_fields=True):
         done = [f"{count:,} x {kind}" for kind, count in self.work.items()]
         spent = Spent({kind: count * costs[kind].ns for kind, count in self.work.items()})
         band = least_band(spent, Doubts({kind: spread_of(costs[kind]) for kind in self.work}))
-        told = f"{spent.ns / NS_PER_MS:.1f} ms ({band.low_ms:.1f}-{band.high_ms:.1f})"
+        told = f"{spent.ns / NS_PER_MS:.1f} ms {band.told(1)}"
         return f"{self.per}: {', '.join(done)}, {told}" if done else ""
 
 

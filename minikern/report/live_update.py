@@ -19,7 +19,7 @@ MEMORY_BY = {"kho": "handed over (kho)", "dax": "on a DAX range", "file": "over 
 
 def _figure(one: Figure, digits: int = 0) -> str:
     text = f"{one.ms:.{digits}f}"
-    return text if one.band is None else f"{text} ({one.band.low_ms:.{digits}f}-{one.band.high_ms:.{digits}f})"
+    return text if one.band is None else f"{text} {one.band.told(digits)}"
 
 
 class Page(NamedTuple):

@@ -111,7 +111,7 @@ def _between(band: Band | None) -> str:
     # Where no cost of weight states an interval, a band without width would claim what nobody knows.
     if band is None or band.high_ms - band.low_ms <= LEAST_WIDTH * abs(band.high_ms):
         return ""
-    return f"{band.low_ms:.0f} to {band.high_ms:.0f}"
+    return band.told()
 
 
 def _ladder_chart(ladder: Ladder) -> Any:

@@ -132,7 +132,7 @@ def _own_row(rung: Rung, own: Rung) -> list[str]:
 
 
 def _band(band: Band | None) -> str:
-    return f"{band.low_ms:.0f}..{band.high_ms:.0f}" if band is not None else ""
+    return band.told() if band is not None else ""
 
 
 def _payoffs(ladder: Ladder) -> Sheet:
