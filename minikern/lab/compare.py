@@ -217,8 +217,10 @@ def untouched(rungs: Sequence[Rung]) -> list[ResidueItem]:
 
 
 def _boot_all(orders: Sequence[_Order]) -> Generator[_Finished, None, None]:
-    # Forked workers start with everything imported. A full memory map is kept by one process only: it fills the memory;
-    # and a user's kernel is watched in one. Huge pages are most of the work that differs between rungs.
+    # Forked, and not on Dask as a sweep's rows are: that need not be installed, and to import it and start two workers
+    # takes as long as the ladder, while a forked one has everything imported and the machine read; it ends with this
+    # process. A full memory map is kept by one process only: it fills the memory; and a user's kernel is watched in
+    # one. Huge pages are most of the work that differs between rungs.
     alone = any(order.options.vmemmap == "full" or order.options.page_kernel for order in orders)
     workers = 1 if alone else os.cpu_count() or 1
     yield from forked_map(_boot_one, orders, workers, long=lambda order: "hugepages=" in order.variant.append)
