@@ -81,6 +81,7 @@ class Interpreter:
         self.slack = slack
         self.revision = k.behaviour.acpi_core_revision
         self.opcodes = 0
+        self.calls = 0  # of methods
         self.objects = 0
         self.changes = 0
         self.slept_us = 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hw.errors import MachineStopped
 from minikern.acpi.values import AmlError
 
 if TYPE_CHECKING:
@@ -22,6 +23,15 @@ LITTLE_PATIENCE = 300_000
 LITTLE_ONES = 8
 LEAST_PATIENCE = 1_000
 """Terms each one gets behind those few: a table may have thousands of them."""
+MAX_TERMS, MAX_CALLS = 16_000_000, 400_000
+"""What one boot runs of its tables, ten times and more what any known firmware takes: beyond, they are no machine's."""
+
+
+def check_budget(run: Interpreter) -> None:
+    """MachineStopped when more was run than any firmware asks for: methods that call each other may take for ever."""
+    if run.opcodes > MAX_TERMS or run.calls > MAX_CALLS:
+        told = f"{run.opcodes} terms and {run.calls} method calls"
+        raise MachineStopped(f"ACPI: {told}, and no end: expected at most {MAX_TERMS} and {MAX_CALLS} in one boot")
 
 
 class LoopGuard:
@@ -38,6 +48,7 @@ class LoopGuard:
     def turn(self) -> None:
         """One turn is over. AmlError when the loop has run too long, or changes nothing and so never ends."""
         run = self._run
+        check_budget(run)
         if self.spent_us() > LIMIT_US:
             raise AmlError("AE_AML_LOOP_TIMEOUT", "a loop ran for 30 s")
         terms = run.opcodes - self._start

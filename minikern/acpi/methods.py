@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from minikern.acpi.loops import check_budget
 from minikern.acpi.messages import error
 from minikern.acpi.stream import Frame
 from minikern.acpi.sync import Thread
@@ -106,6 +107,8 @@ def _returned(value: Any, frame: Frame) -> Any:
 
 def _begin(run: Interpreter, node: Node, code: MethodCode) -> None:
     """Source: drivers/acpi/acpica/dsmethod.c:acpi_ds_begin_method_execution() @ v6.12"""
+    run.calls += 1
+    check_budget(run)
     if code.running >= MAX_REENTRANCY:
         error(run.k, f"Method reached maximum reentrancy limit ({MAX_REENTRANCY})", {"": "dsmethod-318"})
         raise AmlError("AE_AML_METHOD_LIMIT", f"{node.path} calls itself too often")

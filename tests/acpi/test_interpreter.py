@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hw.acpi import aml
 from hw.acpi.layout import TableIds, sdt
 from hw.bus import Bus
+from hw.errors import MachineStopped
 from minikern.acpi import loops
 from minikern.acpi.aml_load import acpi_load_tables
 from minikern.acpi.ids import hardware_id
@@ -79,6 +80,24 @@ def test_thousands_of_endless_loops_share_one_patience(monkeypatch: pytest.Monke
     assert run.opcodes < 20_000 * 11 + 300 * 1100
     assert run.slept_us > 299 * 30_000_000
     assert sum("AE_AML_LOOP_TIMEOUT" in line for line in k.lines) >= 300
+
+
+def test_methods_that_call_each_other_for_ever_stop_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    twice = [aml.method(f"M{at:03d}", 0, [aml.call(f"M{at + 1:03d}")] * 2) for at in range(100)]
+    k = load(*twice, aml.method("M100", 0, []))
+    monkeypatch.setattr(loops, "MAX_CALLS", 5000)
+    with pytest.raises(MachineStopped, match="5001 method calls, and no end: expected at most 16000000 and 5000"):
+        result(k, "M000")
+
+
+def test_loops_that_end_late_stop_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    count = aml.local(0)
+    k = load(method(aml.while_(aml.less(count, aml.integer(9000)), [aml.increment(count)])))
+    assert result(k, "TEST") == 9000
+    monkeypatch.setattr(loops, "MAX_TERMS", 50_000)
+    with pytest.raises(MachineStopped, match=r"ACPI: \d+ terms"):
+        for _ in range(9):
+            result(k, "TEST")
 
 
 def test_endless_recursion_ends_with_an_error() -> None:
