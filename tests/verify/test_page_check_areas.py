@@ -18,7 +18,7 @@ from minikern.mm.hugetlb.hugetlb import hugetlb_init
 from minikern.mm.map.deferred import page_alloc_init_late
 from minikern.mm.page.vmemmap import Memmap
 from minikern.state.hugetlb import CmaArea
-from minikern.state.kho import Incoming, Scratch
+from minikern.state.kho import Blocks, Incoming, Scratch
 from minikern.state.memblock import Memblock
 from minikern.verify import page_check_owners as owners
 from minikern.verify.page_check import check_memmap
@@ -120,6 +120,17 @@ def test_an_area_of_another_kernel_is_there_from_the_beginning() -> None:
     owners.check_pageblocks(k)
     k.nodes[0].zones[1].cma_pages = 0  # those of scratch may be counted or not
     owners.check_pageblocks(k)
+
+
+def test_preserved_blocks_are_marked_on_their_first_pages() -> None:
+    k = booted(fake_kernel([(16 * MIB, 56 * MIB, 0)], [(AREA << 12, AREA + 24 << 12)], config=NO_DEFER))
+    memblock_free_all(k)
+    k.kho.incoming = Incoming(0, None, [Blocks((AREA + 8) << 12, 3, 2)])  # type: ignore[arg-type]
+    want = Expected("preserved", heads=8, head_private=0x4B484F50_00000003, head_counts=0x1_FFFFFFFF)
+    assert [span for span in expected_spans(k) if AREA <= span.start < AREA + 24] == [
+        Span(AREA, AREA + 8, Expected("reserved", 1 << 12)), Span(AREA + 8, AREA + 24, want)]  # fmt: skip
+    found = check_memmap(k)
+    assert found.first_wrong_pfn == AREA + 8 and "expected a preserved page of node 0 zone 1" in found.message
 
 
 def test_scratch_counts_once_it_was_handed_over() -> None:

@@ -131,6 +131,28 @@ def test_an_unknown_backing_and_no_sections_are_refused() -> None:
         sparse.vmemmap_init(k, [Memmap(0, 1, 0)])
 
 
+def test_a_node_s_buffer_gives_what_it_has_and_takes_the_rest_back() -> None:
+    memblock = Memblock()
+    memblock.add(16 * MIB, 8 * PMD)
+    buffer = sparse._SparseBuffer(memblock, 4 * PMD, 0)
+    assert memblock.reserved_regions() == []  # of no node, so not of this one
+    assert buffer.alloc(PMD) is None
+    memblock.set_node(16 * MIB, 8 * PMD, 0)
+    buffer = sparse._SparseBuffer(memblock, 4 * PMD, 0)
+    first = 16 * MIB + 4 * PMD
+    assert [(r.base, r.end) for r in memblock.reserved_regions()] == [(first, first + 4 * PMD)]
+    assert buffer.alloc(PMD, 5) is None
+    assert (buffer.alloc(PAGE), buffer.alloc(PMD, 4), buffer.alloc(PMD, 2)) == (first, None, first + PMD)
+    assert (buffer.alloc(PMD, 2), buffer.alloc(PAGE, 3)) == (None, first + 3 * PMD)
+    buffer.fini()
+    kept = [(first, first + PAGE), (first + PMD, first + 3 * PMD + 3 * PAGE)]
+    assert [(r.base, r.end) for r in memblock.reserved_regions()] == kept
+    full = sparse._SparseBuffer(memblock, 2 * PMD, 0)
+    assert full.alloc(PMD, 2) is not None
+    full.fini()
+    assert memblock.reserved.total() == PAGE + 4 * PMD + 3 * PAGE
+
+
 @pytest.mark.parametrize(
     ("options", "looked_at"),
     [({}, False), ({"looked_at": True}, True), ({"kernel": "linux"}, True), ({"page_kernel": len}, True)],
