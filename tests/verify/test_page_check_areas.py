@@ -179,6 +179,19 @@ def test_deferred_memory_has_no_content_yet() -> None:
     assert found.checked == 6 * 32768 - waiting
 
 
+def test_holes_and_other_nodes_do_not_wait() -> None:
+    memory = [(0, 500 * MIB, 0), (520 * MIB, 700 * MIB, 0), (768 * MIB, 1000 * MIB, 1), (1010 * MIB, 1400 * MIB, 1)]
+    k = booted(fake_kernel(memory, [(600 * MIB, 610 * MIB)]))
+    memblock_free_all(k)
+    waiting = 0
+    for node in k.nodes:
+        free = [(-(-start // 4096), end // 4096) for start, end, _ in k.memblock.free_ranges(node.nid)]
+        waiting += sum(max(0, end - max(start, node.first_deferred_pfn)) for start, end in free)
+    found = check_memmap(k)
+    assert (found.ok, found.checked) == (True, k.vmemmap.total - waiting), found.message
+    assert dict(found.without) == {"not initialised yet": waiting}
+
+
 def test_a_counted_map_has_nothing_to_check() -> None:
     k = booted(fake_kernel([(0, 100 * MIB, 0)], vmemmap="counted", config=NO_DEFER))
     with pytest.raises(InputError, match=r"^a counted memory map has no pages to check: expected --vmemmap"):

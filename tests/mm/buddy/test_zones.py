@@ -17,6 +17,7 @@ from minikern.mm.page.mmzone import ZONE_NAMES
 from minikern.state.memblock import Memblock
 from minikern.state.numa import Numa
 from minikern.state.totals import PageTotals
+from minikern.verify.page_check_zones import _check_zone, memory
 from tests.naive_zones import movable_starts, zones_of_node
 from tests.support import behaviour_of
 
@@ -75,7 +76,7 @@ def test_zones_against_pages(cuts: set[int], nids: list[int], switches: Any, app
     nodes = {node.nid: node for node in k.nodes}
     assert list(nodes) == sorted(by_node if memoryless == "late" else {*by_node, 1, 3})
     assert k.charged == {"node_init": len(nodes)}
-    top = ranges[-1][1]
+    top, checked = ranges[-1][1], memory(k)
     lines = ["Zone ranges:"]
     low = at[0]
     for name, limit, there in (("DMA", 0x1000, dma), ("DMA32", 0x100000, dma32), ("Normal", top, True)):
@@ -99,6 +100,8 @@ def test_zones_against_pages(cuts: set[int], nids: list[int], switches: Any, app
             lines.append(f"Initmem setup node {nid} as memoryless")
         assert [(zone.index, zone.nid, zone.name) for zone in node.zones] == [(i, nid, ZONE_NAMES[i]) for i in range(5)]
         assert node.has_cpu == (nid == 0)
+        for zone in node.zones:  # the check knows the same limits
+            _check_zone(k, node, zone, [item for item in checked if item.nid == nid])
     assert k.lines == lines
 
 
