@@ -130,6 +130,9 @@ def console(stderr: bool = False, **settings: Any) -> Console:
     from rich.segment import Segment
 
     class Spelt(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # rich ends the program with status 1; what a reader that went away means is ours
+
         def render(self, renderable: Any, options: Any = None) -> Iterable[Segment]:
             for segment in super().render(renderable, options):
                 plain = self.is_terminal and not segment.control
