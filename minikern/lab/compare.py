@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from minikern.core.variant import Variant, load_variant, load_variants
 from minikern.describe.case import Case
 from minikern.describe.startup import Startup
 from minikern.host.children import forked_map
+from minikern.host.nodes import usable_cpus
 from minikern.lab.bands import Band, boot_bands, doubts_of, saving_band
 from minikern.lab.believed import Doubts
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
@@ -222,7 +222,7 @@ def _boot_all(orders: Sequence[_Order]) -> Generator[_Finished, None, None]:
     # process. A full memory map is kept by one process only: it fills the memory; and a user's kernel is watched in
     # one. Huge pages are most of the work that differs between rungs.
     alone = any(order.options.vmemmap == "full" or order.options.page_kernel for order in orders)
-    workers = 1 if alone else os.cpu_count() or 1
+    workers = 1 if alone else len(usable_cpus())
     yield from forked_map(_boot_one, orders, workers, long=lambda order: "hugepages=" in order.variant.append)
 
 

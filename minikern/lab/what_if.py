@@ -9,7 +9,6 @@ flat line is not enough: work that only shortens the wait for the next timer tic
 from __future__ import annotations
 
 import copy
-import os
 from bisect import bisect_right
 from collections.abc import Mapping
 
@@ -21,6 +20,7 @@ from minikern.core.kernel import BootOptions, Kernel
 from minikern.core.variant import Variant
 from minikern.describe.case import Case
 from minikern.host.children import forked_map
+from minikern.host.nodes import usable_cpus
 from minikern.lab.run import Boot, boot
 
 FACTORS = (0.0, 0.5, 1.0, 2.0, 4.0)
@@ -67,7 +67,7 @@ def curves(done: Boot, release: str = "", append: str = "") -> list[Curve]:
     spent = on_the_way(done.kernel)
     costs = machine_costs(done.spec.name, done.spec.costs)
     dearest = sorted((kind for kind in spent if kind in costs), key=lambda kind: (-spent[kind][1], kind))[:LARGEST]
-    made = forked_map(lambda kind: _curve(done, kind, *spent[kind], release, append), dearest, os.cpu_count() or 1)
+    made = forked_map(lambda kind: _curve(done, kind, *spent[kind], release, append), dearest, len(usable_cpus()))
     return list(made)
 
 

@@ -7,7 +7,6 @@ that is off is measured by boots at settings drawn by lot, and stated.
 
 from __future__ import annotations
 
-import os
 import random
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +18,7 @@ import msgspec
 from hw.errors import BusError, GeneralProtection, InputError, MachineStopped
 from hw.units import NS_PER_MS
 from minikern.host.children import forked_map
+from minikern.host.nodes import usable_cpus
 from minikern.lab.machine_axes import Asked, Axis, axes_of, huge_page_bytes, machine_at
 from minikern.lab.run import Boot, boot
 from minikern.lab.what_if import COUNTED, STRAIGHT_NS, Curve, at, on_the_way, with_factors
@@ -225,7 +225,7 @@ class _Maker:
             except (InputError, MachineStopped, BusError, GeneralProtection):
                 return None
 
-        return list(forked_map(one, settings, os.cpu_count() or 1))
+        return list(forked_map(one, settings, len(usable_cpus())))
 
     def _figures(self, done: Boot) -> Figures:
         spent = on_the_way(done.kernel)
