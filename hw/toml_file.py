@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,10 @@ from hw.spelling import unknown
 
 T = TypeVar("T")
 MAX_BYTES = 16 << 20
+MAX_KEY_PARTS = 64  # far more than any table has; tomllib takes memory by their square
+_DEEP_KEY = re.compile(
+    rf"""(?<![\w"'-])(?:(?:[\w-]++|"[^"\n]{{0,99}}"|'[^'\n]{{0,99}}')[ \t]*+\.[ \t]*+){{{MAX_KEY_PARTS}}}"""
+)
 
 
 def decode_file(path: Path, kind: type[T]) -> T:
@@ -31,7 +36,10 @@ def read_bytes(path: Path) -> bytes:
 def decode_toml(data: bytes, kind: type[T], where: str) -> T:
     """Decode TOML bytes as ``kind``; InputError names ``where``, the key path and what was expected."""
     try:
-        tree = tomllib.loads(data.decode())
+        text = data.decode()
+        if _DEEP_KEY.search(text):
+            raise InputError(f"{where}: a key of more than {MAX_KEY_PARTS} parts: expected a description")
+        tree = tomllib.loads(text)
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: not UTF-8 text at byte {error.start}") from error
     except tomllib.TOMLDecodeError as error:

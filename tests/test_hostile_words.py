@@ -79,9 +79,12 @@ def test_every_number_has_bounds_and_ascii_digits() -> None:
         TINY + '[acpi]\noem_id = "é"\n',
         TINY + f'[faults]\ndead = "{LONG}"\n',
         "x = " + "[" * 20_000,
+        ".".join("a" * 20_000) + " = 1",
+        "[" + ".".join(['"a"'] * 20_000) + "]",
+        "x = { " + " . ".join("a" * 20_000) + " = 1 }",
         "x" * 100 + ' = "\x1b"',
     ],
-    ids=range(11),
+    ids=range(14),
 )
 def test_fields(text: str, tmp_path: Path) -> None:
     path = tmp_path / "machine.toml"

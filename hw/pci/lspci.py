@@ -17,6 +17,7 @@ _HEAD = re.compile(r"^((?:[0-9a-fA-F]{4,8}:)?[0-9a-fA-F]{2}:[0-9a-fA-F]{2}\.[0-7
 _BYTES = re.compile(r"^([0-9a-fA-F]{1,3}0):((?: [0-9a-fA-F]{2}){1,16})\s*$")
 LINE_BYTES = 16
 MAX_BYTES = 4096
+MAX_FUNCTIONS = 1 << 14  # 64 full buses, more than any machine has; each is booted
 
 
 @dataclass
@@ -39,13 +40,16 @@ class LspciDevice:
 def parse_lspci(text: str, where: str = "lspci dump") -> list[LspciDevice]:
     """Functions of a dump, in its order; text lines between heading and bytes (-v) are passed over.
 
-    InputError names ``where``, line and what was expected: bytes without a heading, out of order, or beyond 4096.
+    InputError names ``where``, line and what was expected: bytes without a heading, out of order, or beyond 4096; or
+    too many functions.
     """
     devices: list[LspciDevice] = []
     for number, line in enumerate(text.splitlines(), 1):
         head = _HEAD.match(line)
         if head:
             address = parse_address(head[1], f"{where}:{number}")
+            if len(devices) == MAX_FUNCTIONS:
+                raise InputError(f"{where}:{number}: more than {MAX_FUNCTIONS} functions: expected one machine's")
             devices.append(LspciDevice(address, head[2] or "", b"", head[1].count(":") == 2))
             continue
         row = _BYTES.match(line)

@@ -14,6 +14,7 @@ from minikern.commands.standard_input import standard_input
 
 READING_WIDTH = 80
 STANDARD_INPUT = "-"
+MAX_LINES = 1 << 14  # seconds of looking them up; a boot has some hundred
 
 
 @click.command()
@@ -53,12 +54,12 @@ def _typed() -> list[str]:
     """The lines of standard input. InputError: more than a log has."""
     from hw.files import read_stream
     from minikern.describe.dmesg_forms import MAX_LINE
-    from minikern.describe.dmesg_text import MAX_LINES, MAX_LOG_BYTES
+    from minikern.describe.dmesg_text import MAX_LOG_BYTES
 
     data = read_stream(standard_input(), "standard input", MAX_LOG_BYTES)
     lines = data.decode("utf-8", "replace").split("\n")
     if len(lines) > MAX_LINES:
-        raise InputError(f"standard input: {len(lines)} lines: expected at most {MAX_LINES}, as a boot's log has")
+        raise InputError(f"standard input: {len(lines)} lines: expected at most {MAX_LINES}: grep those that matter")
     return [one[:MAX_LINE] for one in lines]
 
 

@@ -10,9 +10,10 @@ import re
 from dataclasses import dataclass, field
 
 from hw.errors import InputError
+from hw.pci.lspci import MAX_FUNCTIONS
 from hw.pci.spec import Address, FunctionKind, HostBridgeSpec, PciFunctionSpec, PciSpec
 
-MAX_FUNCTIONS, LAST_BUS = 65536, 0xFF
+LAST_BUS = 0xFF
 HOST_BRIDGE, PCI_BRIDGE, UNKNOWN_CLASS = 0x060000, 0x060400, 0xFF0000
 UNKNOWN_ID = "0000:0001"  # of nobody: 0000 is no vendor's, and a device that is there has not all zeros
 

@@ -52,6 +52,7 @@ def test_round_trip(devices: list[LspciDevice]) -> None:
         ("00:00.0 x\n10: 86 80\n", "offset 0x10 after 0x0"),
         ("00:00.0 x\n00: 86 80\n10: 00\n", "offset 0x10 after 0x2"),
         ("00:3f.0 x\n", "not a PCI address"),
+        ("00:00.0 x\n" * 16385, "more than 16384 functions"),
     ],
 )
 def test_bad_dumps(text: str, words: str) -> None:
