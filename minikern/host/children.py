@@ -38,6 +38,7 @@ _STATUS = struct.Struct("<8si")
 _ENDED = b"\x00ended\x00\xff"  # before the status: the end of what the work itself wrote is none
 _WARDEN_SECONDS, _WARDEN_POLL = 2.0, 0.01
 _PIPE_READ_BYTES = 1 << 16
+_TRACKER_WORD = "ignore:resource_tracker:UserWarning"
 
 
 def can_fork() -> bool:
@@ -290,6 +291,16 @@ def _end_all(children: dict[int, int]) -> None:
         end_child(child)
         os.close(pipe)
     children.clear()
+
+
+@contextlib.contextmanager
+def quiet_tracker() -> Iterator[None]:
+    """Around multiprocessing's own processes: its tracker, which takes away what they left, says nothing about it."""
+    sys.warnoptions.append(_TRACKER_WORD)  # the tracker is started with them
+    try:
+        yield
+    finally:
+        sys.warnoptions.remove(_TRACKER_WORD)
 
 
 def run_tool(command: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:

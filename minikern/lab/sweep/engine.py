@@ -17,6 +17,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hw.errors import InputError
+from minikern.host.children import quiet_tracker
 from minikern.lab.sweep.plan import Grid, Point
 from minikern.lab.sweep.rows import Row, failed_row, make_rows
 
@@ -53,6 +54,7 @@ def client(scheduler: str = LOCAL, workers: int | None = None, rows: int = MANY_
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(quiet))
         if scheduler == LOCAL:
+            stack.enter_context(quiet_tracker())
             cluster: Any = LocalCluster(
                 n_workers=min(workers or cpus, rows), threads_per_worker=1, dashboard_address=None, host="127.0.0.1",
                 silence_logs=logging.CRITICAL, scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
