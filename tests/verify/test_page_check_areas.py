@@ -22,7 +22,7 @@ from minikern.state.kho import Blocks, Incoming, Scratch
 from minikern.state.memblock import Memblock
 from minikern.verify import page_check_owners as owners
 from minikern.verify.page_check import check_memmap
-from minikern.verify.page_check_lists import check_free_lists
+from minikern.verify.page_check_lists import _kept_apart, check_free_lists
 from minikern.verify.page_check_state import Expected, Place, Span, _neighbours, cut, expected_spans, places
 from tests.mm.fake_kernel import MIB, FakeKernel, booted, fake_kernel, node_of
 
@@ -108,6 +108,12 @@ def test_whole_pageblocks_of_different_types_are_not_merged() -> None:
     area.add(area.remove(AREA + 512) and AREA + 512, 9, 4, tail=True)
     with pytest.raises(owners.Wrong, match=r"^free block 0x1800 order 9: its buddy is free, too, and was not merged"):
         check_free_lists(k)
+
+
+def test_only_types_that_lend_memory_are_merged() -> None:
+    pairs = {(one, other) for one in range(5) for other in range(5) if _kept_apart(one, other)}
+    lent = {(one, other) for one in range(3) for other in range(3)}
+    assert pairs == {(one, other) for one in range(5) for other in range(5)} - lent - {(3, 3), (4, 4)}
 
 
 def test_an_area_of_another_kernel_is_there_from_the_beginning() -> None:
