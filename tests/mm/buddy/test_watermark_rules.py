@@ -15,6 +15,7 @@ from minikern.core.printk import Level
 from minikern.mm.buddy import watermarks
 from minikern.mm.page.mmzone import Pglist, Zone
 from minikern.state.page_alloc import PageAlloc
+from minikern.verify.page_check_zones import check_watermarks
 from tests.support import behaviour_of
 
 HALF_GIB = 131072  # pages
@@ -89,6 +90,7 @@ def test_against_the_formulas(nodes: list[list[int]], capped: bool, huge: str) -
     assert k.page_alloc.wmark_managed == k.page_alloc.reserve_managed == managed
     reserve = {(nid, at): pages for nid, zones in enumerate(nodes) for at, pages in enumerate(naive_reserve(zones))}
     assert k.page_alloc.lowmem_reserve == reserve
+    check_watermarks(k)
     k.page_alloc.wmark_managed = {}
     watermarks.hugepage_init(k)
     if sum(managed.values()) >= HALF_GIB:
@@ -110,6 +112,16 @@ def test_bounds_of_what_is_kept_free(pages: int, kbytes: int) -> None:
     k = kernel([[0, pages, 0, 9999, 9999]])
     assert watermarks.nr_free_buffer_pages(k) == pages
     assert watermarks.calculate_min_free_kbytes(k) == kbytes
+
+
+@pytest.mark.parametrize(
+    ("pages", "least"), [(32 * 1024, 32), (33 * 1024 - 1, 32), (33 * 1024, 33), (128 * 1024, 128), (200 * 1024, 128)]
+)
+def test_a_movable_zone_keeps_a_thousandth_within_bounds(pages: int, least: int) -> None:
+    k = kernel([[0, 5000, 0, pages, 0]], movable_wmark_capped=True)
+    watermarks.init_per_zone_wmark_min(k)
+    assert k.page_alloc.wmarks[0, 3][0] == least
+    check_watermarks(k)
 
 
 @pytest.mark.parametrize(("pages", "raised"), [(HALF_GIB - 1, False), (HALF_GIB, True)])

@@ -215,6 +215,14 @@ def test_words_on_a_machine_of_two_nodes(append: str, first: int, second: int) -
     assert k.lines == []
 
 
+def test_all_that_lies_low_is_taken_off_what_is_required() -> None:
+    low = [(PAGE, 2500 * PAGE, 0), (2600 * PAGE, 5000 * PAGE, 0)]
+    k = kernel([*low, (6000 * PAGE, 20000 * PAGE, 0), (20000 * PAGE, 40000 * PAGE, 1)], "kernelcore=48000K")
+    bounds = [(1, 6000), (6000, 6000), (6000, 40000), (0, 0), (0, 0)]
+    # 6000 pages each, 4899 of them low ones
+    assert zones.find_zone_movable_pfns(k, bounds) == {0: 7168, 1: 26624}
+
+
 @pytest.mark.parametrize(
     ("text", "pages"),
     [(None, 0), ("", 0), ("1M", 256), ("4095", 0), ("8191", 1), ("50%", 500), ("100%", 1001), ("101%", 1001)],

@@ -330,6 +330,16 @@ def test_growing_looks_at_its_own_node_only() -> None:
     assert found.ok, found.message
 
 
+def test_the_last_page_of_a_section_is_no_part_of_the_next() -> None:
+    base = 4 * GIB
+    held = [(base, base + 178 * MIB), (0x117FFE << 12, 0x117FFF << 12)]
+    k = booted(fake_kernel([(base, base + 640 * MIB, 0)], held))
+    memblock_free_all(k)
+    assert deferred_grow_zone(k, k.nodes[0].zones[2], 0)
+    assert k.nodes[0].first_deferred_pfn == 0x118000
+    assert k.charges["deferred_page_init"] == 78 * 256 + SECTION - 1
+
+
 def test_growing_leaves_out_what_lies_between_on_another_node() -> None:
     memory = [(4096, 4352, 0), (4352, 5120, 1), (5120, 6144, 0)]
     k = booted(fake_kernel([(low * MIB, high * MIB, nid) for low, high, nid in memory]))
