@@ -41,7 +41,7 @@ def read_head(path: Path, count: int) -> bytes:
     """The first ``count`` bytes of a file, of any size; none where there is no file to be read."""
     try:
         with open_input(path) as file:
-            return file.read(count)
+            return file.read(count) or b""
     except (InputError, OSError):
         return b""
 
@@ -71,7 +71,8 @@ def open_input(path: Path, limit: int | None = None) -> BinaryIO:
         number = os.open(path, os.O_RDONLY | _FLAGS)
         file = os.fdopen(number, "rb")
         _check_kind(path, os.fstat(number), limit)  # what was opened, should the name mean something else by now
-        os.set_blocking(number, True)
+        if path == STANDARD_INPUT:  # what looks like a file may be waited for as well: /proc/kmsg
+            os.set_blocking(number, True)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     return file
