@@ -154,6 +154,21 @@ def test_a_page_more_is_a_page_later(pages: tuple[int, int], ends: list[int]) ->
     assert seen == ends
 
 
+def test_a_part_of_a_page_later_is_as_much_later() -> None:
+    env = simpy.Environment()
+    store, seen = NodeStore(env, PagePace(10.0, 10.0, 1.0, 2, 2)), []
+
+    def writer(start: int) -> Any:
+        yield env.timeout(start)
+        yield store.write(1000)
+        seen.append(env.now)
+
+    for start in (0, 5):
+        env.process(writer(start))
+    env.run()
+    assert seen == [10_000, 10_005]
+
+
 def test_what_costs_nothing_still_takes_time() -> None:
     assert PagePace(0.0, 0.0, 0.0).page_ns(1) == 1e-6
     assert PagePace(10.0, 5.0, 0.0, 2, 4).page_ns(4) == 10.0, "siblings never add to less than their core"
