@@ -16,7 +16,7 @@ Place = Literal[
 ]  # fmt: skip
 """Where in the boot a machine's named unmodelled time may pass."""
 
-
+HOUR_MS = 3.6e6  # no time of a boot is longer
 Nanoseconds = Annotated[float, Meta(ge=0, le=3.6e12)]
 """A unit cost: at most an hour for one piece of work."""
 
@@ -42,7 +42,7 @@ class Measured(msgspec.Struct, forbid_unknown_fields=True):
     """What somebody measured on the machine: ms of a phase, or of the whole boot, of one ``variant`` or as it boots."""
 
     phase: MeasuredPhase
-    ms: Annotated[float, Meta(gt=0)]
+    ms: Annotated[float, Meta(gt=0, le=HOUR_MS)]
     source: Annotated[str, Meta(min_length=1)]
     variant: str = ""
 
@@ -56,7 +56,7 @@ class Residue(msgspec.Struct, forbid_unknown_fields=True):
 
     name: str
     at: Literal[Place, ""]
-    ms: Annotated[float, Meta(ge=0)]
+    ms: Annotated[float, Meta(ge=0, le=HOUR_MS)]
     source: Annotated[str, Meta(min_length=1)]
     phase: Phase = "rest"
     before: str = ""

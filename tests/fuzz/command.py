@@ -35,7 +35,7 @@ COMMANDS = (
     "boot tiny --pci lspci.txt", "boot tiny --pci dump.txt", "boot tiny --config config", "boot tiny --systemd config",
     "boot tiny --append APPEND", "boot tiny --memory SIZE", "boot tiny --variant NAME", "boot tiny --check",
     "blame MACHINE", "critical-chain MACHINE", "compare tiny --variants NAME,NAME", "compare tiny --variants WORD",
-    "compare dmesg.txt kept.log", "compare tiny --measured MEASURED --variants as-is",
+    "compare dmesg.txt kept.log", "compare tiny --measured MEASURED --variants baseline",
     "compare dmesg.txt --variants NAME",
     "downtime tiny --vm VM", "explain LINE", "explain WORD", "fit dmesg.txt -o fitted.toml", "fit kept.log",
     "proc zoneinfo MACHINE", "proc buddyinfo tiny --memory SIZE", "pci MACHINE", "acpi tree MACHINE",

@@ -82,7 +82,9 @@ def test_without_measured_times_a_machine_is_itself(machine: Case) -> None:
     assert fit_measured(machine) is machine
 
 
-@pytest.mark.parametrize("text", ["deferred", "deferred=", "deferred=-3", "naps=3", "deferred=3s", "=4", ":smp:=1"])
+@pytest.mark.parametrize(
+    "text", ["deferred", "deferred=", "deferred=-3", "naps=3", "deferred=3s", "=4", ":smp:=1", "smp=1e308"]
+)
 def test_what_is_no_measured_time_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="expected \\[VARIANT:\\]PHASE=MS"):
         parse_measured(text)
