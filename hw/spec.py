@@ -24,6 +24,7 @@ Positive = Annotated[int, Meta(ge=1)]
 NonNegative = Annotated[int, Meta(ge=0)]
 MsrNumber = Annotated[str, Meta(pattern="^(0x)?[0-9a-fA-F]{1,8}$")]
 
+EFI_RANGES = ("efi_mmio", "boot_services", "efi_tables", "efi_runtime", "efi_images")
 KERNEL_IMAGE_SIZE = 1 << 30  # Source: arch/x86/include/asm/page_64_types.h @ v6.12
 PHYSICAL_BITS = 52  # of an address; Source: SDM volume 3, section 4.1.4
 MAX_NODES = 1024  # 1 << NODES_SHIFT of the same
@@ -251,6 +252,12 @@ def _check_left_in_memory(spec: MachineSpec) -> None:
     if spec.boot.init_size > KERNEL_IMAGE_SIZE:
         size = spec.boot.init_size
         raise InputError(f"{spec.name}: boot.init_size {size:#x}: no kernel is larger than {KERNEL_IMAGE_SIZE:#x}")
+    for name in EFI_RANGES:
+        ranges: list[MemoryRange] = getattr(spec.boot, name)
+        for index, entry in enumerate(ranges):
+            if entry.end < entry.start:
+                what = f"boot.{name}[{index}]: end {entry.end:#x} is below start {entry.start:#x}"
+                raise InputError(f"{spec.name}: {what}")
     table = spec.boot.efi_unaccepted
     if table >> PHYSICAL_BITS:  # beyond the map it may lie: a crash kernel is told of a part of the memory only
         raise InputError(f"{spec.name}: boot.efi_unaccepted {table:#x}: expected a place below 2^{PHYSICAL_BITS}")

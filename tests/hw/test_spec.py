@@ -13,7 +13,7 @@ from hw import boot_params
 from hw.errors import InputError
 from hw.machine import Machine
 from hw.memmap import make_e820, place_nodes
-from hw.spec import CpuSpec, parse_cpulist
+from hw.spec import EFI_RANGES, CpuSpec, MemoryRange, parse_cpulist
 from hw.units import GIB, MIB, parse_size
 from minikern.core.cost_table import default_costs, machine_costs
 from minikern.describe.adjust import Adjustments, adjust
@@ -145,4 +145,12 @@ def test_no_kernel_is_larger_than_its_map() -> None:
     spec = load_preset("tiny")
     spec.boot.init_size = 1 << 40
     with pytest.raises(InputError, match=r"init_size 0x10000000000: no kernel is larger than 0x40000000"):
+        Machine.power_on(spec)
+
+
+@pytest.mark.parametrize("name", EFI_RANGES)
+def test_ranges_of_the_efi_map_end_behind_their_start(name: str) -> None:
+    spec = load_preset("tiny")
+    setattr(spec.boot, name, [MemoryRange(0x2000, 0x1000)])
+    with pytest.raises(InputError, match=rf"boot\.{name}\[0\]: end 0x1000 is below start 0x2000"):
         Machine.power_on(spec)
