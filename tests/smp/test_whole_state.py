@@ -18,7 +18,7 @@ from minikern.lab.run import Boot, boot
 
 TIMES_AND_HOST = {
     "machine", "log", "consoles", "ledger", "recorder", "options", "cmdline", "initramfs_done", "release", "variant",
-    "config", "behaviour", "_costs", "_residue", "_fraction", "_phase", "_phase_since", "_phase_spans",
+    "config", "behaviour", "_costs", "_residue", "_fraction", "_phase", "_phase_since", "_phase_spans", "turns",
 }  # fmt: skip
 
 
