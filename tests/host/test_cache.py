@@ -24,11 +24,11 @@ root_only = pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, re
 
 
 def environment(place: Path) -> dict[str, str]:
-    """All places where code may be kept are inside ``place``."""
+    """All places where code may be kept are inside ``place``; Python's own, which it cuts short, is not used."""
     (place / "tmp").mkdir(exist_ok=True)
     base = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA_", "XDG_"))}
     paths = {"XDG_CACHE_HOME": str(place / "cache"), "TMPDIR": str(place / "tmp")}
-    return {**base, **paths, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return {**base, **paths, "PYTHONPATH": str(Path(__file__).parents[2]), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def run(place: Path, **more: Any) -> None:
