@@ -11,6 +11,7 @@ import click
 from hw.numbers import is_count
 from minikern.commands.common import EXIT_FAILED, Progress, reported
 from minikern.commands.numbers import SEED, Count
+from minikern.host.collector import many_small
 
 if TYPE_CHECKING:
     from hw.spec import CpuSpec
@@ -72,7 +73,7 @@ def explore_smp_command(
 
     spec = _cpu_spec(cpus)
     experiment = Experiment(trampoline_lock=not without_lock)
-    with Progress("seed", seeds) as step:
+    with Progress("seed", seeds) as step, many_small():
         result = explore_smp(spec, seeds, first_seed, append, kernel, experiment, step)
     _conclude(result, as_json, _print, bool(result.findings))
 
@@ -112,7 +113,7 @@ def explore_acpi_command(
     """
     from minikern.lab.explore_acpi import explore_acpi
 
-    with Progress("seed", seeds) as step:
+    with Progress("seed", seeds) as step, many_small():
         result = explore_acpi(list(sources), cpus, seeds, first_seed, with_lock, step)
     _conclude(result, as_json, _print_acpi, bool(result.races))
 
