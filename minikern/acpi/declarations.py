@@ -211,7 +211,7 @@ class _Reader:
         name, flags, start = self._own_name(), frame.byte(), frame.pos
         serialized, creates = bool(flags & SERIALIZED), False
         if self._auto_serialize and not serialized:
-            self.method_bytes += end - start
+            self.method_bytes += max(0, end - start)
             creates = creates_objects(frame.data, start, end)
         frame.pos = end
         body = _Body(start, end, flags & 7, serialized or creates, flags >> 4 if serialized else 0, creates)

@@ -137,7 +137,7 @@ def _method(run: Interpreter, frame: Frame) -> None:
     )
     if not flags & SERIALIZED and run.auto_serialize:
         auto_serialize(made.value)
-        run.account.method_bytes += (end - made.value.start) if frame.table_level else 0
+        run.account.method_bytes += max(0, end - made.value.start) if frame.table_level else 0
     frame.pos = end
 
 

@@ -100,6 +100,11 @@ def test_loops_that_end_late_stop_the_machine(monkeypatch: pytest.MonkeyPatch) -
             result(k, "TEST")
 
 
+def test_a_method_that_ends_before_it_begins_has_no_bytes() -> None:
+    k = load(b"\x14\x02TEST\x00\xa3\xa3", aml.name("NEXT", aml.integer(5)))
+    assert all(entry.pieces >= 0 for entry in k.ledger.entries())
+
+
 def test_endless_recursion_ends_with_an_error() -> None:
     k = load(method(aml.return_(aml.call("TEST"))))
     assert result(k, "TEST") is None
