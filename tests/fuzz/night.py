@@ -32,7 +32,7 @@ MILLION = 1_000_000
 APART = Reader("commands apart", command.words, command.run_apart, 150)
 ALL = (*READERS, APART)
 MEMORY_BYTES = 2 << 30  # beyond what the process has once it is warm
-FULL_BYTES = 600 << 20
+FULL_BYTES = 500 << 20  # beyond the same
 GRACE_SECONDS = 3
 STEP = 500  # inputs between two reports of a child
 WARM = 5
@@ -56,13 +56,14 @@ def _child(reader: Reader, seed: int, numbers: range, to: Connection, parents: C
             Tally(reader.name).feed(partial(reader.read, place), made(reader, seed, number))
         if reader is not APART:  # the address space is no measure of one that starts others
             resource.setrlimit(resource.RLIMIT_AS, (_size_bytes(0) + MEMORY_BYTES, resource.RLIM_INFINITY))
-        tally, since = Tally(reader.name), time.process_time()
+        gc.freeze()  # what a large parent brought along is nobody's garbage here
+        tally, since, warm = Tally(reader.name), time.process_time(), _size_bytes(1)
         for number in numbers:
             to.send((number, None, None))
             used = time.process_time()
             resource.setrlimit(resource.RLIMIT_CPU, (int(used) + LIMIT_SECONDS + GRACE_SECONDS, resource.RLIM_INFINITY))
             tally.feed(partial(reader.read, place), made(reader, seed, number))
-            if _size_bytes(1) > FULL_BYTES:
+            if _size_bytes(1) > warm + FULL_BYTES:
                 gc.collect()  # boots that stopped leave their memory map in circles
             tally.longest_s = max(tally.longest_s, time.process_time() - used)
             if (number + 1) % STEP == 0 or number == numbers[-1]:
