@@ -11,6 +11,7 @@ import re
 
 from hw.errors import InputError
 
+MAX_SEED = (1 << 62) - 1  # with a row's number added it is still a signed 64-bit number
 MAX_DIGITS = 19  # of the largest signed 64-bit number
 U64_MAX, S64_MIN = (1 << 64) - 1, -(1 << 63)
 _ENDLESS = re.compile(r"[0-9]{21,}")  # more digits than a 64-bit number has
@@ -28,6 +29,11 @@ def without_endless(text: str) -> str:
     return _ENDLESS.sub("?", text)
 
 
+def is_real(text: str) -> bool:
+    """True for a number in ASCII digits that may have a sign, a fraction and an exponent."""
+    return _REAL.fullmatch(text) is not None
+
+
 def starts_with_digit(text: str) -> bool:
     """True if the first character is an ASCII digit."""
     return "0" <= text[:1] <= "9"
@@ -42,7 +48,7 @@ def parse_count(text: str, where: str, low: int, high: int) -> int:
 
 def parse_real(text: str, where: str, low: float, high: float) -> float:
     """The number ``text``, which may have a fraction. InputError names ``where`` and the bounds."""
-    if not _REAL.fullmatch(text.strip()) or not low <= float(text) <= high:
+    if not is_real(text.strip()) or not low <= float(text) <= high:
         raise InputError(f"{where}: {text!r:.82} is not a number of {low:g} to {high:g}")
     return float(text)
 

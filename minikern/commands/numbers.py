@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import click
 
-MAX_SEED = (1 << 62) - 1
+from hw.numbers import MAX_SEED, is_count, is_real
+
 MAX_SECONDS = 1e6  # more than a week
-_WHOLE = re.compile(r"[+-]?[0-9]{1,19}")
-_REAL = re.compile(r"[+-]?(?:[0-9]{1,19}\.?[0-9]{0,19}|\.[0-9]{1,19})(?:[eE][+-]?[0-9]{1,3})?")
 
 
 class Count(click.IntRange):
@@ -22,7 +20,7 @@ class Count(click.IntRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number. click.BadParameter says what is allowed."""
-        good = not isinstance(value, str) or _WHOLE.fullmatch(value)
+        good = not isinstance(value, str) or is_count(value[value.startswith(("+", "-")) :])
         if not good or not self.low <= int(value) <= self.high:
             self.fail(f"{value!r:.82} is not a whole number of {self.low} to {self.high}", param, ctx)
         return int(value)
@@ -37,7 +35,7 @@ class Real(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number. click.BadParameter says what is allowed."""
-        good = not isinstance(value, str) or _REAL.fullmatch(value)
+        good = not isinstance(value, str) or is_real(value)
         if not good or not self.low <= float(value) <= self.high:
             self.fail(f"{value!r:.82} is not a number of {self.low:g} to {self.high:g}", param, ctx)
         return float(value)

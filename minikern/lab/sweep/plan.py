@@ -17,6 +17,7 @@ from msgspec import Meta
 
 from hw.errors import InputError
 from hw.files import read_text_input
+from hw.numbers import MAX_SEED
 from hw.spelling import check_names
 from hw.toml_file import MAX_BYTES, convert, decode_file
 from minikern.core.cost_table import default_costs
@@ -28,7 +29,6 @@ from minikern.lab.sweep.vary import Value, values_of
 AS_IS = "as-is"  # the boot a machine has without any variant
 MAX_DRAWS = 100_000
 MAX_ROWS = 10**12  # far more than anybody boots; what is counted in the end fits a machine word
-MAX_SEED = (1 << 62) - 1
 MAX_MACHINES = 1_000_000  # of one pattern: then it is not a fleet but a whole disk
 METRICS = ("total", "residue", "early memory", "smp", "deferred", "acpi", "pci", "hugepages", "rest")
 _MAGIC = re.compile(r"[*?[]")
