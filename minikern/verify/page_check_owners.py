@@ -33,7 +33,7 @@ def check_owners(k: Kernel) -> None:
     owned = sorted(_owned(k))
     for one, other in pairwise(owned):
         if other.start < one.end:
-            raise Wrong(other.start, f"pfn {other.start:#x}: {other.by} inside a {one.by} of pfn {one.start:#x}")
+            raise Wrong(other.start, f"pfn {other.start:#x}: {other.by} inside the {one.by} of pfn {one.start:#x}")
     kept = ((r.base >> 12, (r.end + 4095) >> 12) for r in k.memblock.reserved_regions())
     still = list(_without(_joined(sorted(kept)), _joined(sorted(k.page_alloc.released))))
     starts = [low for low, _ in still]

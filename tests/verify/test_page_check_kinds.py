@@ -267,7 +267,7 @@ KINDS: dict[str, tuple[Callable[[FakeKernel], None], str]] = {
     "total pages": (totalram, "totalram is 433826 pages, managed and deferred are 433825"),
     "lost allocation": (lost_allocation,
         "node 0 zone DMA32: 365316 pages managed, but free, allocated and huge pages are 365308"),
-    "allocation also free": (allocation_also_free, "pfn 0x1000: free block inside a allocation of pfn 0x1000"),
+    "allocation also free": (allocation_also_free, "pfn 0x1000: free block inside the allocation of pfn 0x1000"),
     "huge page forgotten": (huge_page_forgotten,
         "node 0 zone DMA32: 365316 pages managed, but free, allocated and huge pages are 103172"),
     "fold forgotten": (fold_forgotten,

@@ -153,9 +153,9 @@ RULES: dict[str, tuple[Callable[[Any], object], Damage, int, str]] = {
         "pfn 0xe040: its memory map is folded to pfn 0xe000, but reads its own"),
     # owners
     "an allocation inside a free block": (owners.check_owners, lambda k, _: k.page_alloc.allocated.update({0x404F: 0}),
-        0x404F, "pfn 0x404f: allocation inside a free block of pfn 0x4048"),
+        0x404F, "pfn 0x404f: allocation inside the free block of pfn 0x4048"),
     "a free block inside a huge page": (owners.check_owners, lambda k, _: listed(k, 0, 3, 0xE3FF, 0, 1), 0xE3FF,
-        "pfn 0xe3ff: free block inside a huge page of pfn 0xe200"),
+        "pfn 0xe3ff: free block inside the huge page of pfn 0xe200"),
     "a huge page askew": (owners.check_owners,
         lambda k, _: next(h for h in k.hugetlb.hstates if h.free_pages).free_pages.insert(0, 0xE401), 0xE401,
         "pfn 0xe401: a huge page of order 9 that is not aligned to its size"),
