@@ -75,7 +75,9 @@ def run(
     """Boot every row of a plan.
 
     The plan is a TOML file, or is made of options: a machine, or --machines. With -o the rows are kept as they come,
-    and a run that was stopped goes on with --resume; without it only the summary is printed.
+    and a run that was stopped goes on with --resume; without it only the summary is printed. Savings are held against
+    the first variant, as-is for the boot as it is; a variant is a whole rung of the ladder, and on the machine of a log
+    what that rung changes over the one before, as in compare.
 
     \b
     Example:
