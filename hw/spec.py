@@ -252,6 +252,9 @@ def _check_left_in_memory(spec: MachineSpec) -> None:
     if spec.boot.init_size > KERNEL_IMAGE_SIZE:
         size = spec.boot.init_size
         raise InputError(f"{spec.name}: boot.init_size {size:#x}: no kernel is larger than {KERNEL_IMAGE_SIZE:#x}")
+    room = spec.memory_bytes() or sum(entry.end - entry.start for entry in spec.e820)
+    if spec.boot.ramdisk_bytes > room > 0:
+        raise InputError(f"{spec.name}: boot.ramdisk_bytes {spec.boot.ramdisk_bytes}: all memory has {room}")
     for name in EFI_RANGES:
         ranges: list[MemoryRange] = getattr(spec.boot, name)
         for index, entry in enumerate(ranges):

@@ -148,6 +148,13 @@ def test_no_kernel_is_larger_than_its_map() -> None:
         Machine.power_on(spec)
 
 
+def test_no_ramdisk_is_larger_than_memory() -> None:
+    spec = load_preset("tiny")
+    spec.boot.ramdisk_bytes = 1 << 40
+    with pytest.raises(InputError, match=r"ramdisk_bytes 1099511627776: all memory has 268435456"):
+        Machine.power_on(spec)
+
+
 @pytest.mark.parametrize("name", EFI_RANGES)
 def test_ranges_of_the_efi_map_end_behind_their_start(name: str) -> None:
     spec = load_preset("tiny")
