@@ -76,7 +76,7 @@ def siblings(log: Log, found: BringUp, count: int, cores: int, threads: int) -> 
         return _paired_by_message(found, count)
     else:
         return {}
-    return _paired(firsts, others, found) if len(others) <= len(firsts) else {}
+    return _paired(firsts, others, found) if 0 < len(others) <= len(firsts) else {}
 
 
 def _in_parallel(log: Log) -> bool:

@@ -83,6 +83,7 @@ def test_first_threads_of_all_nodes_come_before_second_ones() -> None:
     older = Log("a log", ["Linux version 6.4.0 (a@b)", *FOUR_NODES.splitlines()[1:]])
     assert siblings(older, bringup(older), 8, cores=4, threads=2) == {}  # started by number, whoever they are
     assert siblings(log, bringup(log), 9, cores=4, threads=2) == {}  # one is missing
+    assert siblings(log, bringup(log), 8, cores=9, threads=2) == {}  # more cores than processors: nobody is second
 
 
 def test_nodes_keep_their_numbers(tmp_path: Path) -> None:
