@@ -14,6 +14,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from hw.errors import MachineStopped
 from minikern.host.jit import jit
 from minikern.state.kho_abi import PAGE_SIZE
 
@@ -43,8 +44,14 @@ def encode_key(phys: int, order: int) -> int:
 
 
 def decode_key(key: int) -> tuple[int, int]:
-    """(physical address, order) of a key; the address modulo 2**64, as the kernel's arithmetic has it."""
+    """(physical address, order) of a key; the address modulo 2**64, as the kernel's arithmetic has it.
+
+    MachineStopped: its first bit lies above that of order 0, where the kernel would shift by less than nothing.
+    """
     order = ORDER_0_LOG2 - key.bit_length() + 1
+    if order < 0:
+        why = f"its first bit is above {ORDER_0_LOG2}"
+        raise MachineStopped(f"the key {key:#x} of preserved memory has no order: {why}")
     return (key << (PAGE_SHIFT + order)) & (2**64 - 1), order
 
 

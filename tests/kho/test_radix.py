@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hw.errors import MachineStopped
 from hw.memory import PhysicalMemory
 from minikern.kho.radix import (
     RadixTree,
@@ -45,6 +46,12 @@ def walked(memory: PhysicalMemory) -> list[tuple[int, int]]:
 @given(blocks)
 def test_keys_there_and_back(block: tuple[int, int]) -> None:
     assert decode_key(encode_key(*block)) == block
+
+
+@pytest.mark.parametrize("key", [1 << 53, (1 << 64) - 1])
+def test_a_key_above_order_0_stops_the_machine(key: int) -> None:
+    with pytest.raises(MachineStopped, match=f"the key {key:#x} of preserved memory has no order"):
+        decode_key(key)
 
 
 def test_the_headers_own_figures() -> None:
