@@ -11,8 +11,7 @@ import msgspec
 
 from minikern.api.machines import MachineLike, machine
 from minikern.api.records import Records, html_table
-from minikern.lab.compare import PHASES, Ladder, LinePoint, Rung, choose_variants, run_ladder, run_own_ladder
-from minikern.lab.own import is_own
+from minikern.lab.compare import PHASES, Ladder, LinePoint, Rung, choose_variants, ladder_of
 from minikern.lab.verdict import Payoff
 
 
@@ -112,6 +111,4 @@ def compare(
     """
     spec = machine(on, cpus=cpus, memory=memory, numa=numa, fit=fit).spec
     chosen = choose_variants(spec, [fspath(name) for name in variants])
-    if is_own(spec, kernel):
-        return Comparison(*run_own_ladder(spec, chosen if variants else [], append))
-    return Comparison(*run_ladder(spec, chosen, kernel, append))
+    return Comparison(*ladder_of(spec, chosen, bool(variants), kernel, append))

@@ -80,8 +80,7 @@ def compare(
 
 
 def _ladder(page_kernel: Any, asked: Asked, machine: dict[str, Any]) -> None:
-    from minikern.lab.compare import choose_variants, run_ladder, run_own_ladder
-    from minikern.lab.own import is_own
+    from minikern.lab.compare import choose_variants, ladder_of
 
     variants, plot, markdown, as_json, append, kernel = asked
     spec, options = load_machine_fields(machine)
@@ -90,12 +89,8 @@ def _ladder(page_kernel: Any, asked: Asked, machine: dict[str, Any]) -> None:
     if plot is not None:
         _check_plot_target(plot)
     tell_unmodelled(spec, chosen, append, kernel)
-    own = is_own(spec, kernel)
     with Progress("booting", len(chosen)) as step:
-        if own:  # a real boot: what each change would do to it
-            ladder, logs = run_own_ladder(spec, chosen if variants else [], append, options, step)
-        else:
-            ladder, logs = run_ladder(spec, chosen, kernel, append, options, step)
+        ladder, logs = ladder_of(spec, chosen, bool(variants), kernel, append, options, step)
     if as_json:
         from minikern.report.json_text import json_text
 

@@ -63,14 +63,11 @@ def picture(
 
 
 def _ladder(spec: Any, variants: str, kernel: str, append: str, look: Any) -> Any:
-    from minikern.lab.compare import choose_variants, run_ladder, run_own_ladder
-    from minikern.lab.own import is_own
+    from minikern.lab.compare import choose_variants, ladder_of
     from minikern.report.pictures.handover import draw_ladder
 
     chosen = choose_variants(spec, [name for name in variants.split(",") if name])
-    if is_own(spec, kernel):
-        return draw_ladder(run_own_ladder(spec, chosen if variants else [], append)[0], look)
-    return draw_ladder(run_ladder(spec, chosen, kernel, append)[0], look)
+    return draw_ladder(ladder_of(spec, chosen, bool(variants), kernel, append)[0], look)
 
 
 def _image(done: Any, look: Any) -> Any:

@@ -52,8 +52,7 @@ def report(
       minikern report before.log after.log -o two.html
     """
     from minikern.host.output import check_place, write_file
-    from minikern.lab.compare import choose_variants, run_ladder, run_own_ladder
-    from minikern.lab.own import is_own
+    from minikern.lab.compare import choose_variants, ladder_of
     from minikern.lab.run import boot
     from minikern.lab.what_if import curves
     from minikern.lab.what_if_machine import machine_what_if
@@ -75,10 +74,7 @@ def report(
     rung = variant_of(spec, kernel, variant)
     chosen = choose_variants(spec, [name for name in variants.split(",") if name])
     with Progress("booting", len(chosen) + STEPS) as step:
-        if is_own(spec, kernel):
-            ladder, _ = run_own_ladder(spec, chosen if variants else [], append, on_rung=step)
-        else:
-            ladder, _ = run_ladder(spec, chosen, kernel, append, on_rung=step)
+        ladder, _ = ladder_of(spec, chosen, bool(variants), kernel, append, on_rung=step)
         step("the boot itself")
         done = boot(spec, rung, kernel, append, options)
         step("what if")

@@ -23,7 +23,7 @@ from minikern.lab.bands import Band, boot_bands, doubts_of, saving_band
 from minikern.lab.believed import Doubts
 from minikern.lab.figures_table import Comparison, compare_figures, load_figures
 from minikern.lab.handover_price import HandoverPrice, handover_price
-from minikern.lab.own import AS_LOGGED, Offers, offers, own_boot
+from minikern.lab.own import AS_LOGGED, Offers, is_own, offers, own_boot
 from minikern.lab.page_kernel import PageKernel, Used
 from minikern.lab.pci_skipped import skipped_text
 from minikern.lab.run import Boot, boot, choose_release
@@ -185,6 +185,24 @@ def counted_unless_asked(options: BootOptions) -> BootOptions:
     """
     stored = options.vmemmap != "auto" or options.page_kernel is not None or options.kernel
     return options if stored else replace(options, vmemmap="counted")
+
+
+def ladder_of(
+    spec: Case,
+    chosen: Sequence[Variant],
+    named: bool,
+    kernel: str = "",
+    append: str = "",
+    options: BootOptions | None = None,
+    on_rung: Callable[[str], None] = lambda name: None,
+) -> tuple[Ladder, dict[str, list[LinePoint]]]:
+    """The ladder this machine has: where a boot of it is on record, that boot with one change each.
+
+    ``named`` says that somebody asked for just the variants ``chosen``. Raises what run_ladder() raises.
+    """
+    if is_own(spec, kernel):
+        return run_own_ladder(spec, chosen if named else [], append, options, on_rung)
+    return run_ladder(spec, chosen, kernel, append, options, on_rung)
 
 
 def run_own_ladder(
