@@ -14,6 +14,7 @@ from hw.errors import InputError
 from hw.files import is_file, is_folder
 from minikern.commands.common import EXIT_FAILED, reported, show_sheets
 from minikern.commands.numbers import SEED, Count, Real
+from minikern.lab.sweep.limits import MAX_DRAWS, MAX_ROWS
 
 if TYPE_CHECKING:
     from minikern.lab.sweep.plan import Grid, Plan
@@ -56,7 +57,7 @@ def sweep() -> None:
 @click.option("--kernels", default="", metavar="A,B,...", help="Kernels instead of each machine's own.")
 @click.option("--append", "-a", multiple=True, metavar="WORDS", help="An alternative of words added; repeatable.")
 @click.option("--vary", multiple=True, metavar="NAME=VALUES", help="memory, cpus, nodes or costs.KIND; repeatable.")
-@click.option("--draws", type=Count(0, 100_000), default=None, metavar="N", help="Boots with drawn unit costs.")
+@click.option("--draws", type=Count(0, MAX_DRAWS), default=None, metavar="N", help="Boots with drawn unit costs.")
 @click.option("--seed", type=SEED, default=None, metavar="N", help="Of the draws.")
 @click.option("--metric", default="", metavar="A,B,...", help="Times to keep: total, residue, smp, ...; default all.")
 @click.option("--vmemmap", type=click.Choice(["counted", "window"]), default=None, help="Default: counted.")
@@ -64,7 +65,7 @@ def sweep() -> None:
 @click.option("--scheduler", default="processes", metavar="ADDRESS", help="A Dask scheduler, tcp://HOST:PORT.")
 @click.option("--workers", type=Count(1, 1024), default=None, metavar="N", help="Processes on this computer.")
 @click.option("--resume", is_flag=True, help="Make only the rows that an earlier run did not.")
-@click.option("--row", type=Count(0, 10**12), default=None, metavar="N", help="Make one row alone, print it.")
+@click.option("--row", type=Count(0, MAX_ROWS), default=None, metavar="N", help="Make one row alone, print it.")
 @click.option("--yes", is_flag=True, help=f"Yes, more than {MANY} rows.")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON object.")
 @reported

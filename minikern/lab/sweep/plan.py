@@ -24,11 +24,10 @@ from minikern.core.cost_table import default_costs
 from minikern.core.release import load_release
 from minikern.core.variant import load_variant
 from minikern.describe.presets import machine_names
+from minikern.lab.sweep.limits import MAX_DRAWS, MAX_ROWS
 from minikern.lab.sweep.vary import Value, values_of
 
 AS_IS = "as-is"  # the boot a machine has without any variant
-MAX_DRAWS = 100_000
-MAX_ROWS = 10**12  # far more than anybody boots; what is counted in the end fits a machine word
 MAX_MACHINES = 1_000_000  # of one pattern: then it is not a fleet but a whole disk
 METRICS = ("total", "residue", "early memory", "smp", "deferred", "acpi", "pci", "hugepages", "rest")
 _MAGIC = re.compile(r"[*?[]")
